@@ -1,0 +1,10 @@
+"""Cross-modal hashing with the scikit-learn interface.
+
+Short binary codes are learned from paired rows (an image and its text, or any
+modalities), so that a query in one modality finds rows in another by Hamming
+distance.
+"""
+
+from ._version import __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,1 @@
+"""Deep cross-modal hashing on the optional PyTorch backend."""

@@ -1,0 +1,224 @@
+"""Any accepted ``y`` as one label matrix, and what follows from it.
+
+A target is either labels of shape (n,) or an indicator of shape (n, c), dense
+or sparse. Everything downstream sees one form only: a CSR indicator `L` of
+shape (n, c) with int8 ones, and the classes that its columns stand for. A row
+without any label is an empty row of `L`; it is relevant to no other row.
+"""
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_array
+
+__all__ = ["align_labels", "encode_labels", "label_patterns", "labelled_rows", "normalise_rows"]
+
+
+def encode_labels(y, *, unlabelled=False, input_name="y"):
+    """Turn any accepted target into a label matrix and its classes.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
+        Class labels, or an indicator matrix of zeros and ones.
+    unlabelled : bool, default=False
+        Whether -1 marks rows without a label: the label -1, or an indicator row
+        of which every entry is -1. Otherwise -1 is an ordinary class label, and
+        an error in an indicator.
+    input_name : str, default="y"
+        Name used in error messages.
+
+    Returns
+    -------
+    L : csr_array of shape (n, c), int8
+        The label indicator.
+    classes : ndarray of shape (c,)
+        Class of every column: sorted labels, or ``arange(c)`` for an indicator.
+
+    Raises
+    ------
+    ValueError
+        If `y` is None, empty, continuous, or an indicator with other values than
+        zero and one.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.labels import encode_labels
+    >>> L, classes = encode_labels(["cat", "dog", "cat"])
+    >>> L.toarray()
+    array([[1, 0],
+           [0, 1],
+           [1, 0]], dtype=int8)
+    >>> classes
+    array(['cat', 'dog'], dtype='<U3')
+    """
+    if y is None:
+        raise ValueError(
+            f"{input_name} is None, but labels are required: pass class labels of shape (n,) or "
+            "a label indicator of shape (n, c)."
+        )
+    if sparse.issparse(y) or np.ndim(y) == 2 and np.shape(y)[1] != 1:
+        return _encode_indicator(y, unlabelled, input_name)
+    y = column_or_1d(y, warn=True)
+    if len(y) == 0:
+        raise ValueError(f"{input_name} has 0 rows, but at least one is required.")
+    return _encode_classes(y, unlabelled, input_name)
+
+
+def _encode_classes(y, unlabelled, input_name):
+    if np.asarray(y).dtype.kind == "f":
+        check_array(y, ensure_2d=False, input_name=input_name)
+    target = type_of_target(y, input_name=input_name)
+    if target not in ("binary", "multiclass"):
+        raise ValueError(
+            f"Unknown label type: {target}. {input_name} must hold class labels of shape (n,) or "
+            "a label indicator of shape (n, c); to hash a continuous target, bin it first."
+        )
+    n = len(y)
+    present = np.flatnonzero(y != -1) if unlabelled and y.dtype.kind != "U" else np.arange(n)
+    classes, columns = np.unique(y[present], return_inverse=True)
+    indptr = np.zeros(n + 1, dtype=np.int32)
+    indptr[present + 1] = 1
+    np.cumsum(indptr, out=indptr)
+    data = np.ones(len(present), dtype=np.int8)
+    L = sparse.csr_array((data, columns.astype(np.int32), indptr), shape=(n, len(classes)))
+    return L, classes
+
+
+def _encode_indicator(y, unlabelled, input_name):
+    y = check_array(y, accept_sparse="csr", dtype=None, input_name=input_name)
+    if not sparse.issparse(y) and unlabelled:
+        y = np.where((y == -1).all(axis=1)[:, None], np.zeros((), y.dtype), y)
+    L = sparse.csr_array(y)
+    L.sum_duplicates()
+    if sparse.issparse(y) and unlabelled:
+        minus = sparse.csr_array(L == -1)
+        filled = np.flatnonzero(np.diff(minus.indptr) == L.shape[1])
+        if len(filled):
+            keep = np.ones(L.shape[0], dtype=L.dtype)
+            keep[filled] = 0
+            L = sparse.csr_array(sparse.diags_array(keep) @ L)
+    L.eliminate_zeros()
+    strange = L.data[L.data != 1]
+    if len(strange):
+        hint = (
+            " A row of -1 marks missing labels only in estimators that say so."
+            if (strange == -1).any()
+            else ""
+        )
+        raise ValueError(
+            f"{input_name} of shape {y.shape} is read as a label indicator and must hold only 0 "
+            f"and 1; it holds {strange[0]!r}.{hint}"
+        )
+    L = sparse.csr_array(
+        (np.ones(L.nnz, dtype=np.int8), L.indices.astype(np.int32), L.indptr.astype(np.int32)),
+        shape=L.shape,
+    )
+    L.sort_indices()
+    return L, np.arange(L.shape[1])
+
+
+def align_labels(L_first, classes_first, L_second, classes_second):
+    """Put two label matrices on the union of their classes.
+
+    Parameters
+    ----------
+    L_first, L_second : csr_array of shape (n_first, c_first), (n_second, c_second)
+        Label indicators from `encode_labels`.
+    classes_first, classes_second : ndarray of shape (c_first,), (c_second,)
+        Their classes.
+
+    Returns
+    -------
+    L_first, L_second : csr_array of shape (n_first, c), (n_second, c)
+        The same rows over the union of the classes.
+    classes : ndarray of shape (c,)
+        The union, sorted.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.labels import align_labels, encode_labels
+    >>> first, second, classes = align_labels(*encode_labels(["a", "b"]), *encode_labels(["b"]))
+    >>> second.toarray(), classes
+    (array([[0, 1]], dtype=int8), array(['a', 'b'], dtype='<U1'))
+    """
+    if np.array_equal(classes_first, classes_second):
+        return L_first, L_second, classes_first
+    classes = np.union1d(classes_first, classes_second)
+
+    def widen(L, old):
+        columns = np.searchsorted(classes, old).astype(np.int32)
+        return sparse.csr_array(
+            (L.data, columns[L.indices], L.indptr), shape=(L.shape[0], len(classes))
+        )
+
+    return widen(L_first, classes_first), widen(L_second, classes_second), classes
+
+
+def labelled_rows(L):
+    """Mask of shape (n,): which rows of the indicator `L` carry at least one label."""
+    return np.diff(L.indptr) > 0
+
+
+def normalise_rows(L, dtype=np.float64):
+    """Divide every row of the indicator `L` by its 2-norm; empty rows stay empty.
+
+    Parameters
+    ----------
+    L : csr_array of shape (n, c)
+        Label indicator.
+    dtype : dtype, default=float64
+        Of the result.
+
+    Returns
+    -------
+    Lt : csr_array of shape (n, c)
+        Rows of norm one, or zero.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.labels import encode_labels, normalise_rows
+    >>> L, _ = encode_labels([[1, 1], [0, 0]])
+    >>> normalise_rows(L).toarray().round(3)
+    array([[0.707, 0.707],
+           [0.   , 0.   ]])
+    """
+    counts = np.diff(L.indptr)
+    values = np.repeat(1.0 / np.sqrt(np.maximum(counts, 1)), counts).astype(dtype)
+    return sparse.csr_array((values, L.indices, L.indptr), shape=L.shape)
+
+
+def label_patterns(L):
+    """Distinct rows of a label indicator.
+
+    Parameters
+    ----------
+    L : csr_array of shape (n, c)
+        Label indicator.
+
+    Returns
+    -------
+    patterns : csr_array of shape (g, c), int8
+        The distinct rows.
+    membership : ndarray of shape (n,), intp
+        Which pattern each row has: ``patterns[membership]`` equals `L`.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.labels import encode_labels, label_patterns
+    >>> L, _ = encode_labels([[1, 1, 0], [0, 0, 1], [1, 1, 0]])
+    >>> patterns, membership = label_patterns(L)
+    >>> patterns.shape, membership.tolist()
+    ((2, 3), [1, 0, 1])
+    """
+    n, c = L.shape
+    width = -(-c // 8)
+    # Rows become bit strings, a block at a time: n c / 8 bytes instead of a dense n c.
+    packed = np.empty((n, width), dtype=np.uint8)
+    step = max(1, 2**24 // max(c, 1))
+    for start in range(0, n, step):
+        packed[start : start + step] = np.packbits(L[start : start + step].toarray() > 0, axis=1)
+    keys = packed.view(np.dtype((np.void, width))).ravel()
+    _, first, membership = np.unique(keys, return_index=True, return_inverse=True)
+    return L[first], membership.reshape(-1)

@@ -1,0 +1,1 @@
+"""Retrieval metrics, scorers and displays."""
