@@ -58,7 +58,7 @@ def encode_labels(y, *, unlabelled=False, input_name="y"):
             f"{input_name} is None, but labels are required: pass class labels of shape (n,) or "
             "a label indicator of shape (n, c)."
         )
-    if sparse.issparse(y) or np.ndim(y) == 2 and np.shape(y)[1] != 1:
+    if sparse.issparse(y) or (np.ndim(y) == 2 and np.shape(y)[1] != 1):
         return _encode_indicator(y, unlabelled, input_name)
     y = column_or_1d(y, warn=True)
     if len(y) == 0:
@@ -90,7 +90,7 @@ def _encode_indicator(y, unlabelled, input_name):
     y = check_array(y, accept_sparse="csr", dtype=None, input_name=input_name)
     if not sparse.issparse(y) and unlabelled:
         y = np.where((y == -1).all(axis=1)[:, None], np.zeros((), y.dtype), y)
-    L = sparse.csr_array(y)
+    L = sparse.csr_array(y, copy=True)
     L.sum_duplicates()
     if sparse.issparse(y) and unlabelled:
         minus = sparse.csr_array(L == -1)
@@ -98,7 +98,7 @@ def _encode_indicator(y, unlabelled, input_name):
         if len(filled):
             keep = np.ones(L.shape[0], dtype=L.dtype)
             keep[filled] = 0
-            L = sparse.csr_array(sparse.diags_array(keep) @ L)
+            L.data *= np.repeat(keep, np.diff(L.indptr))
     L.eliminate_zeros()
     strange = L.data[L.data != 1]
     if len(strange):
