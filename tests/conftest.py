@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def shared_data():
-    """Folder of the real data sets: ``SKLEARN_CMH_TEST_DATA``, or ``shared/data`` beside the checkout."""
+    """Folder of the real data: SKLEARN_CMH_TEST_DATA, or shared/data beside the checkout."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("SKLEARN_CMH_TEST_DATA") or beside)
     if not folder.is_dir():
