@@ -1,0 +1,225 @@
+"""Label similarities of n rows, as linear operators: the n x n matrix is never formed.
+
+Every similarity here factors as ``S = E C E'`` through few columns: `pool` applies
+``E'`` (sums over rows), `core` the small symmetric ``C``, and `expand` applies ``E``
+(back to rows). A product with an (n, k) array so costs time and memory linear in n.
+Rows without labels are similar to nothing, themselves included.
+"""
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator
+from sklearn.utils import gen_batches
+
+from .labels import label_patterns, labelled_rows, normalise_rows
+
+__all__ = ["CosineSimilarity", "GraphSimilarity", "SharedLabelSimilarity"]
+
+# Entries of the pattern overlap that are kept; beyond, blocks are computed anew.
+_MAX_OVERLAP = 2**24
+_BLOCK_ENTRIES = 2**22
+
+
+def _sum_rows(E, A):
+    """``E'A`` for a sparse (n, g) `E`, added up in float64 a block of rows at a time."""
+    if sparse.issparse(A):
+        return E.T @ A
+    # A block of at least g rows, so that adding g x k sums costs no more than the block itself.
+    rows = max(_BLOCK_ENTRIES // max(A.shape[1], 1), E.shape[1], 1)
+    total = np.zeros((E.shape[1], A.shape[1]))
+    for block in gen_batches(len(A), rows):
+        total += E[block].T @ A[block].astype(np.float64, copy=False)
+    return total
+
+
+class _Similarity(LinearOperator):
+    """Symmetric (n, n) operator ``expand(core(pool(A)))``; subclasses say how."""
+
+    def __init__(self, n, dtype):
+        super().__init__(np.dtype(dtype), (n, n))
+
+    def _matmat(self, A):
+        return self.expand(self.core(self.pool(A)))
+
+    def _adjoint(self):
+        return self
+
+    _transpose = _adjoint
+
+    def degrees(self):
+        """Row sums, of shape (n,)."""
+        return self.matvec(np.ones(self.shape[0], dtype=self.dtype))
+
+
+class CosineSimilarity(_Similarity):
+    """Cosine of label sets, ``scale * Lt Lt' - shift * u u'``.
+
+    `Lt` is the indicator with every row divided by its 2-norm, `u` marks the rows that
+    carry a label. ``CosineSimilarity(L, 2.0, 1.0)`` is DSAH's similarity in [-1, 1].
+
+    Parameters
+    ----------
+    L : csr_array of shape (n, c)
+        Label indicator.
+    scale, shift : float, default=1.0, 0.0
+        Of the cosine.
+    dtype : dtype, default=float64
+        Of the operator and its products, float32 or float64. Sums over rows are
+        accumulated in float64 either way.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.labels import encode_labels
+    >>> from sklearn_cmh.similarity import CosineSimilarity
+    >>> L, _ = encode_labels([[1, 1], [1, 0], [0, 0]])
+    >>> CosineSimilarity(L) @ np.eye(3)
+    array([[1.        , 0.70710678, 0.        ],
+           [0.70710678, 1.        , 0.        ],
+           [0.        , 0.        , 0.        ]])
+    >>> CosineSimilarity(L, 2.0, 1.0).degrees().round(3)
+    array([1.414, 1.414, 0.   ])
+    """
+
+    def __init__(self, L, scale=1.0, shift=0.0, dtype=np.float64):
+        super().__init__(L.shape[0], dtype)
+        factor = normalise_rows(L, self.dtype)
+        weights = np.full(L.shape[1], scale, dtype=self.dtype)
+        if shift:
+            mark = sparse.csr_array(labelled_rows(L)[:, None].astype(self.dtype))
+            factor = sparse.hstack([factor, mark], format="csr")
+            weights = np.append(weights, self.dtype.type(-shift))
+        self._factor, self._weights = factor, weights
+
+    def pool(self, A):
+        """Sum the rows of `A` (n, k) per class, weighted by `Lt`."""
+        return _sum_rows(self._factor, A)
+
+    def core(self, G):
+        """Weigh the classes."""
+        return (self._weights[:, None] * G).astype(self.dtype, copy=False)
+
+    def expand(self, G):
+        """Hand every row the weighted sum of its classes."""
+        return self._factor @ G
+
+    def diagonal(self):
+        """Diagonal, of shape (n,)."""
+        return self._factor.power(2) @ self._weights
+
+
+class SharedLabelSimilarity(_Similarity):
+    """1 where two rows share a label, else 0; exact, through distinct label patterns.
+
+    A row's similarities depend on its label pattern alone. With `H` (n, g) the one-hot
+    membership of the g distinct patterns and `T` (g, g) their overlap, ``S = H T H'``.
+    `T` is kept sparse or dense where it is small, and recomputed in blocks where it is
+    not, so memory stays bounded when nearly every row has a pattern of its own.
+
+    Parameters
+    ----------
+    L : csr_array of shape (n, c)
+        Label indicator.
+    dtype : dtype, default=float64
+        Of the operator and its products, float32 or float64. Sums over rows are
+        accumulated in float64 either way.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.labels import encode_labels
+    >>> from sklearn_cmh.similarity import SharedLabelSimilarity
+    >>> L, _ = encode_labels([[1, 1], [1, 0], [0, 1], [0, 0]])
+    >>> SharedLabelSimilarity(L) @ np.eye(4)
+    array([[1., 1., 1., 0.],
+           [1., 1., 0., 0.],
+           [1., 0., 1., 0.],
+           [0., 0., 0., 0.]])
+    """
+
+    def __init__(self, L, dtype=np.float64):
+        super().__init__(L.shape[0], dtype)
+        patterns, self._membership = label_patterns(L)
+        # float32 counts labels exactly up to 2**24 of them.
+        self._patterns = patterns.astype(np.float32)
+        self._overlap = _kept_overlap(self._patterns, self.dtype)
+
+    def pool(self, A):
+        """Sum the rows of `A` (n, k) per label pattern."""
+        n, g = len(self._membership), self._patterns.shape[0]
+        ones = np.ones(n, dtype=self.dtype)
+        H = sparse.csr_array((ones, self._membership, np.arange(n + 1)), shape=(n, g))
+        return _sum_rows(H, A)
+
+    def core(self, G):
+        """Add up the sums of all patterns that share a label with a pattern."""
+        G = G.astype(self.dtype, copy=False)
+        if self._overlap is not None:
+            return self._overlap @ G
+        out = np.empty_like(G)
+        g, c = self._patterns.shape
+        for block in gen_batches(g, max(1, _BLOCK_ENTRIES // max(g, c))):
+            shared = self._patterns @ self._patterns[block].toarray().T
+            out[block] = (shared > 0).astype(self.dtype).T @ G
+        return out
+
+    def expand(self, G):
+        """Hand every row what its pattern has."""
+        return np.take(G, self._membership, axis=0)
+
+    def diagonal(self):
+        """Diagonal, of shape (n,): 1 for a row with labels, else 0."""
+        return self.expand(labelled_rows(self._patterns).astype(self.dtype))
+
+
+def _kept_overlap(patterns, dtype):
+    """Which of the g patterns share a label, (g, g); None where that is too much to keep."""
+    per_class = np.bincount(patterns.indices, minlength=patterns.shape[1]).astype(float)
+    # The number of multiplications of the sparse product bounds its nonzeros.
+    if per_class @ per_class > _MAX_OVERLAP:
+        return None
+    overlap = sparse.csr_array(patterns @ patterns.T)
+    overlap = sparse.csr_array(
+        (np.ones(overlap.nnz, dtype=dtype), overlap.indices, overlap.indptr), shape=overlap.shape
+    )
+    return overlap.toarray() if 2 * overlap.nnz > overlap.shape[0] ** 2 else overlap
+
+
+class GraphSimilarity(_Similarity):
+    """A sparse symmetric graph over the rows, such as one of nearest neighbours.
+
+    Parameters
+    ----------
+    graph : sparse array of shape (n, n)
+        Symmetric affinities.
+    dtype : dtype, default=float64
+        Of the operator and its products.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn_cmh.similarity import GraphSimilarity
+    >>> GraphSimilarity(csr_array([[0, 1], [1, 0]])).degrees()
+    array([1., 1.])
+    """
+
+    def __init__(self, graph, dtype=np.float64):
+        super().__init__(graph.shape[0], dtype)
+        self._graph = sparse.csr_array(graph, dtype=self.dtype)
+
+    def pool(self, A):
+        """Return `A` itself: every row is its own group."""
+        return A
+
+    def core(self, G):
+        """Add up the neighbours of every row."""
+        return self._graph @ G.astype(self.dtype, copy=False)
+
+    def expand(self, G):
+        """Return `G` itself."""
+        return G
+
+    def diagonal(self):
+        """Diagonal, of shape (n,)."""
+        return self._graph.diagonal()

@@ -1,0 +1,121 @@
+"""Every similarity operator equals the n x n matrix that it stands for."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from sklearn_cmh import similarity
+from sklearn_cmh.labels import encode_labels, labelled_rows, normalise_rows
+from sklearn_cmh.similarity import CosineSimilarity, GraphSimilarity, SharedLabelSimilarity
+
+
+@st.composite
+def indicators(draw):
+    """Any indicator: empty rows, absent classes, every density."""
+    n, c = draw(st.integers(1, 25)), draw(st.integers(2, 12))
+    rng = np.random.RandomState(draw(st.integers(0, 2**16)))
+    return sparse.csr_array((rng.rand(n, c) < draw(st.floats(0, 1))).astype(np.int8))
+
+
+def dense_cosine(L, scale, shift):
+    Lt = normalise_rows(L).toarray()
+    u = labelled_rows(L).astype(float)
+    return scale * Lt @ Lt.T - shift * np.outer(u, u)
+
+
+def dense_shared(L):
+    counts = L.toarray().astype(int)
+    return (counts @ counts.T > 0).astype(float)
+
+
+def check_operator(S, dense, rtol=1e-12):
+    rng = np.random.RandomState(0)
+    A = rng.randn(len(dense), 3)
+    scale = np.abs(dense).sum() + 1
+    for product, expected in [
+        (S @ A, dense @ A),
+        (S.T @ A, dense @ A),
+        (S.rmatmat(A), dense @ A),
+        (S @ A[:, 0], dense @ A[:, 0]),
+        (S @ np.sign(A).astype(np.int8), dense @ np.sign(A)),
+        (S.diagonal(), np.diag(dense)),
+        (S.degrees(), dense.sum(axis=1)),
+    ]:
+        assert product.dtype == S.dtype
+        assert product.shape == expected.shape
+        np.testing.assert_allclose(product, expected, rtol=0, atol=rtol * scale)
+
+
+@settings(deadline=None)
+@given(indicators(), st.sampled_from([(1.0, 0.0), (2.0, 1.0), (0.5, -3.0)]))
+def test_cosine_is_its_dense_matrix(L, scale_shift):
+    check_operator(CosineSimilarity(L, *scale_shift), dense_cosine(L, *scale_shift))
+
+
+@settings(deadline=None)
+@given(indicators(), st.sampled_from([0, 10, 2**24]), st.sampled_from([1, 40, 2**22]))
+def test_shared_label_is_its_dense_matrix(L, kept, block):
+    """Whether the pattern overlap is kept or computed in blocks, and whatever the blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(similarity, "_MAX_OVERLAP", kept)
+        patch.setattr(similarity, "_BLOCK_ENTRIES", block)
+        check_operator(SharedLabelSimilarity(L), dense_shared(L))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("make", [CosineSimilarity, SharedLabelSimilarity, GraphSimilarity])
+def test_dtype_is_kept(make, dtype):
+    rng = np.random.RandomState(0)
+    L = sparse.csr_array((rng.rand(60, 5) < 0.3).astype(np.int8))
+    if make is GraphSimilarity:
+        dense = dense_shared(L)
+        S = make(sparse.csr_array(dense), dtype=dtype)
+    else:
+        dense = dense_cosine(L, 1, 0) if make is CosineSimilarity else dense_shared(L)
+        S = make(L, dtype=dtype)
+    check_operator(S, dense, rtol=1e-6 if dtype == np.float32 else 1e-13)
+    check_operator(pickle.loads(pickle.dumps(S)), dense, rtol=1e-6)
+
+
+def test_sums_over_many_float32_rows_are_accurate():
+    """300,000 ones and a tenth each: summed in float32, the result would be off by percents."""
+    n = 300_000
+    L, _ = encode_labels(np.zeros(n, dtype=int))
+    A = np.full((n, 1), 0.1, dtype=np.float32)
+    for S in (CosineSimilarity(L, dtype=np.float32), SharedLabelSimilarity(L, dtype=np.float32)):
+        np.testing.assert_allclose(S @ A, 0.1 * n, rtol=1e-6)
+        assert (S.degrees() == n).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(indicators())
+def test_pool_core_expand_apply_to_sparse_features(L):
+    """What the solvers use: the factors one by one, features sparse or dense."""
+    X = np.random.RandomState(0).randint(0, 3, (L.shape[0], 4)).astype(float)
+    S = SharedLabelSimilarity(L)
+    pooled = S.pool(sparse.csr_array(X))
+    assert sparse.issparse(pooled)
+    np.testing.assert_array_equal(pooled.toarray(), S.pool(X))
+    np.testing.assert_allclose(S.expand(S.core(pooled @ np.eye(4))), dense_shared(L) @ X)
+
+
+def test_many_patterns_keep_memory_bounded():
+    """20,000 distinct patterns: neither g x g nor n x n is held."""
+    import tracemalloc
+
+    rng = np.random.RandomState(0)
+    L = sparse.csr_array((rng.rand(20_000, 40) < 0.4).astype(np.int8))
+    A = rng.randn(20_000, 2).astype(np.float32)
+    tracemalloc.start()
+    S = SharedLabelSimilarity(L, dtype=np.float32)
+    product = S @ A
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6
+    rows = rng.choice(20_000, 5, replace=False)
+    shared = (L[rows].astype(int) @ L.T.astype(int)).toarray() > 0
+    np.testing.assert_allclose(product[rows], shared @ A.astype(float), atol=1e-2)
