@@ -6,5 +6,6 @@ distance.
 """
 
 from ._version import __version__
+from .modalities import MultimodalData
 
-__all__ = ["__version__"]
+__all__ = ["MultimodalData", "__version__"]

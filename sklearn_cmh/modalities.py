@@ -1,0 +1,554 @@
+"""From any accepted X to named blocks of rows, one per modality.
+
+`MultimodalData` holds blocks side by side and is indexed by rows, so that
+scikit-learn splits it like an array. `resolve_modalities` reads the `modalities`
+parameter of an estimator against the X that it is fitted on; `select_blocks`
+takes the raw blocks of the X that a fitted estimator is asked about.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import _safe_indexing
+
+__all__ = ["Modality", "MultimodalData", "resolve_modalities", "select_blocks"]
+
+SINGLE_MODALITY = "data"
+
+
+class MultimodalData:
+    """Blocks of paired rows, one per modality, that scikit-learn splits like one array.
+
+    Row i of every block describes the same sample. Nothing is copied on
+    construction, and dense, sparse, numeric and text blocks live side by side.
+
+    Parameters
+    ----------
+    **blocks : {array-like, sparse, DataFrame, list of str}
+        Modality name and its block of n rows: an array of shape (n, d), or with
+        more axes as for images, a sparse matrix or array, a DataFrame, or n
+        strings. Names are identifiers of your choice, without a double underscore.
+
+    Attributes
+    ----------
+    names : list of str
+        Modality names, in the order given.
+    blocks : mapping
+        Modality name to block; read-only.
+    shape : tuple (n, d)
+        Rows, and the sum of the blocks' widths. Trailing axes of a block count as
+        their product, a block of strings as one column.
+
+    Raises
+    ------
+    TypeError
+        If a block has no rows to index.
+    ValueError
+        If there is no block, or the blocks differ in their number of rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh import MultimodalData
+    >>> X = MultimodalData(image=np.zeros((3, 4)), text=["a cat", "a dog", "a bus"])
+    >>> X.shape, X.names
+    ((3, 5), ['image', 'text'])
+    >>> X[[0, 2]]["text"]
+    array(['a cat', 'a bus'], dtype=object)
+    """
+
+    ndim = 2
+    __iter__ = None  # neither rows nor names: say which with X[i] or X.names
+
+    def __init__(self, **blocks):
+        if not blocks:
+            raise ValueError(
+                "MultimodalData needs at least one block, as in "
+                "MultimodalData(image=X_image, text=X_text)."
+            )
+        for name in blocks:
+            check_modality_name(name)
+        self._blocks = {name: _as_block(name, block) for name, block in blocks.items()}
+        rows = {name: _n_rows(block) for name, block in self._blocks.items()}
+        if len(set(rows.values())) > 1:
+            raise ValueError(
+                "The blocks of MultimodalData must have the same number of rows, one per sample; "
+                f"got {rows}."
+            )
+
+    @property
+    def blocks(self):
+        """Mapping of modality name to block, read-only."""
+        return MappingProxyType(self._blocks)
+
+    @property
+    def names(self):
+        """Modality names, in the order given."""
+        return list(self._blocks)
+
+    @property
+    def shape(self):
+        """Rows, and the sum of the blocks' widths."""
+        return len(self), sum(block_width(block) for block in self._blocks.values())
+
+    def __len__(self):
+        return _n_rows(next(iter(self._blocks.values())))
+
+    def __contains__(self, name):
+        return name in self._blocks
+
+    def __getitem__(self, key):
+        if isinstance(key, str):
+            if key not in self._blocks:
+                raise KeyError(f"No modality {key!r}; this MultimodalData holds {self.names}.")
+            return self._blocks[key]
+        if isinstance(key, tuple):
+            rows, *rest = key
+            if any(part is not Ellipsis and part != slice(None) for part in rest):
+                raise TypeError(
+                    "MultimodalData is indexed by rows, X[rows], or by modality name, "
+                    f"X['image']; got {key!r}."
+                )
+            key = rows
+        if isinstance(key, (int, np.integer)):
+            n = len(self)
+            if not -n <= key < n:
+                raise IndexError(f"Row {key} is out of range for {n} rows.")
+            key = [key % n]
+        if not isinstance(key, slice):
+            key = np.asarray(key)
+            if key.size == 0:
+                key = key.astype(np.intp)
+        return MultimodalData(**{name: _take_rows(b, key) for name, b in self._blocks.items()})
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError(
+            "MultimodalData is no array: its blocks differ in kind. Use X['name'] for one block, "
+            "or fit an estimator of sklearn_cmh on it as it is."
+        )
+
+    def __repr__(self):
+        parts = (f"{name}={_describe(block)}" for name, block in self._blocks.items())
+        return f"MultimodalData({', '.join(parts)})"
+
+
+@dataclass(frozen=True)
+class Modality:
+    """What a fitted estimator knows of one modality's input columns.
+
+    `positions` are its columns in the whole table, `names` their names if the
+    estimator was fitted on a DataFrame, `tail` the shape of one row of its block:
+    ``()`` for a one-dimensional block, as text vectorisers take it.
+    """
+
+    name: str
+    transformer: object = None
+    positions: np.ndarray | None = None
+    names: list | None = None
+    tail: tuple = ()
+
+    @property
+    def width(self):
+        """Columns of the input that belong to the modality."""
+        return int(np.prod(self.tail, dtype=int))
+
+    @property
+    def dropped(self):
+        """Whether the modality is left out, as 'drop' in ColumnTransformer."""
+        return isinstance(self.transformer, str) and self.transformer == "drop"
+
+
+def check_modality_name(name):
+    """Raise unless `name` can be part of a nested parameter name."""
+    if not isinstance(name, str) or not name or "__" in name:
+        raise ValueError(
+            "A modality name must be a non-empty string without '__' (which separates nested "
+            f"parameter names); got {name!r}."
+        )
+
+
+def named_transformers(modalities):
+    """The (name, transformer) pairs in a `modalities` parameter, valid or not."""
+    if not isinstance(modalities, (list, tuple)):
+        return []
+    return [(m[0], m[1]) for m in modalities if isinstance(m, (list, tuple)) and len(m) == 3]
+
+
+def refuse_views(X):
+    """Raise a TypeError if `X` is a list, tuple or dict of views instead of one table."""
+    if isinstance(X, Mapping):
+        views = list(X.values())
+    elif isinstance(X, (list, tuple)):
+        views = X
+    else:
+        return
+    if any(sparse.issparse(v) or len(getattr(v, "shape", ())) >= 2 for v in views) or (
+        isinstance(X, Mapping)
+    ):
+        raise TypeError(
+            f"X is a {type(X).__name__} of {len(views)} views. Name the modalities instead: "
+            "MultimodalData(image=X_image, text=X_text). (A list of views would be split into "
+            "views, not rows, by scikit-learn's cross-validation.)"
+        )
+
+
+def resolve_modalities(modalities, X, reserved=()):
+    """Read the `modalities` parameter against the X to be fitted.
+
+    Parameters
+    ----------
+    modalities : None, "prefix", dict or list of triples
+        As the estimators take it.
+    X : MultimodalData, DataFrame, ndarray or sparse
+        Training rows; a table must already be two-dimensional.
+    reserved : iterable of str, default=()
+        Names that no modality may have: the estimator's own parameters.
+
+    Returns
+    -------
+    list of Modality
+        In the order given, with the columns that each holds.
+
+    Raises
+    ------
+    ValueError
+        If the modalities do not partition the columns of X, or a name is wrong.
+    TypeError
+        If `modalities` has another form.
+    """
+    is_multimodal = isinstance(X, MultimodalData)
+    triples = _as_triples(modalities, X)
+    names = [name for name, _, _ in triples]
+    for name in names:
+        check_modality_name(name)
+        if name in reserved:
+            raise ValueError(
+                f"modalities: the name {name!r} is a parameter of the estimator; rename it."
+            )
+    if len(set(names)) < len(names):
+        raise ValueError(f"modalities: names must be unique; got {names}.")
+    resolved = _resolve_multimodal(triples, X) if is_multimodal else _resolve_table(triples, X)
+    if all(m.dropped for m in resolved):
+        raise ValueError("modalities: every modality is 'drop', so there is nothing to learn from.")
+    return resolved
+
+
+def _as_triples(modalities, X):
+    is_multimodal = isinstance(X, MultimodalData)
+    if modalities is None:
+        if is_multimodal:
+            return [(name, None, None) for name in X.names]
+        return [(SINGLE_MODALITY, None, slice(None))]
+    if isinstance(modalities, str) and modalities == "prefix":
+        return _prefix_triples(X)
+    if isinstance(modalities, Mapping):
+        return [(name, None, columns) for name, columns in modalities.items()]
+    if isinstance(modalities, (list, tuple)) and len(named_transformers(modalities)) == len(
+        modalities
+    ):
+        return [tuple(triple) for triple in modalities]
+    raise TypeError(
+        "modalities must be None, 'prefix', a dict {name: columns} or a list of (name, "
+        f"transformer, columns) triples as in ColumnTransformer; got {modalities!r}."
+    )
+
+
+def _prefix_triples(X):
+    columns = getattr(X, "columns", None)
+    if columns is None or isinstance(X, MultimodalData):
+        raise ValueError(
+            "modalities='prefix' needs a DataFrame whose columns are named like 'image__0'; got "
+            f"{type(X).__name__}."
+        )
+    groups: dict[str, list] = {}
+    bare = []
+    for column in columns:
+        prefix, separator, _ = str(column).partition("__")
+        if separator and prefix:
+            groups.setdefault(prefix, []).append(column)
+        else:
+            bare.append(column)
+    if bare:
+        raise ValueError(
+            f"modalities='prefix': {_shorten(bare)} have no prefix like 'image__', so they belong "
+            "to no modality. Rename or drop them."
+        )
+    return [(name, None, columns) for name, columns in groups.items()]
+
+
+def _resolve_multimodal(triples, X):
+    for name, _, columns in triples:
+        if columns is not None:
+            raise ValueError(
+                f"modalities: with MultimodalData the columns of {name!r} must be None, as its "
+                f"block is all there is; got {columns!r}."
+            )
+        if name not in X:
+            raise ValueError(f"modalities: X holds {X.names}, but no modality {name!r}.")
+    left = [name for name in X.names if name not in {t[0] for t in triples}]
+    if left:
+        raise ValueError(
+            f"modalities: the blocks {left} of X are named by none. Name them, with 'drop' as "
+            "their transformer to leave them out."
+        )
+    resolved, offset = [], 0
+    order = {name: transformer for name, transformer, _ in triples}
+    for name in X.names:
+        block = X[name]
+        width = block_width(block)
+        resolved.append(
+            Modality(
+                name,
+                order[name],
+                np.arange(offset, offset + width),
+                _column_names(block),
+                tuple(block.shape[1:]),
+            )
+        )
+        offset += width
+    by_name = {m.name: m for m in resolved}
+    return [by_name[name] for name, _, _ in triples]
+
+
+def _resolve_table(triples, X):
+    d = X.shape[1]
+    labels = _column_names(X)
+    owner = np.full(d, -1)
+    resolved = []
+    for i, (name, transformer, columns) in enumerate(triples):
+        if columns is None:
+            raise ValueError(
+                f"modalities: the columns of {name!r} are None, which only MultimodalData allows."
+            )
+        if callable(columns):
+            columns = columns(X)
+        positions = _column_positions(name, columns, d, labels)
+        if len(positions) == 0:
+            raise ValueError(
+                f"modalities: {name!r} selects no column of X, which has {d}; got {columns!r}."
+            )
+        taken = positions[owner[positions] >= 0]
+        if len(taken) or len(np.unique(positions)) < len(positions):
+            other = triples[owner[taken[0]]][0] if len(taken) else name
+            raise ValueError(
+                f"modalities: {_shorten(_labels_of(taken, labels) or [columns])} belong to both "
+                f"{other!r} and {name!r}; every column must belong to exactly one modality."
+            )
+        owner[positions] = i
+        tail = () if isinstance(columns, (str, int, np.integer)) else (len(positions),)
+        names = None if labels is None else [labels[j] for j in positions]
+        resolved.append(Modality(name, transformer, positions, names, tail))
+    if (owner < 0).any():
+        free = np.flatnonzero(owner < 0)
+        raise ValueError(
+            f"modalities: {_shorten(_labels_of(free, labels))} of X belong to no modality. Every "
+            f"column must belong to exactly one; X has {d} columns, {len(free)} of them free. If "
+            "an earlier step changed the width of X, select columns by name or use "
+            "modalities='prefix'; to leave columns out, give them a ('name', 'drop', columns) "
+            "triple."
+        )
+    return resolved
+
+
+def _column_positions(name, columns, d, labels):
+    """Positions of a ColumnTransformer-like column selection in a table of d columns."""
+
+    def position(label):
+        if labels is None:
+            raise ValueError(
+                f"modalities: {name!r} selects columns by name, but X has no column names: pass a "
+                "DataFrame, or select by position."
+            )
+        if label not in labels:
+            raise ValueError(
+                f"modalities: X has no column {label!r}, which {name!r} selects; its columns are "
+                f"{_shorten(labels)}."
+            )
+        return labels.index(label)
+
+    if isinstance(columns, str):
+        return np.array([position(columns)])
+    if isinstance(columns, slice):
+        if isinstance(columns.start, str) or isinstance(columns.stop, str):
+            # As in pandas and ColumnTransformer, a slice of names includes its end.
+            start = 0 if columns.start is None else position(columns.start)
+            stop = d if columns.stop is None else position(columns.stop) + 1
+            return np.arange(d)[start : stop : columns.step]
+        if columns.stop is not None and columns.stop > d:
+            raise ValueError(
+                f"modalities: {name!r} selects {columns}, but X has only {d} columns. If an "
+                "earlier step changed the width of X, select columns by name or use "
+                "modalities='prefix'."
+            )
+        return np.arange(d)[columns]
+    if isinstance(columns, (list, tuple)) and any(isinstance(c, str) for c in columns):
+        return np.array([position(c) for c in columns])
+    index = np.atleast_1d(np.asarray(columns))
+    if index.dtype.kind in "OU" and index.size:
+        return np.array([position(c) for c in index.tolist()])
+    if index.size == 0:
+        return np.empty(0, dtype=np.intp)
+    if index.dtype.kind not in "iub" or index.ndim != 1:
+        raise ValueError(
+            f"modalities: the columns of {name!r} must be a slice, positions, names, a mask or a "
+            f"callable, as in ColumnTransformer; got {columns!r}."
+        )
+    try:
+        return np.arange(d)[index]
+    except IndexError as error:
+        raise ValueError(
+            f"modalities: {name!r} selects {columns!r}, but X has {d} columns."
+        ) from error
+
+
+def select_blocks(X, modalities, only=None):
+    """Raw blocks of `X` for a fitted estimator.
+
+    Parameters
+    ----------
+    X : MultimodalData, DataFrame, ndarray, sparse, or array-like of str
+        The whole table, a MultimodalData that holds some or all modalities, or with
+        `only` the block of that modality alone.
+    modalities : list of Modality
+        As resolved at fit.
+    only : str, optional
+        Take this modality alone.
+
+    Returns
+    -------
+    dict
+        Modality name to raw block, in the order of the fit.
+    """
+    kept = [m for m in modalities if not m.dropped]
+    if only is not None:
+        found = [m for m in kept if m.name == only]
+        if not found:
+            raise ValueError(f"modality must be one of {[m.name for m in kept]}; got {only!r}.")
+        return {only: _block_of(X, found[0], modalities)}
+    if isinstance(X, MultimodalData):
+        unknown = [name for name in X.names if name not in {m.name for m in modalities}]
+        if unknown:
+            raise ValueError(
+                f"X holds the modalities {unknown}, which were not there at fit; known are "
+                f"{[m.name for m in kept]}."
+            )
+        present = [m for m in kept if m.name in X]
+        if not present:
+            raise ValueError(f"X holds none of the modalities {[m.name for m in kept]}.")
+        return {m.name: _block_of(X, m, modalities) for m in present}
+    return {m.name: _take_columns(X, m) for m in kept}
+
+
+def _block_of(X, modality, modalities):
+    """The block of one modality: in a MultimodalData, by name, alone, or in the whole table."""
+    name = modality.name
+    if isinstance(X, MultimodalData):
+        if name not in X:
+            raise ValueError(f"X holds the modalities {X.names}, but not {name!r}.")
+        return _check_width(X[name], modality)
+    columns = _column_names(X)
+    if columns is not None and modality.names is not None:
+        missing = [c for c in modality.names if c not in columns]
+        if missing:
+            raise ValueError(
+                f"X lacks {_shorten(missing)}, columns of the modality {name!r} at fit."
+            )
+        where = np.array([columns.index(c) for c in modality.names])
+        return _take_columns(X, replace(modality, positions=where))
+    total = sum(m.width for m in modalities)
+    if len(getattr(X, "shape", ())) == 2 and X.shape[1] == total != modality.width:
+        return _take_columns(X, modality)
+    return _check_width(X, modality, total)
+
+
+def _check_width(block, modality, total=None):
+    if not hasattr(block, "shape"):
+        block = _as_block(modality.name, block)
+    tail = tuple(block.shape[1:])
+    if tail == modality.tail:
+        return block
+    if len(tail) == 1 and tail[0] == modality.width:
+        whole = replace(modality, positions=np.arange(modality.width))
+        return _take_columns(block, whole)
+    whole = f", or the whole X with {total}" if total not in (None, modality.width) else ""
+    hint = " Expected 2D array, got 1D array instead." if not tail and modality.width > 1 else ""
+    raise ValueError(
+        f"The modality {modality.name!r} had {modality.width} columns at fit: pass that many "
+        f"{whole and '(the block alone)'}{whole}; got an X of shape {tuple(block.shape)}.{hint}"
+    )
+
+
+def _take_columns(X, modality):
+    """Columns of a table as the block that the modality had at fit."""
+    positions = modality.positions
+    if len(positions) == X.shape[1] and np.array_equal(positions, np.arange(X.shape[1])):
+        block = X
+    elif len(positions) > 1 and (np.diff(positions) == 1).all() and not sparse.issparse(X):
+        # A contiguous run is a view of an array.
+        block = _safe_indexing(X, slice(positions[0], positions[-1] + 1), axis=1)
+    else:
+        block = _safe_indexing(X, positions, axis=1)
+    if modality.tail == ():
+        if sparse.issparse(block):
+            return block.toarray()[:, 0]
+        return _safe_indexing(block, 0, axis=1) if hasattr(block, "columns") else block[:, 0]
+    if len(modality.tail) > 1:
+        return np.asarray(block).reshape(-1, *modality.tail)
+    return block
+
+
+def _take_rows(block, key):
+    if hasattr(block, "iloc") or hasattr(block, "columns"):
+        if isinstance(key, np.ndarray) and key.dtype.kind == "b":
+            key = np.flatnonzero(key)
+        return _safe_indexing(block, key)
+    return block[key]
+
+
+def _as_block(name, block):
+    if sparse.issparse(block):
+        return block if block.format == "csr" else block.tocsr()
+    if isinstance(block, (list, tuple)):
+        strings = bool(block) and all(isinstance(item, str) for item in block)
+        return np.array(block, dtype=object) if strings else np.asarray(block)
+    if not hasattr(block, "__getitem__") or len(getattr(block, "shape", ())) < 1:
+        raise TypeError(
+            f"The block {name!r} must be an array, a sparse matrix, a DataFrame or a list of "
+            f"strings, with one row per sample; got {type(block).__name__}."
+        )
+    return block
+
+
+def _n_rows(block):
+    return block.shape[0]
+
+
+def block_width(block):
+    """Columns of a block: the product of its trailing axes."""
+    return int(np.prod(block.shape[1:], dtype=int))
+
+
+def _column_names(X):
+    columns = getattr(X, "columns", None)
+    return None if columns is None or isinstance(X, MultimodalData) else list(columns)
+
+
+def _labels_of(positions, labels):
+    return [int(j) if labels is None else labels[j] for j in positions]
+
+
+def _shorten(names, most=8):
+    text = ", ".join(repr(name) for name in names[:most])
+    more = f", ... ({len(names)} in all)" if len(names) > most else ""
+    return f"the columns {text}{more}" if len(names) != 1 else f"the column {text}"
+
+
+def _describe(block):
+    dtype = getattr(block, "dtype", None)
+    kind = f"{block.format} " if sparse.issparse(block) else ""
+    if dtype is None:
+        return f"{type(block).__name__} {tuple(block.shape)}"
+    return f"{kind}{dtype} {tuple(block.shape)}"
