@@ -12,7 +12,19 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array
 
-__all__ = ["align_labels", "encode_labels", "label_patterns", "labelled_rows", "normalise_rows"]
+__all__ = [
+    "align_labels",
+    "encode_labels",
+    "is_indicator",
+    "label_patterns",
+    "labelled_rows",
+    "normalise_rows",
+]
+
+
+def is_indicator(y):
+    """Whether `y` is read as a label indicator (n, c) rather than as labels (n,)."""
+    return sparse.issparse(y) or (np.ndim(y) == 2 and np.shape(y)[1] != 1)
 
 
 def encode_labels(y, *, unlabelled=False, input_name="y"):
@@ -58,7 +70,7 @@ def encode_labels(y, *, unlabelled=False, input_name="y"):
             f"{input_name} is None, but labels are required: pass class labels of shape (n,) or "
             "a label indicator of shape (n, c)."
         )
-    if sparse.issparse(y) or (np.ndim(y) == 2 and np.shape(y)[1] != 1):
+    if is_indicator(y):
         return _encode_indicator(y, unlabelled, input_name)
     y = column_or_1d(y, warn=True)
     if len(y) == 0:

@@ -1,0 +1,634 @@
+"""The shared estimator: everything about a hasher that is not its method.
+
+`BaseHasher` keeps the data contract (what X and y may be, queries of one modality,
+codes, scoring); a subclass learns codes from blocks in `_fit_blocks` and projects
+the rows of one modality in `_project`. `ShallowHasher` adds feature maps and linear
+hash functions, so that a shallow method is its solver and little else.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+    clone,
+)
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.extmath import row_norms
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
+
+from .feature_maps import AnchorRBF, stable_dot
+from .labels import align_labels, encode_labels, is_indicator, label_patterns, labelled_rows
+from .metrics import average_precision_scores
+from .modalities import (
+    MultimodalData,
+    named_transformers,
+    refuse_views,
+    resolve_modalities,
+    select_blocks,
+)
+
+__all__ = ["BaseHasher", "ModalityEncoder", "ShallowHasher", "Solution", "sign"]
+
+FLOATS = [np.float64, np.float32]
+
+
+def sign(Z):
+    """Codes of real-valued projections: int8 in {-1, +1}, with sign(0) = +1."""
+    return np.where(Z >= 0, np.int8(1), np.int8(-1))
+
+
+@dataclass
+class Solution:
+    """What a solver returns.
+
+    `codes` is the (n, k) matrix B, `projections` one (q_m, k) matrix P_m per
+    modality, `objective` its value after every sweep, `n_iter` the sweeps done.
+    """
+
+    codes: np.ndarray
+    projections: list
+    objective: list
+    n_iter: int
+
+
+class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """The data contract of every hasher; a method overrides the hooks below.
+
+    `_unlabelled` says whether -1 in y marks rows without labels, `_requires_y`
+    whether y may be None, `_learns_from_unlabelled` whether rows without labels go
+    to `_fit_blocks`; where not, they are encoded after the fit.
+    """
+
+    _unlabelled = False
+    _requires_y = True
+    _learns_from_unlabelled = False
+
+    _parameter_constraints: dict = {
+        "n_bits": [Interval(int, 1, None, closed="left")],
+        "modalities": [dict, list, tuple, StrOptions({"prefix"}), None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    # Hooks of a method.
+
+    def _fit_blocks(self, blocks, L, random_state):
+        """Learn `codes_` from the blocks {name: (n, d) array or CSR} and the label matrix L."""
+        raise NotImplementedError
+
+    def _project(self, name, block):
+        """Real-valued projections (n, n_bits) of one modality; their signs are its codes."""
+        raise NotImplementedError
+
+    def _check_block(self, name, block):
+        """Validate one block after the user's preprocessing."""
+        return check_array(
+            block, accept_sparse="csr", dtype=FLOATS, input_name=f"of modality {name!r}"
+        )
+
+    def _modalities_parameter(self):
+        return self.modalities
+
+    # Fitting.
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Learn codes of the training rows and a hash function per modality.
+
+        Parameters
+        ----------
+        X : {array-like, sparse, DataFrame} of shape (n, d) or MultimodalData
+            Training rows.
+        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
+            Class labels, or a label indicator of zeros and ones.
+
+        Returns
+        -------
+        self : object
+            The fitted hasher. After an error it is as it was before.
+
+        Raises
+        ------
+        ValueError
+            If X or y is malformed, the modalities do not partition the columns of X,
+            or all labelled rows have the same labels.
+        TypeError
+            If X is a list of views.
+        """
+        before = vars(self).copy()
+        try:
+            return self._fit(X, y)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _fit(self, X, y):
+        rng = check_random_state(self.random_state)
+        table = self._check_table(X, reset=True)
+        L = self._check_labels(table, y)
+        self._resolve(X if hasattr(X, "columns") else table)
+        blocks = self._preprocess(table, y, rng)
+        rows = None if L is None or self._learns_from_unlabelled else labelled_rows(L)
+        if rows is None or rows.all():
+            self._fit_blocks(blocks, L, rng)
+        else:
+            self._fit_blocks({name: block[rows] for name, block in blocks.items()}, L[rows], rng)
+            codes = np.empty((len(rows), self.codes_.shape[1]), dtype=np.int8)
+            codes[rows] = self.codes_
+            codes[~rows] = self._fuse({name: block[~rows] for name, block in blocks.items()})
+            self.codes_ = codes
+        self._n_features_out = self.codes_.shape[1]
+        return self
+
+    def _check_table(self, X, reset):
+        """Validate X as a whole; without preprocessing, also that it is numeric and finite."""
+        refuse_views(X)
+        numeric = all(
+            transformer is None or isinstance(transformer, str)
+            for _, transformer in named_transformers(self._modalities_parameter())
+        )
+        if isinstance(X, MultimodalData):
+            table = X
+        elif numeric:
+            return validate_data(
+                self,
+                X,
+                reset=reset,
+                accept_sparse="csr",
+                dtype=FLOATS,
+                ensure_min_samples=2 if reset else 1,
+            )
+        elif hasattr(X, "columns"):
+            table = X
+        else:
+            table = check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite=False)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        return table
+
+    def _check_labels(self, X, y):
+        """Encode y; sets `labels_` and `classes_`."""
+        if y is None and not self._requires_y:
+            self.labels_ = self.classes_ = None
+            return None
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None. It learns from labels: pass class labels of shape (n,) or a label "
+                "indicator of shape (n, c)."
+            )
+        check_consistent_length(X, y)
+        L, classes = self._encode_labels(y)
+        labelled = L[labelled_rows(L)]
+        if labelled.shape[0] == 0:
+            raise ValueError("y labels no row at all; at least two rows with labels are needed.")
+        if label_patterns(labelled)[0].shape[0] < 2:
+            raise ValueError(
+                "y holds one class only: every labelled row has the same labels, so there is "
+                "nothing to tell apart. Pass rows of at least two classes."
+            )
+        self.labels_, self.classes_ = L, classes
+        self._indicator = is_indicator(y)
+        return L
+
+    def _encode_labels(self, y):
+        return encode_labels(y, unlabelled=self._unlabelled)
+
+    def _query_labels(self, y):
+        """Labels of queries and of the training rows, on the same classes."""
+        L, classes = self._encode_labels(y)
+        if is_indicator(y) != self._indicator or (
+            self._indicator and len(classes) != len(self.classes_)
+        ):
+            form = f"an indicator of {len(self.classes_)} columns" if self._indicator else "labels"
+            raise ValueError(
+                f"y at fit was {form}; pass y in the same form, not of shape {np.shape(y)}."
+            )
+        return align_labels(L, classes, self.labels_, self.classes_)[:2]
+
+    def _resolve(self, X):
+        """Find out which columns belong to which modality; sets `modality_names_`."""
+        self._modalities = resolve_modalities(
+            self._modalities_parameter(), X, reserved=self.get_params(deep=False)
+        )
+        self.modality_names_ = [m.name for m in self._modalities if not m.dropped]
+
+    def _preprocess(self, X, y, rng):
+        """Split X and fit the user's transformers; sets `transformers_`."""
+        given = {m.name: m.transformer for m in self._modalities}
+        self.transformers_ = {}
+        blocks = {}
+        for name, block in select_blocks(X, self._modalities).items():
+            transformer = given[name]
+            if transformer is not None and not isinstance(transformer, str):
+                transformer = inner_clone(transformer, rng)
+                block = transformer.fit_transform(block, y)
+                self.transformers_[name] = transformer
+            elif isinstance(transformer, str) and transformer != "passthrough":
+                raise ValueError(
+                    f"modalities: the transformer of {name!r} must be an estimator, 'passthrough' "
+                    f"or 'drop'; got {transformer!r}."
+                )
+            blocks[name] = self._check_block(name, block)
+        return blocks
+
+    # Encoding.
+
+    def transform(self, X, modality=None):
+        """Codes of new rows, fused over the modalities that X holds.
+
+        The fused code is the sign of the mean over modalities of the real-valued
+        projections.
+
+        Parameters
+        ----------
+        X : {array-like, sparse, DataFrame} of shape (n, d) or MultimodalData
+            Rows in the form of the fit. A MultimodalData may hold some of the
+            modalities only. With `modality`, its block alone does too.
+        modality : str, default=None
+            Encode this modality alone.
+
+        Returns
+        -------
+        codes : ndarray of shape (n, n_bits), int8
+            Values -1 and +1.
+        """
+        return self._encode(X, modality)
+
+    def _encode(self, X, modality):
+        check_is_fitted(self)
+        refuse_views(X)
+        if modality is None:
+            X = self._check_table(X, reset=False)
+        blocks = {}
+        for name, block in select_blocks(X, self._modalities, modality).items():
+            if name in self.transformers_:
+                block = self.transformers_[name].transform(block)
+            blocks[name] = self._check_block(name, block)
+        return self._fuse(blocks)
+
+    def encode(self, X, *, modality=None):
+        """Codes of rows of which perhaps only one modality is known.
+
+        The same as `transform`, but always an ndarray, whatever `set_output` says.
+
+        Parameters
+        ----------
+        X : {array-like, sparse, DataFrame} of shape (n, d) or MultimodalData
+            The block of one modality alone, or rows in the form of the fit.
+        modality : str, default=None
+            Modality of the rows; None fuses all modalities that X holds.
+
+        Returns
+        -------
+        codes : ndarray of shape (n, n_bits), int8
+            Values -1 and +1.
+        """
+        return self._encode(X, modality)
+
+    def _fuse(self, blocks):
+        projections = [self._project(name, block) for name, block in blocks.items()]
+        if len({len(Z) for Z in projections}) > 1:
+            raise ValueError(f"The modalities {list(blocks)} differ in their number of rows.")
+        if len(projections) == 1:
+            return sign(projections[0])
+        return sign(sum(projections[1:], start=projections[0]))
+
+    def encoder(self, modality):
+        """Return the encoder of one modality as a fitted transformer of its own.
+
+        Parameters
+        ----------
+        modality : str
+            Name of the modality.
+
+        Returns
+        -------
+        encoder : ModalityEncoder
+            Its ``transform(X)`` is ``encode(X, modality=modality)``. It stays fitted
+            when cloned, so that it can end a Pipeline or stand in a FeatureUnion.
+        """
+        check_is_fitted(self)
+        if modality not in self.modality_names_:
+            raise ValueError(f"modality must be one of {self.modality_names_}; got {modality!r}.")
+        return ModalityEncoder(self, modality)
+
+    def score(self, X, y, sample_weight=None):
+        """Mean over query modalities of full-ranking mAP against the training codes.
+
+        The rows of X are the queries, one modality at a time; `codes_` is the
+        database. Ties are averaged over. Since `codes_` have seen the labels of the
+        training rows, this is an optimistic figure; see `make_retrieval_scorer` for
+        others.
+
+        Parameters
+        ----------
+        X : {array-like, sparse, DataFrame} of shape (n, d) or MultimodalData
+            Query rows, with all modalities.
+        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
+            Their labels.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the queries.
+
+        Returns
+        -------
+        score : float
+            In [0, 1]; NaN, with a warning, if no query has a relevant row.
+        """
+        check_is_fitted(self)
+        if self.labels_ is None:
+            raise ValueError(
+                f"This {type(self).__name__} was fitted without y, so no row is known to be "
+                "relevant to a query. Fit with labels, or score with "
+                "make_retrieval_scorer(gallery=(X_database, y_database))."
+            )
+        labels, database_labels = self._query_labels(y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, labels)
+        scores = []
+        for name in self.modality_names_:
+            values, relevant = average_precision_scores(
+                self.encode(X, modality=name), self.codes_, labels, database_labels
+            )
+            if not relevant.any():
+                warnings.warn(
+                    "No query has a relevant training row, so the score is undefined and set to "
+                    "NaN.",
+                    UndefinedMetricWarning,
+                )
+                return np.nan
+            weights = None if sample_weight is None else sample_weight[relevant]
+            scores.append(np.average(values[relevant], weights=weights))
+        return float(np.mean(scores))
+
+    # Parameters, tags.
+
+    def get_params(self, deep=True):
+        """Get parameters, nested ones of transformers inside `modalities` included.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to return the parameters of nested estimators too.
+
+        Returns
+        -------
+        params : dict
+            Parameter name to value.
+        """
+        params = super().get_params(deep=deep)
+        if deep:
+            for name, transformer in self._nested():
+                params[name] = transformer
+                if hasattr(transformer, "get_params"):
+                    nested = transformer.get_params(deep=True)
+                    params.update({f"{name}__{key}": value for key, value in nested.items()})
+        return params
+
+    def set_params(self, **params):
+        """Set parameters; ``image__n_components`` reaches into `modalities`.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameter name to value.
+
+        Returns
+        -------
+        self : object
+            This estimator.
+        """
+        own = self.get_params(deep=False)
+        # First what holds the nested ones, then the nested ones.
+        super().set_params(**{key: params.pop(key) for key in list(params) if key in own})
+        for key, value in params.items():
+            self._set_nested(key, value)
+        return self
+
+    def _set_nested(self, key, value):
+        for name, transformer in sorted(self._nested(), key=lambda item: -len(item[0])):
+            if key == name:
+                self._replace_nested(name, value)
+                return
+            if key.startswith(f"{name}__") and hasattr(transformer, "set_params"):
+                transformer.set_params(**{key[len(name) + 2 :]: value})
+                return
+        super().set_params(**{key: value})
+
+    def _nested(self):
+        """(name, transformer) pairs that are parameters, though not arguments, of the estimator."""
+        return named_transformers(getattr(self, "modalities", None))
+
+    def _replace_nested(self, name, transformer):
+        self.modalities = [
+            (m[0], transformer, m[2]) if m[0] == name else m for m in self.modalities
+        ]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.required = self._requires_y
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+class ModalityEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """One modality of a fitted hasher, as a transformer; see `BaseHasher.encoder`.
+
+    Parameters
+    ----------
+    hasher : BaseHasher
+        Fitted hasher.
+    modality : str
+        Name of the modality.
+    """
+
+    def __init__(self, hasher, modality):
+        self.hasher = hasher
+        self.modality = modality
+
+    def fit(self, X, y=None):
+        """Do nothing: the hasher is fitted already.
+
+        Parameters
+        ----------
+        X : object
+            Ignored.
+        y : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The same encoder.
+        """
+        return self
+
+    def transform(self, X):
+        """Codes of the rows of one modality.
+
+        Parameters
+        ----------
+        X : {array-like, sparse, DataFrame} of shape (n, d) or MultimodalData
+            As `BaseHasher.encode` takes it.
+
+        Returns
+        -------
+        codes : ndarray of shape (n, n_bits), int8
+            Values -1 and +1.
+        """
+        return self.hasher.encode(X, modality=self.modality)
+
+    @property
+    def _n_features_out(self):
+        return self.hasher._n_features_out
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def __sklearn_clone__(self):
+        return self
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = []
+        tags.requires_fit = False
+        return tags
+
+
+class ShallowHasher(BaseHasher):
+    """Feature map and linear hash function per modality; a method overrides `_solve`."""
+
+    _parameter_constraints: dict = {
+        **BaseHasher._parameter_constraints,
+        "feature_map": [
+            HasMethods(["fit", "transform"]),
+            dict,
+            StrOptions({"passthrough"}),
+            None,
+        ],
+        "n_anchors": [Interval(int, 1, None, closed="left")],
+        "max_iter": [Interval(int, 1, None, closed="left")],
+        "tol": [Interval(float, 0, None, closed="left")],
+    }
+
+    def _solve(self, features, L, rng):
+        """Return the Solution for features {name: (n, q)} and the label indicator L."""
+        raise NotImplementedError
+
+    def _default_feature_map(self, block):
+        return AnchorRBF(n_anchors=self.n_anchors)
+
+    def _fit_blocks(self, blocks, L, random_state):
+        features = self._fit_features(blocks, random_state)
+        solution = self._solve(features, L, random_state)
+        self.codes_ = solution.codes
+        self.projections_ = dict(zip(features, solution.projections, strict=True))
+        self.objective_ = np.asarray(solution.objective, dtype=np.float64)
+        self.n_iter_ = solution.n_iter
+
+    def _fit_features(self, blocks, rng):
+        """Fit one feature map per modality; sets `feature_maps_`."""
+        given = self.feature_map
+        if isinstance(given, Mapping):
+            unknown = [name for name in given if name not in blocks]
+            if unknown:
+                raise ValueError(
+                    f"feature_map: there is no modality {unknown[0]!r}; known are {list(blocks)}."
+                )
+        self.feature_maps_, features = {}, {}
+        for name, block in blocks.items():
+            feature_map = given.get(name) if isinstance(given, Mapping) else given
+            if isinstance(feature_map, str):
+                self.feature_maps_[name] = None
+                features[name] = block
+                continue
+            if feature_map is None:
+                feature_map = self._default_feature_map(block)
+            feature_map = inner_clone(feature_map, rng)
+            features[name] = feature_map.fit_transform(block)
+            self.feature_maps_[name] = feature_map
+        return features
+
+    def _map_features(self, name, block):
+        feature_map = self.feature_maps_[name]
+        return block if feature_map is None else feature_map.transform(block)
+
+    def _project(self, name, block):
+        return project(self._map_features(name, block), self.projections_[name])
+
+    def _nested(self):
+        nested = super()._nested()
+        if isinstance(self.feature_map, Mapping):
+            nested = nested + [(f"feature_map__{name}", t) for name, t in self.feature_map.items()]
+        return nested
+
+    def _replace_nested(self, name, transformer):
+        modality = name.removeprefix("feature_map__")
+        if modality == name:
+            super()._replace_nested(name, transformer)
+        else:
+            self.feature_map = {**self.feature_map, modality: transformer}
+
+
+def project(F, P):
+    """F P, with entries within rounding of zero set to zero.
+
+    Their sign would depend on the order of summation; as zeros, they count as +1
+    in every batch, dense or sparse, float32 or float64.
+    """
+    P = P.astype(F.dtype, copy=False)
+    Z = stable_dot(F, P)
+    rounding = 4 * np.sqrt(F.shape[1]) * np.finfo(Z.dtype).eps
+    noise = rounding * row_norms(F)[:, None] * np.linalg.norm(P, axis=0)
+    Z[np.abs(Z) <= noise] = 0
+    return Z
+
+
+def inner_clone(transformer, rng):
+    """Clone a transformer for use inside an estimator.
+
+    Seeds that are None are drawn from `rng`, and a global `set_output` is ignored.
+    """
+    transformer = clone(transformer)
+    params = transformer.get_params(deep=True)
+    seeds = {
+        key: rng.randint(np.iinfo(np.int32).max)
+        for key in sorted(params)
+        if (key == "random_state" or key.endswith("__random_state")) and params[key] is None
+    }
+    if seeds:
+        transformer.set_params(**seeds)
+    if hasattr(transformer, "set_output"):
+        transformer.set_output(transform="default")
+    return transformer
+
+
+def modality_weights(value, names, parameter):
+    """One non-negative weight per modality from a number or a {name: number} mapping."""
+    if not isinstance(value, Mapping):
+        return np.full(len(names), value, dtype=np.float64)
+    if set(value) != set(names):
+        raise ValueError(
+            f"{parameter} must be a number, or a number for each of the modalities {list(names)}; "
+            f"got {dict(value)!r}."
+        )
+    weights = np.array([value[name] for name in names], dtype=np.float64)
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(f"{parameter} must be finite and not negative; got {dict(value)!r}.")
+    return weights
