@@ -1,0 +1,229 @@
+"""MultimodalData, and the reading of `modalities` against a table."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.model_selection import KFold, train_test_split
+from sklearn.utils import _safe_indexing
+
+from sklearn_cmh import MultimodalData
+from sklearn_cmh.modalities import refuse_views, resolve_modalities, select_blocks
+
+
+@pytest.fixture
+def data():
+    rng = np.random.RandomState(0)
+    return MultimodalData(
+        dense=rng.rand(10, 3),
+        sparse=sparse.csr_array(rng.rand(10, 4) * (rng.rand(10, 4) > 0.5)),
+        frame=pd.DataFrame({"a": np.arange(10), "b": list("abcdefghij")}),
+        words=[f"word {i}" for i in range(10)],
+        pixels=np.zeros((10, 2, 2, 3), dtype=np.uint8),
+    )
+
+
+def assert_same(first, second):
+    assert first.names == second.names
+    for name in first.names:
+        a, b = first[name], second[name]
+        if sparse.issparse(a):
+            a, b = a.toarray(), b.toarray()
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_shape_counts_columns_of_every_kind_of_block(data):
+    assert data.shape == (10, 3 + 4 + 2 + 1 + 12)
+    assert len(data) == 10
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        slice(2, 5),
+        np.array([2, 3, 4]),
+        [2, 3, 4],
+        np.arange(10) // 3 == 1,
+        (np.array([2, 3, 4]), Ellipsis),
+    ],
+    ids=["slice", "array", "list", "mask", "tuple"],
+)
+def test_rows_are_taken_from_every_block(data, key):
+    rows = data[key]
+    indices = np.arange(10)[key[0] if isinstance(key, tuple) else key]
+    assert_same(rows, data[indices])
+    assert len(rows) == len(indices)
+    assert rows["words"].tolist() == [f"word {i}" for i in indices]
+    assert rows["frame"]["a"].tolist() == indices.tolist()
+    assert rows["sparse"].format == "csr"
+
+
+def test_no_rows_and_one_row(data):
+    assert len(data[[]]) == 0
+    assert len(data[3]) == 1 and data[-1]["words"].tolist() == ["word 9"]
+    with pytest.raises(IndexError, match="out of range"):
+        data[10]
+
+
+def test_scikit_learn_splits_rows_not_blocks(data):
+    train, test = train_test_split(data, test_size=3, shuffle=False)
+    assert (len(train), len(test)) == (7, 3)
+    for train_rows, test_rows in KFold(5).split(data):
+        assert len(_safe_indexing(data, train_rows)) == 8
+        assert_same(_safe_indexing(data, test_rows), data[test_rows])
+
+
+def test_nothing_is_copied():
+    X = np.zeros((4, 2))
+    assert MultimodalData(a=X)["a"] is X
+
+
+def test_pickles(data):
+    assert_same(pickle.loads(pickle.dumps(data)), data)
+
+
+def test_is_no_array(data):
+    with pytest.raises(TypeError, match="no array"):
+        np.asarray(data)
+    with pytest.raises(TypeError):
+        iter(data)
+
+
+def test_repr_names_every_block(data):
+    text = repr(data)
+    for part in ["dense=float64 (10, 3)", "sparse=csr float64 (10, 4)", "words=object (10,)"]:
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("blocks", "error", "message"),
+    [
+        ({}, ValueError, "at least one block"),
+        ({"a": np.zeros((3, 1)), "b": np.zeros((4, 1))}, ValueError, "same number of rows"),
+        ({"a": 3.0}, TypeError, "one row per sample"),
+        ({"a__b": np.zeros((3, 1))}, ValueError, "'__'"),
+    ],
+)
+def test_wrong_blocks_are_refused(blocks, error, message):
+    with pytest.raises(error, match=message):
+        MultimodalData(**blocks)
+
+
+def test_unknown_name_lists_the_known(data):
+    with pytest.raises(KeyError, match="dense"):
+        data["audio"]
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        [np.zeros((3, 2)), np.zeros((3, 4))],
+        (np.zeros((3, 2)), sparse.csr_array((3, 2))),
+        {"image": np.zeros((3, 2))},
+    ],
+)
+def test_views_are_refused_with_the_cure(views):
+    with pytest.raises(TypeError, match="MultimodalData"):
+        refuse_views(views)
+
+
+def test_a_plain_list_of_rows_is_no_list_of_views():
+    refuse_views([[1.0, 2.0], [3.0, 4.0]])
+    refuse_views([np.array([1.0, 2.0]), np.array([3.0, 4.0])])
+
+
+FRAME = pd.DataFrame(np.arange(12.0).reshape(3, 4), columns=["i0", "i1", "t0", "t1"])
+
+
+@pytest.mark.parametrize(
+    "modalities",
+    [
+        {"image": slice(0, 2), "text": slice(2, 4)},
+        {"image": slice(0, 2), "text": slice(2, None)},
+        {"image": [0, 1], "text": [2, 3]},
+        {"image": [True, True, False, False], "text": [False, False, True, True]},
+        {"image": ["i0", "i1"], "text": ["t0", "t1"]},
+        {"image": slice("i0", "i1"), "text": slice("t0", "t1")},
+        {"image": lambda X: [0, 1], "text": lambda X: [c for c in X.columns if c[0] == "t"]},
+        [("image", None, slice(0, 2)), ("text", "passthrough", ["t0", "t1"])],
+    ],
+    ids=["slice", "open", "positions", "mask", "names", "name-slice", "callable", "triples"],
+)
+def test_every_way_to_select_columns(modalities):
+    resolved = resolve_modalities(modalities, FRAME)
+    blocks = select_blocks(FRAME, resolved)
+    assert list(blocks) == ["image", "text"]
+    np.testing.assert_array_equal(blocks["image"], FRAME[["i0", "i1"]])
+    np.testing.assert_array_equal(blocks["text"], FRAME[["t0", "t1"]])
+
+
+def test_prefix_groups_columns():
+    frame = FRAME.set_axis(["image__0", "text__0", "image__1", "text__x__y"], axis=1)
+    blocks = select_blocks(frame, resolve_modalities("prefix", frame))
+    assert {name: list(b.columns) for name, b in blocks.items()} == {
+        "image": ["image__0", "image__1"],
+        "text": ["text__0", "text__x__y"],
+    }
+
+
+def test_a_single_name_gives_one_dimension():
+    blocks = select_blocks(FRAME, resolve_modalities({"a": ["i0", "i1", "t0"], "b": "t1"}, FRAME))
+    assert np.ndim(blocks["b"]) == 1
+
+
+def test_dropped_columns_belong_to_the_partition():
+    resolved = resolve_modalities([("a", None, [0, 1, 2]), ("id", "drop", [3])], FRAME)
+    assert list(select_blocks(FRAME, resolved)) == ["a"]
+
+
+def test_contiguous_columns_of_an_array_are_a_view():
+    X = np.zeros((3, 4))
+    block = select_blocks(X, resolve_modalities({"a": [0, 1], "b": [2, 3]}, X))["a"]
+    assert np.shares_memory(block, X)
+
+
+@pytest.mark.parametrize(
+    ("modalities", "message"),
+    [
+        ({"a": [0, 1]}, r"'t0', 't1' of X belong to no modality"),
+        ({"a": [0, 1, 2], "b": [2, 3]}, r"'t0' belong to both 'a' and 'b'"),
+        ({"a": slice(0, 2), "b": slice(2, 9)}, "only 4 columns"),
+        ({"a": [0, 1], "b": [2, 9]}, "X has 4 columns"),
+        ({"a": [0, 1, 2, 3], "b": []}, "'b' selects no column"),
+        ({"a": ["i0", "i1", "t0", "x"]}, "no column 'x'"),
+        ({"a": [0.5, 1.5]}, "slice, positions, names"),
+        ([("a", None, [0, 1]), ("a", None, [2, 3])], "unique"),
+        ({"alpha": slice(None)}, "parameter of the estimator"),
+        ({"a": None}, "only MultimodalData"),
+        ([("a", "drop", slice(None))], "nothing to learn"),
+        ("prefix", "have no prefix"),
+    ],
+)
+def test_columns_that_are_no_partition_are_refused(modalities, message):
+    with pytest.raises(ValueError, match=message):
+        resolve_modalities(modalities, FRAME, reserved=["alpha"])
+
+
+@pytest.mark.parametrize("modalities", ["names", 3, [("a", [0])], ["a", "b"]])
+def test_other_forms_of_modalities_are_refused(modalities):
+    with pytest.raises(TypeError, match="list of \\(name"):
+        resolve_modalities(modalities, FRAME)
+
+
+def test_names_need_a_frame():
+    with pytest.raises(ValueError, match="no column names"):
+        resolve_modalities({"a": ["i0"]}, FRAME.to_numpy())
+    with pytest.raises(ValueError, match="DataFrame"):
+        resolve_modalities("prefix", FRAME.to_numpy())
+
+
+def test_multimodal_blocks_must_all_be_named():
+    X = MultimodalData(a=np.zeros((3, 1)), b=np.zeros((3, 1)))
+    with pytest.raises(ValueError, match=r"blocks \['b'\] of X are named by none"):
+        resolve_modalities([("a", None, None)], X)
+    with pytest.raises(ValueError, match="must be None"):
+        resolve_modalities({"a": [0], "b": [1]}, X)
+    with pytest.raises(ValueError, match="no modality 'c'"):
+        resolve_modalities({"a": None, "c": None}, X)
