@@ -1,0 +1,630 @@
+"""Metrics of Hamming ranking. A database row is relevant if it shares a label with the query.
+
+Hamming distances take ``n_bits + 1`` values, so that most of a ranking is ties.
+``ties="expected"`` is the mean over all orders of tied rows, in closed form after
+McSherry and Najork (2008); ``ties="index"`` breaks them by database row.
+"""
+
+import warnings
+from numbers import Integral
+
+import numpy as np
+from scipy import sparse
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils.validation import check_consistent_length
+
+from ..hamming import check_codes, pack_codes
+from ..labels import align_labels, encode_labels, is_indicator
+from ._engine import Retrieval
+
+__all__ = [
+    "average_precision_scores",
+    "lookup_precision",
+    "mean_average_precision",
+    "ndcg_at_k",
+    "precision_at_k",
+    "precision_recall_by_radius",
+    "recall_at_k",
+]
+
+_CODES_AND_LABELS = {
+    "query_codes": ["array-like"],
+    "database_codes": ["array-like"],
+    "query_labels": ["array-like", "sparse matrix"],
+    "database_labels": ["array-like", "sparse matrix"],
+}
+_NO_RELEVANT = {"no_relevant": [StrOptions({"skip", "zero"})]}
+_TIES = {
+    "k": [Interval(Integral, 1, None, closed="left"), None],
+    "ties": [StrOptions({"expected", "index"})],
+}
+
+
+# --- Validation -----------------------------------------------------------------------------
+
+
+def _retrieval(query_codes, database_codes, query_labels, database_labels, **options):
+    """Validate what every metric takes."""
+    query_codes = check_codes(query_codes, input_name="query_codes")
+    database_codes = check_codes(database_codes, input_name="database_codes")
+    n_bits = database_codes.shape[1]
+    if query_codes.shape[1] != n_bits:
+        raise ValueError(
+            f"query_codes have {query_codes.shape[1]} bits, but database_codes have {n_bits}: "
+            "both must come from the same hasher."
+        )
+    L_query, L_database = _relevance_labels(query_labels, database_labels)
+    for name, codes, L in [
+        ("query", query_codes, L_query),
+        ("database", database_codes, L_database),
+    ]:
+        if len(codes) != L.shape[0]:
+            raise ValueError(
+                f"{name}_codes have {len(codes)} rows, but {name}_labels have {L.shape[0]}: "
+                "pass one row of labels for every code."
+            )
+    if options.get("exclude_self"):
+        check_consistent_length(query_codes, database_codes)
+    packed = pack_codes(query_codes), pack_codes(database_codes)
+    return Retrieval(*packed, n_bits, L_query, L_database, **options)
+
+
+def _relevance_labels(query_labels, database_labels):
+    """Put the labels of queries and database on the same classes."""
+    forms = [is_indicator(y) for y in (query_labels, database_labels)]
+    if forms[0] != forms[1]:
+        raise ValueError(
+            "query_labels and database_labels must both be class labels of shape (n,), or both "
+            f"indicators of shape (n, c); got shapes {np.shape(query_labels)} and "
+            f"{np.shape(database_labels)}."
+        )
+    L_query, query_classes = encode_labels(query_labels, input_name="query_labels")
+    L_database, classes = encode_labels(database_labels, input_name="database_labels")
+    if forms[0]:
+        if L_query.shape[1] != L_database.shape[1]:
+            raise ValueError(
+                f"query_labels has {L_query.shape[1]} columns, but database_labels has "
+                f"{L_database.shape[1]}: both indicators must be over the same classes."
+            )
+        return L_query, L_database
+    if (query_classes.dtype.kind in "OUS") != (classes.dtype.kind in "OUS"):
+        raise ValueError(
+            f"query_labels are of dtype {query_classes.dtype}, but database_labels of "
+            f"{classes.dtype}: use the same labels in both."
+        )
+    return align_labels(L_query, query_classes, L_database, classes)[:2]
+
+
+# --- Values per query -----------------------------------------------------------------------
+
+
+def harmonic_difference(N, n):
+    """H_{N+n} - H_N of harmonic numbers, for arrays of integers, without cancellation."""
+    N, n = np.broadcast_arrays(np.asarray(N, dtype=np.float64), np.asarray(n, dtype=np.float64))
+    end = N + n
+    table = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, _SMALL + 1))])
+    low, high = np.minimum(N, _SMALL), np.minimum(end, _SMALL)
+    near = table[high.astype(np.intp)] - table[low.astype(np.intp)]
+    a, b = np.maximum(N, _SMALL), np.maximum(end, _SMALL)
+    return near + np.log1p((b - a) / a) + (_harmonic_tail(b) - _harmonic_tail(a))
+
+
+_SMALL = 32
+
+
+def _harmonic_tail(m):
+    """H_m - log(m) - Euler's constant, asymptotically: below 1e-17 off for m >= 32."""
+    s = 1.0 / (m * m)
+    return 0.5 / m - s * (1 / 12 - s * (1 / 120 - s * (1 / 252 - s / 240)))
+
+
+def _expected_precision_sum(N, R, n, r):
+    """Expected sum of the precision at the relevant rows of a run of tied rows.
+
+    The run has `n` rows of which `r` are relevant, in random order; `N` rows, `R` of
+    them relevant, come before it.
+    """
+    slope = (r - 1) / np.maximum(n - 1, 1)
+    first = (R + 1 - slope * (N + 1)) * harmonic_difference(N, n)
+    return np.where(r > 0, r / np.maximum(n, 1) * (slope * n + first), 0.0)
+
+
+def _tied_average_precision(counts, k):
+    """Expected average precision of a block of queries from their histograms."""
+    n = counts.sum(axis=2)
+    r = counts[:, :, 1:].sum(axis=2)
+    N, R = np.cumsum(n, axis=1) - n, np.cumsum(r, axis=1) - r
+    sums = _expected_precision_sum(N, R, n, r)
+    n_relevant = r.sum(axis=1)
+    if k is None or k >= n[0].sum():
+        return sums.sum(axis=1) / np.maximum(n_relevant, 1), n_relevant > 0
+    sums[N + n > k] = 0.0
+    values = sums.sum(axis=1)
+    cut = ((N < k) & (N + n >= k)).argmax(axis=1)
+    for i, j in enumerate(cut):
+        # The run that position k falls in: a random number of its relevant rows is retrieved.
+        m = k - N[i, j]
+        whole = 0.0 if N[i, j] + n[i, j] > k else sums[i, j]
+        hits, chance = _hypergeometric(n[i, j], r[i, j], m)
+        run = _expected_precision_sum(N[i, j], R[i, j], m, hits)
+        values[i] = chance @ ((values[i] - whole + run) / np.maximum(R[i, j] + hits, 1))
+    return values, n_relevant > 0
+
+
+def _hypergeometric(n, r, m):
+    """Distribution of the relevant rows among `m` drawn out of `n` rows with `r` relevant."""
+    hits = np.arange(max(0, m - (n - r)), min(r, m) + 1, dtype=np.float64)
+    before = hits[:-1]
+    ratio = (r - before) * (m - before) / ((before + 1) * (n - r - m + before + 1))
+    log_chance = np.concatenate([[0.0], np.cumsum(np.log(ratio))])
+    chance = np.exp(log_chance - log_chance.max())
+    return hits, chance / chance.sum()
+
+
+def _ranked_average_precision(shared, k):
+    """Average precision of one ranking, and whether anything is relevant."""
+    relevant = shared > 0
+    positions = np.flatnonzero(relevant[:k])
+    if not len(positions):
+        return 0.0, relevant.any()
+    return np.mean(np.arange(1, len(positions) + 1) / (positions + 1)), True
+
+
+def _average_precision(retrieval, k, ties):
+    values = np.empty(retrieval.n_queries)
+    has_relevant = np.empty(retrieval.n_queries, dtype=bool)
+    if ties == "expected":
+        for block, counts in retrieval.histograms():
+            values[block], has_relevant[block] = _tied_average_precision(counts, k)
+    else:
+        for i, shared in retrieval.rankings():
+            values[i], has_relevant[i] = _ranked_average_precision(shared, k)
+    return values, has_relevant
+
+
+def _hits_at_k(retrieval, k, ties):
+    """(Expected) number of relevant rows among the first k, and of all relevant rows."""
+    hits = np.empty(retrieval.n_queries)
+    n_relevant = np.empty(retrieval.n_queries, dtype=np.intp)
+    if ties == "index":
+        for i, shared in retrieval.rankings():
+            hits[i], n_relevant[i] = np.count_nonzero(shared[:k]), np.count_nonzero(shared)
+        return hits, n_relevant
+    for block, counts in retrieval.histograms():
+        n, r = counts.sum(axis=2), counts[:, :, 1:].sum(axis=2)
+        N = np.cumsum(n, axis=1) - n
+        drawn = np.clip(k - N, 0, n)
+        hits[block] = (r * (drawn / np.maximum(n, 1))).sum(axis=1)
+        n_relevant[block] = r.sum(axis=1)
+    return hits, n_relevant
+
+
+def _precision_at_k(retrieval, k, ties):
+    k = min(k or retrieval.n_database, retrieval.n_database)
+    hits, n_relevant = _hits_at_k(retrieval, k, ties)
+    return hits / max(k, 1), n_relevant > 0
+
+
+def _recall_at_k(retrieval, k, ties):
+    hits, n_relevant = _hits_at_k(retrieval, k or retrieval.n_database, ties)
+    return hits / np.maximum(n_relevant, 1), n_relevant > 0
+
+
+def _lookup_precision(retrieval, radius):
+    values = np.empty(retrieval.n_queries)
+    has_relevant = np.empty(retrieval.n_queries, dtype=bool)
+    for block, counts in retrieval.histograms():
+        relevant = counts[:, :, 1:]
+        within = counts[:, : radius + 1].sum(axis=(1, 2))
+        values[block] = relevant[:, : radius + 1].sum(axis=(1, 2)) / np.maximum(within, 1)
+        has_relevant[block] = relevant.any(axis=(1, 2))
+    return values, has_relevant
+
+
+def _ndcg(retrieval, k, ties):
+    values = np.empty(retrieval.n_queries)
+    has_relevant = np.empty(retrieval.n_queries, dtype=bool)
+    n = retrieval.n_database
+    discount = 1.0 / np.log2(np.arange(n) + 2.0)
+    discount[n if k is None else k :] = 0.0
+    discounted = np.concatenate([[0.0], np.cumsum(discount)])
+    grades = np.arange(retrieval.shared.n_levels)
+    if ties == "index":
+        for i, shared in retrieval.rankings():
+            ideal = -np.sort(-shared.astype(np.float64)) @ discount
+            values[i], has_relevant[i] = shared @ discount / (ideal or 1.0), ideal > 0
+        return values, has_relevant
+    for block, counts in retrieval.histograms():
+        n = counts.sum(axis=2)
+        last = np.cumsum(n, axis=1)
+        gain = counts @ grades / np.maximum(n, 1) * (discounted[last] - discounted[last - n])
+        best = counts.sum(axis=1)[:, ::-1]
+        last = np.cumsum(best, axis=1)
+        ideal = (discounted[last] - discounted[last - best]) @ grades[::-1]
+        has_relevant[block] = ideal > 0
+        values[block] = gain.sum(axis=1) / np.where(ideal > 0, ideal, 1.0)
+    return values, has_relevant
+
+
+def query_mean(values, has_relevant, no_relevant):
+    """Mean over queries by the rule for those without a relevant row."""
+    if no_relevant == "skip":
+        if not has_relevant.any():
+            warnings.warn(
+                "No query has a relevant row in the database, so the metric is undefined: NaN. "
+                "Check that queries and database share labels, or pass no_relevant='zero'.",
+                UndefinedMetricWarning,
+                stacklevel=3,
+            )
+            return np.full(values.shape[1:], np.nan)[()]
+        values = values[has_relevant]
+    else:
+        values = np.where(has_relevant.reshape(-1, *[1] * (values.ndim - 1)), values, 0.0)
+    mean = values.mean(axis=0)
+    return mean if values.ndim > 1 else float(mean)
+
+
+_VALUES = {
+    "map": _average_precision,
+    "precision_at_k": _precision_at_k,
+    "recall_at_k": _recall_at_k,
+    "ndcg_at_k": _ndcg,
+}
+
+
+def per_query_values(metric, *data, k=None, ties="expected", exclude_self=False):
+    """Values of a metric by name for every query, and which queries have a relevant row."""
+    retrieval = _retrieval(*data, graded=metric == "ndcg_at_k", exclude_self=exclude_self)
+    if metric == "lookup_precision":
+        return _lookup_precision(retrieval, radius=2)
+    if k is None and metric != "map":
+        k = 10
+    return _VALUES[metric](retrieval, k, ties)
+
+
+# --- Public metrics -------------------------------------------------------------------------
+
+
+def average_precision_scores(
+    query_codes,
+    database_codes,
+    query_labels,
+    database_labels,
+    *,
+    k=None,
+    ties="expected",
+    exclude_self=False,
+):
+    """Average precision of every query.
+
+    Parameters
+    ----------
+    query_codes, database_codes : array-like of shape (n_queries, n_bits), (n, n_bits)
+        Codes of two values: -1 and +1, 0 and 1, or booleans.
+    query_labels, database_labels : array-like of shape (n_queries,), (n,) or \
+            {array-like, sparse} of shape (n_queries, c), (n, c)
+        Class labels, or label indicators over the same classes.
+    k : int, default=None
+        Rank only the first `k` rows; None is the full ranking.
+    ties : {"expected", "index"}, default="expected"
+        Mean over all orders of rows at equal distance, or by database row.
+    exclude_self : bool, default=False
+        Whether query `i` is database row `i` and left out of its own ranking.
+
+    Returns
+    -------
+    values : ndarray of shape (n_queries,)
+        Average precision, 0 where no row is relevant.
+    has_relevant : ndarray of shape (n_queries,), bool
+        Whether any row of the database is relevant to the query.
+
+    See Also
+    --------
+    mean_average_precision : The mean of the values.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.metrics import average_precision_scores
+    >>> codes = [[1, 1], [1, -1], [-1, -1]]
+    >>> average_precision_scores(codes[:2], codes, ["a", "c"], ["a", "b", "a"])
+    (array([0.83333333, 0.        ]), array([ True, False]))
+    """
+    retrieval = _retrieval(
+        query_codes, database_codes, query_labels, database_labels, exclude_self=exclude_self
+    )
+    return _average_precision(retrieval, k, ties)
+
+
+@validate_params({**_CODES_AND_LABELS, **_TIES, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
+def mean_average_precision(
+    query_codes,
+    database_codes,
+    query_labels,
+    database_labels,
+    *,
+    k=None,
+    ties="expected",
+    no_relevant="skip",
+):
+    """Mean average precision of Hamming ranking.
+
+    A database row is relevant to a query if they share at least one label; a row
+    without labels is relevant to nothing. The average precision of a query is the mean,
+    over the relevant rows retrieved, of the precision at their positions.
+
+    Parameters
+    ----------
+    query_codes, database_codes : array-like of shape (n_queries, n_bits), (n, n_bits)
+        Codes of two values: -1 and +1, 0 and 1, or booleans.
+    query_labels, database_labels : array-like of shape (n_queries,), (n,) or \
+            {array-like, sparse} of shape (n_queries, c), (n, c)
+        Class labels, or label indicators over the same classes.
+    k : int, default=None
+        Retrieve only the first `k` rows ("mAP@k"); None ranks the whole database.
+    ties : {"expected", "index"}, default="expected"
+        "expected" is the mean over all orders of rows at equal distance, a property of
+        the codes alone; "index" ranks them by database row.
+    no_relevant : {"skip", "zero"}, default="skip"
+        Whether a query to which no row of the database is relevant is left out of the
+        mean, or counts 0.
+
+    Returns
+    -------
+    score : float
+        Between 0 and 1; NaN, with a warning, if no query has a relevant row and
+        `no_relevant` is "skip".
+
+    Notes
+    -----
+    As in the hashing literature, average precision at `k` is divided by the number of
+    relevant rows among the first `k`, not by ``min(k, number of relevant rows)``; it is 0
+    if there are none. The expectation over tie orders is exact for this ratio, too.
+
+    References
+    ----------
+    .. [1] F. McSherry and M. Najork (2008). Computing information retrieval performance
+       measures efficiently in the presence of tied scores. ECIR.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.metrics import mean_average_precision
+    >>> database = [[1, 1, 1], [1, 1, -1], [-1, -1, -1]]
+    >>> mean_average_precision([[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"])
+    0.8333333333333333
+    """
+    retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
+    return query_mean(*_average_precision(retrieval, k, ties), no_relevant)
+
+
+@validate_params({**_CODES_AND_LABELS, **_TIES, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
+def precision_at_k(
+    query_codes,
+    database_codes,
+    query_labels,
+    database_labels,
+    *,
+    k=10,
+    ties="expected",
+    no_relevant="skip",
+):
+    """Share of relevant rows among the first k, mean over queries.
+
+    Parameters
+    ----------
+    query_codes, database_codes : array-like of shape (n_queries, n_bits), (n, n_bits)
+        Codes of two values: -1 and +1, 0 and 1, or booleans.
+    query_labels, database_labels : array-like of shape (n_queries,), (n,) or \
+            {array-like, sparse} of shape (n_queries, c), (n, c)
+        Class labels, or label indicators over the same classes.
+    k : int, default=10
+        Number of rows retrieved; the whole database if it is None or has fewer.
+    ties : {"expected", "index"}, default="expected"
+        Mean over all orders of rows at equal distance, or by database row.
+    no_relevant : {"skip", "zero"}, default="skip"
+        Whether a query without relevant rows is left out of the mean, or counts 0.
+
+    Returns
+    -------
+    score : float
+        Between 0 and 1, or NaN with a warning if no query counts.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.metrics import precision_at_k
+    >>> database = [[1, 1, 1], [1, 1, -1], [-1, -1, -1]]
+    >>> precision_at_k([[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"], k=2)
+    0.5
+    """
+    retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
+    return query_mean(*_precision_at_k(retrieval, k, ties), no_relevant)
+
+
+@validate_params({**_CODES_AND_LABELS, **_TIES, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
+def recall_at_k(
+    query_codes,
+    database_codes,
+    query_labels,
+    database_labels,
+    *,
+    k=10,
+    ties="expected",
+    no_relevant="skip",
+):
+    """Share of the relevant rows that is among the first k, mean over queries.
+
+    Parameters
+    ----------
+    query_codes, database_codes : array-like of shape (n_queries, n_bits), (n, n_bits)
+        Codes of two values: -1 and +1, 0 and 1, or booleans.
+    query_labels, database_labels : array-like of shape (n_queries,), (n,) or \
+            {array-like, sparse} of shape (n_queries, c), (n, c)
+        Class labels, or label indicators over the same classes.
+    k : int, default=10
+        Number of rows retrieved; the whole database if it is None or has fewer.
+    ties : {"expected", "index"}, default="expected"
+        Mean over all orders of rows at equal distance, or by database row.
+    no_relevant : {"skip", "zero"}, default="skip"
+        Whether a query without relevant rows is left out of the mean, or counts 0.
+
+    Returns
+    -------
+    score : float
+        Between 0 and 1, or NaN with a warning if no query counts.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.metrics import recall_at_k
+    >>> database = [[1, 1, 1], [1, 1, -1], [-1, -1, -1]]
+    >>> recall_at_k([[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"], k=1)
+    0.5
+    """
+    retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
+    return query_mean(*_recall_at_k(retrieval, k, ties), no_relevant)
+
+
+@validate_params({**_CODES_AND_LABELS, **_TIES, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
+def ndcg_at_k(
+    query_codes,
+    database_codes,
+    query_labels,
+    database_labels,
+    *,
+    k=10,
+    ties="expected",
+    no_relevant="skip",
+):
+    """Normalised discounted cumulative gain; the gain is the number of shared labels.
+
+    The row at position `p` (from 1) contributes its gain divided by ``log2(p + 1)``; the sum
+    over the first `k` rows is divided by that of the best possible ranking. The gain is
+    linear in the shared labels, as in :func:`sklearn.metrics.ndcg_score`.
+
+    Parameters
+    ----------
+    query_codes, database_codes : array-like of shape (n_queries, n_bits), (n, n_bits)
+        Codes of two values: -1 and +1, 0 and 1, or booleans.
+    query_labels, database_labels : array-like of shape (n_queries,), (n,) or \
+            {array-like, sparse} of shape (n_queries, c), (n, c)
+        Class labels, or label indicators over the same classes.
+    k : int, default=10
+        Number of rows retrieved; the whole database if it is None or has fewer.
+    ties : {"expected", "index"}, default="expected"
+        Mean over all orders of rows at equal distance, or by database row.
+    no_relevant : {"skip", "zero"}, default="skip"
+        Whether a query without relevant rows is left out of the mean, or counts 0.
+
+    Returns
+    -------
+    score : float
+        Between 0 and 1, or NaN with a warning if no query counts.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.metrics import ndcg_at_k
+    >>> database = [[1, 1, 1], [1, 1, -1], [-1, -1, -1]]
+    >>> labels = [[1, 1], [0, 1], [1, 1]]
+    >>> round(ndcg_at_k([[1, 1, 1]], database, [[1, 1]], labels), 4)
+    0.9652
+    """
+    retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels, graded=True)
+    return query_mean(*_ndcg(retrieval, k, ties), no_relevant)
+
+
+@validate_params({**_CODES_AND_LABELS, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
+def precision_recall_by_radius(
+    query_codes, database_codes, query_labels, database_labels, *, no_relevant="skip"
+):
+    """Precision and recall of all rows within every Hamming radius, means over queries.
+
+    Parameters
+    ----------
+    query_codes, database_codes : array-like of shape (n_queries, n_bits), (n, n_bits)
+        Codes of two values: -1 and +1, 0 and 1, or booleans.
+    query_labels, database_labels : array-like of shape (n_queries,), (n,) or \
+            {array-like, sparse} of shape (n_queries, c), (n, c)
+        Class labels, or label indicators over the same classes.
+    no_relevant : {"skip", "zero"}, default="skip"
+        Whether a query without relevant rows is left out of the means, or counts 0.
+
+    Returns
+    -------
+    precision : ndarray of shape (n_bits + 1,)
+        Share of relevant rows within each radius; a query with no row within the radius
+        counts 0.
+    recall : ndarray of shape (n_bits + 1,)
+        Share of the relevant rows within each radius.
+    radii : ndarray of shape (n_bits + 1,)
+        The radii 0, 1, ..., n_bits.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.metrics import precision_recall_by_radius
+    >>> database = [[1, 1, 1], [1, 1, -1], [-1, -1, -1]]
+    >>> precision, recall, radii = precision_recall_by_radius(
+    ...     [[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"]
+    ... )
+    >>> precision
+    array([1.        , 0.5       , 0.5       , 0.66666667])
+    >>> recall
+    array([0.5, 0.5, 0.5, 1. ])
+    """
+    retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
+    precision = recall = 0.0
+    n_counted = 0
+    for _, counts in retrieval.histograms():
+        found = np.cumsum(counts.sum(axis=2), axis=1)
+        hits = np.cumsum(counts[:, :, 1:].sum(axis=2), axis=1)
+        precision = precision + (hits / np.maximum(found, 1)).sum(axis=0)
+        recall = recall + (hits / np.maximum(hits[:, -1:], 1)).sum(axis=0)
+        n_counted += np.count_nonzero(hits[:, -1])
+    # Queries without a relevant row have added 0 to both sums.
+    sums = np.stack([precision, recall])
+    if no_relevant == "zero":
+        n_counted = retrieval.n_queries
+    elif n_counted == 0:
+        sums[:] = query_mean(np.zeros((1, 1)), np.zeros(1, dtype=bool), no_relevant)
+    precision, recall = sums / max(n_counted, 1)
+    return precision, recall, np.arange(retrieval.n_bits + 1)
+
+
+@validate_params(
+    {
+        **_CODES_AND_LABELS,
+        "radius": [Interval(Integral, 0, None, closed="left")],
+        **_NO_RELEVANT,
+    },
+    prefer_skip_nested_validation=True,
+)
+def lookup_precision(
+    query_codes, database_codes, query_labels, database_labels, *, radius=2, no_relevant="skip"
+):
+    """Precision of hash lookup: share of relevant rows within a Hamming radius.
+
+    Parameters
+    ----------
+    query_codes, database_codes : array-like of shape (n_queries, n_bits), (n, n_bits)
+        Codes of two values: -1 and +1, 0 and 1, or booleans.
+    query_labels, database_labels : array-like of shape (n_queries,), (n,) or \
+            {array-like, sparse} of shape (n_queries, c), (n, c)
+        Class labels, or label indicators over the same classes.
+    radius : int, default=2
+        Rows at this distance or less are retrieved.
+    no_relevant : {"skip", "zero"}, default="skip"
+        Whether a query without relevant rows is left out of the mean, or counts 0.
+
+    Returns
+    -------
+    score : float
+        Mean over queries; a query with no row within the radius counts 0, as a failed
+        lookup.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.metrics import lookup_precision
+    >>> database = [[1, 1, 1], [1, 1, -1], [-1, -1, -1]]
+    >>> lookup_precision([[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"])
+    0.5
+    """
+    retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
+    return query_mean(*_lookup_precision(retrieval, radius), no_relevant)

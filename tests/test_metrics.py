@@ -1,0 +1,311 @@
+"""Ranking metrics against their definitions, by brute force over all orders of tied rows."""
+
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn import config_context
+from sklearn.metrics import ndcg_score
+
+from sklearn_cmh.labels import encode_labels
+from sklearn_cmh.metrics import (
+    average_precision_scores,
+    lookup_precision,
+    mean_average_precision,
+    ndcg_at_k,
+    precision_at_k,
+    precision_recall_by_radius,
+    recall_at_k,
+)
+from sklearn_cmh.metrics._ranking import harmonic_difference
+
+TIED = [mean_average_precision, precision_at_k, recall_at_k, ndcg_at_k]
+ALL = [*TIED, lookup_precision, precision_recall_by_radius]
+
+
+# --- Definitions ------------------------------------------------------------------------------
+
+
+def average_precision(gains, k):
+    hits = np.flatnonzero(gains[:k])
+    return np.mean([(gains[: i + 1] > 0).mean() for i in hits]) if len(hits) else 0.0
+
+
+def precision(gains, k):
+    return (gains[:k] > 0).mean()
+
+
+def recall(gains, k):
+    return (gains[:k] > 0).sum() / max((gains > 0).sum(), 1)
+
+
+def ndcg(gains, k):
+    discount = 1 / np.log2(np.arange(len(gains)) + 2)
+    ideal = (np.sort(gains)[::-1] * discount)[:k].sum()
+    return (gains * discount)[:k].sum() / ideal if ideal else 0.0
+
+
+DEFINITIONS = dict(zip(TIED, [average_precision, precision, recall, ndcg], strict=True))
+
+
+def tie_orders(distances):
+    """Every order of the rows by distance."""
+    groups = [np.flatnonzero(distances == d) for d in np.unique(distances)]
+    for orders in product(*[list(permutations(group)) for group in groups]):
+        yield np.concatenate([np.array(order) for order in orders])
+
+
+def brute_force(metric, query, database, L_query, L_database, k, ties, exclude_self=False):
+    """Values per query from the definition, and which queries have a relevant row."""
+    values, has_relevant = [], []
+    for i, (code, labels) in enumerate(zip(query, L_query, strict=True)):
+        keep = np.arange(len(database)) != i if exclude_self else np.ones(len(database), bool)
+        distances = (code != database).sum(axis=1)[keep]
+        gains = (L_database @ labels)[keep]
+        if ties == "index":
+            orders = [np.argsort(distances, kind="stable")]
+        else:
+            orders = tie_orders(distances)
+        values.append(np.mean([DEFINITIONS[metric](gains[order], k) for order in orders]))
+        has_relevant.append(gains.any())
+    return np.array(values), np.array(has_relevant)
+
+
+@st.composite
+def small_problems(draw, max_rows=6, max_classes=3):
+    n_bits, n_query = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    n, c = draw(st.integers(1, max_rows)), draw(st.integers(2, max_classes))
+    bit, label = st.sampled_from([-1, 1]), st.sampled_from([0, 1])
+    return (
+        draw(arrays(np.int8, (n_query, n_bits), elements=bit)),
+        draw(arrays(np.int8, (n, n_bits), elements=bit)),
+        draw(arrays(np.int8, (n_query, c), elements=label)),
+        draw(arrays(np.int8, (n, c), elements=label)),
+    )
+
+
+def random_problem(n_query=40, n=300, n_bits=12, c=5, seed=0):
+    rng = np.random.default_rng(seed)
+    codes = [np.where(rng.random((m, n_bits)) < 0.5, 1, -1) for m in (n_query, n)]
+    labels = [(rng.random((m, c)) < 1.5 / c).astype(np.int8) for m in (n_query, n)]
+    return *codes, *labels
+
+
+# --- Agreement with the definitions -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("ties", ["expected", "index"])
+@pytest.mark.parametrize("metric", TIED)
+@settings(deadline=None, max_examples=30)
+@given(problem=small_problems(), k=st.integers(1, 7))
+def test_metric_equals_its_definition(metric, ties, problem, k):
+    values, has_relevant = brute_force(metric, *problem, k, ties)
+    zero = metric(*problem, k=k, ties=ties, no_relevant="zero")
+    assert_allclose(zero, values.mean(), atol=1e-12)
+    if has_relevant.any():
+        skip = metric(*problem, k=k, ties=ties, no_relevant="skip")
+        assert_allclose(skip, values[has_relevant].mean(), atol=1e-12)
+
+
+@pytest.mark.parametrize("ties", ["expected", "index"])
+@settings(deadline=None, max_examples=30)
+@given(problem=small_problems(), k=st.one_of(st.none(), st.integers(1, 7)))
+def test_scores_without_the_own_row(ties, problem, k):
+    _, database, _, L = problem
+    values, has_relevant = average_precision_scores(
+        database, database, L, L, k=k, ties=ties, exclude_self=True
+    )
+    problem = database, database, L, L
+    if len(database) == 1:
+        assert_array_equal(values, [0.0])
+        return
+    expected = brute_force(mean_average_precision, *problem, k, ties, exclude_self=True)
+    assert_allclose(values, expected[0], atol=1e-12)
+    assert_array_equal(has_relevant, expected[1])
+
+
+@settings(deadline=None, max_examples=30)
+@given(problem=small_problems())
+def test_radius_metrics_equal_their_definitions(problem):
+    query, database, L_query, L_database = problem
+    relevant = L_query @ L_database.T > 0
+    distances = (query[:, None] != database).sum(axis=2)
+    precision, recall, radii = precision_recall_by_radius(*problem, no_relevant="zero")
+    assert_array_equal(radii, np.arange(query.shape[1] + 1))
+    for radius in radii:
+        within = distances <= radius
+        hits = (within & relevant).sum(axis=1)
+        expected = np.mean(hits / np.maximum(within.sum(axis=1), 1))
+        assert_allclose(precision[radius], expected, atol=1e-12)
+        assert_allclose(
+            recall[radius], np.mean(hits / np.maximum(relevant.sum(axis=1), 1)), atol=1e-12
+        )
+        lookup = lookup_precision(*problem, radius=int(radius), no_relevant="zero")
+        assert_allclose(lookup, expected, atol=1e-12)
+
+
+def test_expected_ties_are_the_mean_over_shuffled_databases():
+    query, database, L_query, L_database = random_problem(n_bits=4, n=60)
+    rng = np.random.default_rng(0)
+    for k in (10, None):
+        expected = mean_average_precision(query, database, L_query, L_database, k=k)
+        shuffled = []
+        for _ in range(300):
+            order = rng.permutation(60)
+            shuffled.append(
+                mean_average_precision(
+                    query, database[order], L_query, L_database[order], k=k, ties="index"
+                )
+            )
+        error = np.std(shuffled) / np.sqrt(300)
+        assert abs(np.mean(shuffled) - expected) < 4 * error
+
+
+def test_ndcg_agrees_with_scikit_learn():
+    query, database, L_query, L_database = random_problem()
+    gains = L_query @ L_database.T
+    distances = (query[:, None] != database).sum(axis=2)
+    for k in (1, 7, 300):
+        expected = ndcg_score(gains, -distances, k=k)
+        assert_allclose(
+            ndcg_at_k(query, database, L_query, L_database, k=k, no_relevant="zero"), expected
+        )
+
+
+@given(N=st.integers(0, 10**7), n=st.integers(0, 10**4))
+def test_harmonic_difference_is_exact(N, n):
+    terms = 1 / np.arange(N + 1, N + n + 1, dtype=np.longdouble)
+    assert_allclose(float(harmonic_difference(N, n)), float(terms.sum()), rtol=2e-15, atol=1e-300)
+
+
+# --- Invariances ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", ALL)
+def test_forms_of_codes_and_labels(metric):
+    query, database, L_query, L_database = random_problem()
+    expected = metric(query, database, L_query, L_database)
+    for form in (
+        lambda codes: codes > 0,
+        lambda codes: (codes > 0) * 1.0,
+        np.int8,
+        np.ndarray.tolist,
+    ):
+        assert_array_equal(metric(form(query), form(database), L_query, L_database), expected)
+    for form in (sparse.csr_array, sparse.csc_matrix, np.ndarray.tolist):
+        assert_array_equal(metric(query, database, form(L_query), form(L_database)), expected)
+    assert_array_equal(
+        metric(query, database, encode_labels(L_query)[0], encode_labels(L_database)[0]), expected
+    )
+
+
+@pytest.mark.parametrize("ties", ["expected", "index"])
+@pytest.mark.parametrize("metric", TIED)
+@pytest.mark.parametrize("c", [8, 9, 33, 64, 65, 200])
+def test_any_number_of_classes(metric, ties, c):
+    # Classes that nothing has change how labels are stored, and nothing else.
+    *codes, L_query, L_database = random_problem(c=5)
+    wide = [np.zeros((len(L), c), dtype=np.int8) for L in (L_query, L_database)]
+    for L, narrow in zip(wide, (L_query, L_database), strict=True):
+        L[:, -5:] = narrow
+    expected = metric(*codes, L_query, L_database, ties=ties)
+    assert_allclose(metric(*codes, *wide, ties=ties), expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize("metric", ALL)
+def test_memory_is_bounded_without_a_change(metric):
+    problem = random_problem()
+    expected = metric(*problem)
+    with config_context(working_memory=1e-4):
+        assert_allclose(metric(*problem), expected, rtol=1e-14)
+
+
+def test_classes_may_differ_between_queries_and_database():
+    codes = [[1, 1], [1, -1], [-1, -1]]
+    labels = ["cat", "dog", "eel"]
+    assert mean_average_precision(codes[:2], codes, ["dog", "ant"], labels) == 0.5
+    assert (
+        mean_average_precision(codes[:2], codes, ["dog", "ant"], labels, no_relevant="zero") == 0.25
+    )
+
+
+def test_a_row_without_labels_is_relevant_to_nothing():
+    codes, L = np.ones((2, 3)), np.array([[0, 0], [1, 0]])
+    values, has_relevant = average_precision_scores(codes, codes, L, L)
+    assert_array_equal(has_relevant, [False, True])
+    assert values[0] == 0
+
+
+def test_the_whole_database_is_retrieved_when_k_is_larger():
+    problem = random_problem(n=20)
+    for metric in TIED:
+        assert metric(*problem, k=500) == metric(*problem, k=20) == metric(*problem, k=None)
+
+
+def test_perfect_and_long_codes():
+    L = np.eye(3, dtype=int)[np.arange(30) % 3]
+    codes = np.repeat(2 * L - 1, 400, axis=1)
+    assert codes.shape[1] == 1200
+    for metric in (mean_average_precision, ndcg_at_k):
+        for ties in ("expected", "index"):
+            assert_allclose(metric(codes, codes, L, L, ties=ties), 1.0)
+
+
+# --- Bad input --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", ALL)
+def test_no_relevant_row_at_all_is_nan_with_a_warning(metric):
+    codes = [[1, 1], [1, -1]]
+    with pytest.warns(UserWarning, match="no_relevant='zero'"):
+        score = metric(codes, codes, ["a", "b"], ["c", "d"])
+    assert np.isnan(score[0] if isinstance(score, tuple) else score).all()
+    score = metric(codes, codes, ["a", "b"], ["c", "d"], no_relevant="zero")
+    assert_array_equal(score[0] if isinstance(score, tuple) else score, 0.0)
+
+
+@pytest.mark.parametrize("metric", ALL)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"query_codes": [[0.5, 1.0], [1, 1]]}, "query_codes must hold binary codes.*0.5"),
+        ({"query_codes": [[0, 1], [-1, 1]]}, "query_codes must hold binary codes.*as well as -1"),
+        ({"database_codes": np.full((2, 2), 7, np.uint8)}, "database_codes.*packed=True"),
+        ({"database_codes": [["a", "b"], ["c", "d"]]}, "database_codes must hold binary codes"),
+        ({"query_codes": [[np.nan, 1], [1, 1]]}, "query_codes contains NaN"),
+        ({"query_codes": np.ones((0, 2))}, "0 sample"),
+        ({"query_codes": [1, 1]}, "query_codes|2D array"),
+        ({"query_codes": [[1, 1, 1], [1, 1, 1]]}, "query_codes have 3 bits.*same hasher"),
+        ({"query_labels": ["a"]}, "query_codes have 2 rows, but query_labels have 1"),
+        ({"database_labels": [[1, 0], [0, 1]]}, "must both be"),
+        ({"database_labels": [1, 2]}, "use the same labels"),
+        (
+            {"query_labels": [[1, 0], [0, 1]], "database_labels": [[1, 0, 0], [0, 0, 1]]},
+            "query_labels has 2 columns, but database_labels has 3",
+        ),
+        ({"query_labels": [[1, 2], [0, 1]], "database_labels": [[1, 0], [0, 1]]}, "query_labels"),
+        ({"no_relevant": "drop"}, "no_relevant"),
+    ],
+)
+def test_bad_input_is_refused_with_the_cure(metric, change, message):
+    codes = [[1, -1], [-1, -1]]
+    good = {
+        "query_codes": codes,
+        "database_codes": codes,
+        "query_labels": ["a", "b"],
+        "database_labels": ["a", "b"],
+    }
+    with pytest.raises(ValueError, match=message):
+        metric(**(good | change))
+
+
+@pytest.mark.parametrize("metric", TIED)
+@pytest.mark.parametrize("options", [{"k": 0}, {"k": 1.5}, {"ties": "random"}])
+def test_options_are_checked(metric, options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        metric([[1]], [[1]], ["a"], ["a"], **options)
