@@ -1,0 +1,272 @@
+"""Leave-one-out hash functions, and a choice of bits that they can predict.
+
+The plain functions behind :class:`~sklearn_cmh.RefinedHasher`: ridge regression
+of bits on features whose leave-one-out predictions come in closed form, the
+criterion by which bits are chosen, and the search for its maximum.
+"""
+
+from itertools import combinations_with_replacement
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import eigh
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, Normalizer
+from sklearn.utils import gen_batches
+
+__all__ = [
+    "bit_alignment",
+    "greedy_bits",
+    "ridge_leave_one_out",
+    "selection_terms",
+    "signed_sqrt",
+    "sqrt_norm",
+    "swap_bits",
+]
+
+_BLOCK_ROWS = 4096
+
+
+def signed_sqrt(X):
+    """Square root of the magnitudes of `X` (dense or sparse), signs kept.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh._leave_one_out import signed_sqrt
+    >>> signed_sqrt(np.array([[-4.0, 9.0]]))
+    array([[-2.,  3.]])
+    """
+    if sparse.issparse(X):
+        X = X.astype(np.result_type(X.dtype, np.float32))
+        X.data = signed_sqrt(X.data)
+        return X
+    return np.copysign(np.sqrt(np.abs(X)), X)
+
+
+def sqrt_norm():
+    """Signed square root, then rows of unit 2-norm: a transformer for histograms and counts.
+
+    Returns
+    -------
+    transformer : Pipeline
+        Of scikit-learn's FunctionTransformer and Normalizer; sparse input stays sparse.
+
+    Examples
+    --------
+    >>> from sklearn_cmh._leave_one_out import sqrt_norm
+    >>> sqrt_norm().fit_transform([[9.0, -16.0]])
+    array([[ 0.6, -0.8]])
+    """
+    root = FunctionTransformer(
+        signed_sqrt, accept_sparse=True, validate=True, feature_names_out="one-to-one"
+    )
+    return make_pipeline(root, Normalizer())
+
+
+def ridge_leave_one_out(F, B, alphas, rows=None):
+    """Ridge regression of bits on features, and what it predicts for a row left out.
+
+    The fit centres `F` and `B` and has no intercept: the decision for a row f is
+    ``(f - mean(F)) @ coef``. All penalties share one eigendecomposition of F'F. With
+    leverage h (1/n for the centring included), residual r and centred bits b, the
+    decision for row i of the fit without row i, its means included, is
+
+        b_i - r_i / (1 - h_i) + b_i / (n - 1).
+
+    Parameters
+    ----------
+    F : ndarray of shape (n, q)
+        Features.
+    B : ndarray of shape (n, k)
+        Bits in {-1, +1}, or any targets.
+    alphas : sequence of a positive floats
+        Penalties.
+    rows : ndarray of int, default=None
+        The rows whose decisions are wanted; all by default.
+
+    Returns
+    -------
+    coef : ndarray of shape (a, q, k)
+        Coefficients of the fit to all rows, per penalty.
+    decisions : ndarray of shape (a, len(rows), k)
+        Leave-one-out decisions, per penalty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh._leave_one_out import ridge_leave_one_out
+    >>> F, B = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([[-1], [-1], [1], [1]])
+    >>> coef, decisions = ridge_leave_one_out(F, B, [0.1])
+    >>> np.sign(decisions[0].ravel())
+    array([-1., -1.,  1.,  1.])
+    """
+    n, q = F.shape
+    rows = np.arange(n) if rows is None else rows
+    alphas = np.asarray(alphas, dtype=np.float64)
+    centre = F.mean(axis=0, dtype=np.float64)
+    mean = B.mean(axis=0, dtype=np.float64)
+    gram, moment = np.zeros((q, q)), np.zeros((q, B.shape[1]))
+    for block in gen_batches(n, _BLOCK_ROWS):
+        F_block = F[block] - centre
+        gram += F_block.T @ F_block
+        moment += F_block.T @ (B[block] - mean)
+    eigenvalues, U = eigh(gram, overwrite_a=True, driver="evd")
+    shrinkage = 1.0 / (np.maximum(eigenvalues, 0.0) + alphas[:, None])
+    spectra = shrinkage[:, :, None] * (U.T @ moment)
+
+    decisions = np.empty((len(alphas), len(rows), B.shape[1]))
+    for block in gen_batches(len(rows), _BLOCK_ROWS):
+        A = (F[rows[block]] - centre) @ U
+        b = B[rows[block]] - mean
+        leverage = (A**2) @ shrinkage.T + 1.0 / n
+        # A leverage of one means that the row fits itself exactly, whatever its bits.
+        slack = np.maximum(1.0 - leverage, np.finfo(float).eps)
+        for a in range(len(alphas)):
+            residual = b - A @ spectra[a]
+            decisions[a, block] = b * (n / (n - 1)) - residual / slack[:, a, None]
+    return U @ spectra, decisions
+
+
+def selection_terms(bits, T):
+    """Linear and quadratic term of the criterion by which bits are chosen.
+
+    For a pair of modalities with codes H_1, H_2 (column-centred: H_1c, H_2c), a set w
+    of bits predicts the similarities ``S = T T'`` by the cross products ``K = H_1[:, w]
+    H_2c[:, w]'`` and ``K' = H_1c[:, w] H_2[:, w]'``, free of row or column offsets. The
+    alignment (<K, S> + <K', S>) / sqrt(||K||^2 + ||K'||^2) is ``q[w].sum() /
+    sqrt(G[w][:, w].sum())``; pairs of modalities add up. No n x n matrix is formed.
+
+    Parameters
+    ----------
+    bits : list of ndarray of shape (n, p)
+        Codes in {-1, +1} of the same rows and pool of bits, per modality. A single
+        modality is paired with itself.
+    T : {ndarray, sparse array} of shape (n, c)
+        Factor of the similarities: label rows of unit norm.
+
+    Returns
+    -------
+    q : ndarray of shape (p,)
+        Linear term.
+    G : ndarray of shape (p, p)
+        Quadratic term, symmetric positive semi-definite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh._leave_one_out import selection_terms
+    >>> T = np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
+    >>> good, bad = [1, 1, -1, -1], [1, -1, 1, -1]
+    >>> q, G = selection_terms([np.transpose([good, bad])], T)
+    >>> q
+    array([16.,  0.])
+    """
+    n, p = bits[0].shape
+    moments, targets = [], []
+    totals = np.asarray(T.sum(axis=0), dtype=np.float64).ravel()
+    for H in bits:
+        # Products of signs are counts: exact in float32 below 2^24 rows.
+        H = H.astype(np.float32 if n < 2**24 else np.float64)
+        mean = H.mean(axis=0, dtype=np.float64)
+        second = (H.T @ H).astype(np.float64)
+        moments.append((second, second - n * np.outer(mean, mean)))
+        labels = np.asarray(T.T @ H, dtype=np.float64).T
+        targets.append((labels, labels - np.outer(mean, totals)))
+    q, G = np.zeros(p), np.zeros((p, p))
+    for i, j in combinations_with_replacement(range(len(bits)), 2):
+        if i == j and len(bits) > 1:
+            continue
+        q += (targets[i][0] * targets[j][1] + targets[i][1] * targets[j][0]).sum(axis=1)
+        G += moments[i][0] * moments[j][1] + moments[i][1] * moments[j][0]
+    return q, G
+
+
+def bit_alignment(q, G, selected):
+    """Criterion of a set of bits; zero where its bits are constant.
+
+    Parameters
+    ----------
+    q, G : ndarray of shape (p,), (p, p)
+        From `selection_terms`.
+    selected : sequence of int
+        The set.
+
+    Returns
+    -------
+    alignment : float
+        Larger is better.
+    """
+    norm = G[np.ix_(selected, selected)].sum()
+    return float(q[selected].sum() / np.sqrt(norm)) if norm > 0 else 0.0
+
+
+def _extended(q, G, total, cross, norm):
+    """Criterion of a set, of sums (total, norm), with each bit of the pool added."""
+    norms = norm + 2.0 * cross + G.diagonal()
+    return np.divide(
+        total + q, np.sqrt(np.maximum(norms, 0.0)), out=np.zeros_like(q), where=norms > 0
+    )
+
+
+def greedy_bits(q, G, n_bits):
+    """Choose `n_bits` bits one by one, each the best addition to those before.
+
+    Parameters
+    ----------
+    q, G : ndarray of shape (p,), (p, p)
+        From `selection_terms`.
+    n_bits : int
+        How many, at most p.
+
+    Returns
+    -------
+    selected : ndarray of shape (n_bits,), intp
+        Distinct positions in the pool, in the order of their choice.
+    """
+    selected, free = [], np.ones(len(q), dtype=bool)
+    cross = np.zeros_like(q)
+    for _ in range(n_bits):
+        total, norm = q[selected].sum(), cross[selected].sum()
+        gains = np.where(free, _extended(q, G, total, cross, norm), -np.inf)
+        best = int(gains.argmax())
+        selected.append(best)
+        free[best] = False
+        cross += G[:, best]
+    return np.array(selected, dtype=np.intp)
+
+
+def swap_bits(q, G, selected, max_passes=3):
+    """Exchange bits of a set for better ones while that raises the criterion.
+
+    Parameters
+    ----------
+    q, G : ndarray of shape (p,), (p, p)
+        From `selection_terms`.
+    selected : sequence of int
+        The set to start from.
+    max_passes : int, default=3
+        Passes over the set; the search ends with the first pass without an exchange.
+
+    Returns
+    -------
+    selected : ndarray of int
+        A set of the same size that is at least as good.
+    """
+    selected = np.array(selected, dtype=np.intp)
+    free = np.ones(len(q), dtype=bool)
+    free[selected] = False
+    for _ in range(max_passes):
+        changed = False
+        for position, bit in enumerate(selected):
+            others = np.delete(selected, position)
+            cross = G[:, others].sum(axis=1)
+            gains = _extended(q, G, q[others].sum(), cross, cross[others].sum())
+            best = int(np.where(free, gains, -np.inf).argmax())
+            if free[best] and gains[best] > gains[bit] + 1e-12 * abs(gains[bit]):
+                selected[position] = best
+                free[[bit, best]] = True, False
+                changed = True
+        if not changed:
+            break
+    return selected
