@@ -1,1 +1,7 @@
-"""Loaders and generators of paired data."""
+"""Paired data to learn and to test with."""
+
+from ._generator import make_multimodal_classification
+from ._openmoji import load_openmoji
+from ._wiki import fetch_wiki
+
+__all__ = ["fetch_wiki", "load_openmoji", "make_multimodal_classification"]

@@ -1,0 +1,302 @@
+"""The Wikipedia image-text pairs, from the web or from a local file."""
+
+import hashlib
+import http.client
+import os
+import time
+import warnings
+from numbers import Integral, Real
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import NamedTuple
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import numpy as np
+from scipy.io import loadmat
+from sklearn.datasets import get_data_home
+from sklearn.utils import Bunch
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from ..modalities import MultimodalData
+
+__all__ = ["fetch_wiki"]
+
+
+class RemoteFile(NamedTuple):
+    """A file on the web, pinned."""
+
+    filename: str
+    url: str
+    size: int
+    sha256: str
+
+
+WIKI = RemoteFile(
+    filename="wikiData.mat",
+    url=(
+        "https://github.com/llcing/Cross-modal-hashing-SRLCH/raw/"
+        "93a0b7b97b7fddcc045b4293307e0b577e19968f/dataset/wikiData.mat"
+    ),
+    size=1_080_776,
+    sha256="915bad0fd08b6cdd6cb5ebd6c831787d70885b4c340f8c796e54752f03d9332c",
+)
+TIMEOUT = 30.0  # seconds without a byte
+DEADLINE = 600.0  # seconds for one attempt as a whole
+
+TARGET_NAMES = (
+    "art",
+    "biology",
+    "geography",
+    "history",
+    "literature",
+    "media",
+    "music",
+    "royalty",
+    "sport",
+    "warfare",
+)
+
+DESCR = """\
+Wikipedia image-text pairs
+--------------------------
+
+Sections of 2,866 featured articles of Wikipedia, each with its picture, in the
+features and the split that cross-modal retrieval has used since 2010.
+
+=================   ==============================================
+Rows                2,866 (2,173 for training, 693 for testing)
+image               128 columns, SIFT visual-word histograms
+text                10 columns, LDA topic proportions
+Classes             10
+=================   ==============================================
+
+The first 2,173 rows are the training rows. No licence is stated for these data,
+so sklearn-cmh does not contain them: they are read from a file of your own, or
+from a copy on the web of which the checksum is pinned.
+
+N. Rasiwasia, J. Costa Pereira, E. Coviello, G. Doyle, G. Lanckriet, R. Levy and
+N. Vasconcelos, "A new approach to cross-modal multimedia retrieval", ACM
+Multimedia, 2010.
+"""
+
+
+@validate_params(
+    {
+        "path": [str, os.PathLike, None],
+        "subset": [StrOptions({"all", "train", "test"})],
+        "data_home": [str, os.PathLike, None],
+        "download_if_missing": ["boolean"],
+        "return_X_y": ["boolean"],
+        "n_retries": [Interval(Integral, 0, None, closed="left")],
+        "delay": [Interval(Real, 0, None, closed="left")],
+    },
+    prefer_skip_nested_validation=True,
+)
+def fetch_wiki(
+    path=None,
+    *,
+    subset="all",
+    data_home=None,
+    download_if_missing=True,
+    return_X_y=False,
+    n_retries=3,
+    delay=1.0,
+):
+    """Load the Wikipedia image-text pairs, downloading them if necessary.
+
+    =================   ==============================================
+    Rows                2,866 (2,173 for training, 693 for testing)
+    image               128 columns, SIFT visual-word histograms
+    text                10 columns, LDA topic proportions
+    Classes             10
+    =================   ==============================================
+
+    Parameters
+    ----------
+    path : str or path-like, default=None
+        A local file to read instead of the download: ``wikiData.mat`` (variables
+        ``I_tr, T_tr, L_tr, I_te, T_te, L_te``), or the ``raw_features.mat`` of the
+        original archive (``I_tr, T_tr, I_te, T_te``) with
+        ``trainset_txt_img_cat.list`` and ``testset_txt_img_cat.list`` beside it.
+    subset : {"all", "train", "test"}, default="all"
+        Which rows to return.
+    data_home : str or path-like, default=None
+        Folder where the download is kept, by default scikit-learn's (see
+        :func:`sklearn.datasets.get_data_home`).
+    download_if_missing : bool, default=True
+        If False, raise an OSError when the file is not there already.
+    return_X_y : bool, default=False
+        Return ``(data, target)`` instead of the Bunch.
+    n_retries : int, default=3
+        How often a failed download is tried again.
+    delay : float, default=1.0
+        Seconds between two attempts.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        data : MultimodalData of shape (n_samples, 138)
+            Modalities "image" (128 columns) and "text" (10 columns), float64.
+        target : ndarray of shape (n_samples,)
+            Labels from 0 to 9.
+        target_names : ndarray of shape (10,)
+            Names of the classes.
+        train, test : ndarray
+            Row numbers of the published split, when `subset` is "all".
+        DESCR : str
+            Description of the data set.
+
+    (data, target) : tuple if `return_X_y` is True
+        As above.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be downloaded whole and unchanged, or is absent and may
+        not be downloaded.
+    ValueError
+        If the local file has another layout.
+
+    Notes
+    -----
+    No licence is stated for the data. The download comes from a fixed revision of
+    a public repository and is used only when its size and SHA-256 digest are the
+    expected ones.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.datasets import fetch_wiki
+    >>> X, y = fetch_wiki(subset="train", return_X_y=True)  # doctest: +SKIP
+    >>> X["image"].shape, X["text"].shape  # doctest: +SKIP
+    ((2173, 128), (2173, 10))
+    """
+    if path is None:
+        path = _fetch(WIKI, data_home, download_if_missing, n_retries, delay)
+    parts = _read(Path(path))
+    extra = {}
+    if subset == "all":
+        n_train, n_test = (len(parts[part][2]) for part in ("train", "test"))
+        extra = {"train": np.arange(n_train), "test": np.arange(n_train, n_train + n_test)}
+        image, text, target = map(np.concatenate, zip(parts["train"], parts["test"], strict=True))
+    else:
+        image, text, target = parts[subset]
+    data = MultimodalData(image=image, text=text)
+    if return_X_y:
+        return data, target
+    return Bunch(
+        data=data, target=target, target_names=np.array(TARGET_NAMES), **extra, DESCR=DESCR
+    )
+
+
+def _read(path):
+    """Rows of a .mat file as ``{"train": (image, text, target), "test": ...}``."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        arrays = loadmat(path)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ValueError(f"{path} is no readable .mat file: {error}") from error
+    missing = [name for name in ("I_tr", "T_tr", "I_te", "T_te") if name not in arrays]
+    if missing:
+        raise ValueError(
+            f"{path} lacks the variables {missing}: expected the layout of wikiData.mat or of "
+            "raw_features.mat."
+        )
+    parts = {}
+    for part, suffix in (("train", "tr"), ("test", "te")):
+        if f"L_{suffix}" in arrays:
+            labels = arrays[f"L_{suffix}"].ravel()
+        else:
+            labels = _read_labels(path.parent / f"{part}set_txt_img_cat.list")
+        image, text = (np.asarray(arrays[f"{m}_{suffix}"], dtype=np.float64) for m in "IT")
+        if not image.ndim == text.ndim == 2 or not len(image) == len(text) == len(labels):
+            raise ValueError(
+                f"{path}: the {part} rows do not agree; image {image.shape}, text {text.shape}, "
+                f"labels {labels.shape}."
+            )
+        if not np.isin(labels, np.arange(1, len(TARGET_NAMES) + 1)).all():
+            raise ValueError(f"{path}: the labels of the {part} rows must be integers 1 to 10.")
+        parts[part] = image, text, labels.astype(np.int64) - 1
+    return parts
+
+
+def _read_labels(path):
+    """Last column of a ``*_txt_img_cat.list`` file: text, image, category."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no file {path}: raw_features.mat holds no labels, they are read from the "
+            ".list files beside it"
+        )
+    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        return np.array([int(line.split()[-1]) for line in lines if line.strip()])
+    except ValueError as error:
+        raise ValueError(f"{path}: expected lines of text, image and category number.") from error
+
+
+def _fetch(remote, data_home, download_if_missing, n_retries, delay):
+    """Path of the verified local copy of `remote`, downloaded if need be."""
+    folder = Path(get_data_home(data_home))
+    target = folder / remote.filename
+    if target.is_file():
+        if _digest(target) == remote.sha256:
+            return target
+        if download_if_missing:
+            warnings.warn(
+                f"{target} is not the expected file (its SHA-256 digest differs); downloading it "
+                "again.",
+                stacklevel=3,
+            )
+    if not download_if_missing:
+        raise OSError(f"no valid {target}, and download_if_missing is False")
+    for attempt in range(n_retries + 1):
+        try:
+            return _download(remote, target)
+        except (OSError, http.client.HTTPException) as error:
+            final = isinstance(error, HTTPError) and 400 <= error.code < 500
+            if final or attempt == n_retries:
+                raise OSError(
+                    f"could not download {remote.filename} from {remote.url}: {error}. Download "
+                    "it by other means and pass its path."
+                ) from error
+            warnings.warn(f"{error}; trying {remote.url} again", stacklevel=3)
+            time.sleep(delay)
+
+
+def _download(remote, target):
+    """One attempt: `target` appears whole and verified, or not at all."""
+    request = Request(remote.url, headers={"User-Agent": "sklearn-cmh"})
+    deadline = time.monotonic() + DEADLINE
+    digest, size = hashlib.sha256(), 0
+    # The part file lies beside the target, so that the final rename is atomic.
+    with NamedTemporaryFile(dir=target.parent, prefix=target.name + ".part_", delete=False) as part:
+        try:
+            with urlopen(request, timeout=TIMEOUT) as response:
+                while chunk := response.read1(2**16):
+                    part.write(chunk)
+                    digest.update(chunk)
+                    size += len(chunk)
+                    if size > remote.size:
+                        break
+                    if time.monotonic() > deadline:
+                        raise TimeoutError(f"not finished after {DEADLINE:g} seconds")
+            if size != remote.size:
+                more = " or more" if size > remote.size else ""
+                raise OSError(f"received {size}{more} bytes instead of {remote.size}")
+            if digest.hexdigest() != remote.sha256:
+                raise OSError(f"the SHA-256 digest is {digest.hexdigest()}, not {remote.sha256}")
+            part.close()
+            os.replace(part.name, target)
+        except BaseException:
+            part.close()
+            os.unlink(part.name)
+            raise
+    return target
+
+
+def _digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
