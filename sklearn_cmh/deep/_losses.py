@@ -1,0 +1,194 @@
+"""Losses and samplers of the deep methods: tensors in, tensors out.
+
+DSPAH (Chen, Wu and Chen, 2022) regresses inner products of relaxed codes on the
+fine-grained similarity of label sets, its equations (2) to (6). SCH-GAN (Zhang,
+Peng and Yuan, 2018) plays a triplet ranking loss against a generator that is
+trained by policy gradient, its equations (5) to (11). Nothing here holds state,
+and similarities are only ever slices: rows of a batch against some columns.
+"""
+
+import torch
+
+__all__ = [
+    "advantage",
+    "fgsc",
+    "likely_relevant",
+    "pair_distance",
+    "pairwise_loss",
+    "policy_loss",
+    "quantisation_loss",
+    "reward",
+    "sample_relevant",
+    "selection_logits",
+    "shared_label",
+    "squared_distances",
+    "triplet_loss",
+]
+
+
+def fgsc(rows, columns):
+    """Fine-grained similarity |l_i and l_j| / sqrt(|l_i| |l_j|) of label sets (eq. 2).
+
+    Parameters
+    ----------
+    rows, columns : Tensor of shape (a, c), (b, c)
+        Label indicators.
+
+    Returns
+    -------
+    Tensor of shape (a, b)
+        The cosine of the label sets; 0 where a row has no label.
+    """
+    rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1)
+    columns = columns / columns.norm(dim=1, keepdim=True).clamp_min(1)
+    return rows @ columns.T
+
+
+def shared_label(rows, columns):
+    """1.0 where two label sets share a label, else 0.0; shapes as in `fgsc`."""
+    return (rows @ columns.T > 0).to(rows.dtype)
+
+
+def pairwise_loss(F, G, S):
+    """Mean over pairs of ((<f_i, g_j> + k) / 2 - k s_ij)^2 / k^2 (eq. 5).
+
+    Parameters
+    ----------
+    F, G : Tensor of shape (a, k), (b, k)
+        Relaxed codes in [-1, 1].
+    S : Tensor of shape (a, b)
+        Similarities in [0, 1].
+
+    Returns
+    -------
+    Tensor
+        The mean: the printed sum over pairs grows with n^2 k^2, which no step size survives.
+    """
+    return ((F @ G.T / F.shape[1] + 1) / 2 - S).square().mean()
+
+
+def quantisation_loss(B, F):
+    """Mean over elements of (b - f)^2 (eq. 6)."""
+    return (B - F).square().mean()
+
+
+def squared_distances(H, K):
+    """Squared Euclidean distances of the rows of `H` (a, k) and `K` (b, k): (a, b)."""
+    squares = H.square().sum(1)[:, None] + K.square().sum(1)[None, :] - 2 * (H @ K.T)
+    return squares.clamp_min(0)
+
+
+def pair_distance(H, K):
+    """Mean squared distance between rows and their own counterparts."""
+    return (H - K).square().sum(1).mean()
+
+
+def triplet_loss(to_positive, to_negative, margin):
+    """Ranking loss max(0, m + ||h(q) - h(i+)||^2 - ||h(q) - h(i-)||^2), elementwise (eqs. 7 and 8)."""
+    return torch.relu(margin + to_positive - to_negative)
+
+
+def sample_relevant(weights, n_samples, generator=None):
+    """Draw columns for every row, with probability proportional to `weights`.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (a, b)
+        Non-negative.
+    n_samples : int
+        Draws per row, with replacement.
+    generator : torch.Generator, default=None
+        Source of randomness.
+
+    Returns
+    -------
+    indices : Tensor of shape (a, n_samples)
+        The columns drawn; arbitrary where nothing can be drawn.
+    valid : Tensor of shape (a,), bool
+        Rows that have any positive weight.
+    """
+    valid = weights.sum(1) > 0
+    weights = torch.where(valid[:, None], weights, torch.ones_like(weights))
+    return torch.multinomial(weights, n_samples, replacement=True, generator=generator), valid
+
+
+def selection_logits(H, K, excluded=None):
+    """Logarithm of p_G(i | q), a softmax over candidates i of -||h(q) - h(i)||^2 (eq. 5).
+
+    Parameters
+    ----------
+    H, K : Tensor of shape (a, k), (b, k)
+        Hash layers of queries and of candidates.
+    excluded : Tensor of shape (a, b), bool, default=None
+        Pairs that must not be selected. A query all of whose candidates are excluded keeps them.
+
+    Returns
+    -------
+    Tensor of shape (a, b)
+        Log probabilities.
+    """
+    scores = -squared_distances(H, K)
+    if excluded is not None:
+        excluded = excluded & ~excluded.all(1, keepdim=True)
+        scores = scores.masked_fill(excluded, float("-inf"))
+    return scores.log_softmax(1)
+
+
+def reward(f):
+    """Softplus of f: what the discriminator pays for a selection with ranking loss f."""
+    return torch.nn.functional.softplus(f)
+
+
+def advantage(rewards):
+    """Rewards (a, s) minus their mean over the selections of each query."""
+    return rewards - rewards.mean(1, keepdim=True)
+
+
+def policy_loss(log_p, selected, advantages):
+    """Minus the mean over selections of log p_G(i_s | q) * advantage (eq. 11).
+
+    Its gradient is the policy gradient (REINFORCE), to be descended.
+
+    Parameters
+    ----------
+    log_p : Tensor of shape (a, b)
+        Log probabilities of the candidates.
+    selected : Tensor of shape (a, s)
+        Indices of selected candidates.
+    advantages : Tensor of shape (a, s)
+        Their rewards minus a baseline; constants here.
+
+    Returns
+    -------
+    Tensor
+        The loss.
+    """
+    return -(log_p.gather(1, selected) * advantages.detach()).mean()
+
+
+def likely_relevant(K, labels, K_labelled, labels_labelled, n_neighbors=10):
+    """Candidates that probably share a label with a query, judged by their neighbours.
+
+    The guard against "negatives" that are in truth positives: the labels of a candidate are
+    estimated by its nearest labelled rows in the discriminator's own hash space.
+
+    Parameters
+    ----------
+    K : Tensor of shape (b, k)
+        Hash layer of the candidates.
+    labels : Tensor of shape (a, c)
+        Label indicators of the queries.
+    K_labelled, labels_labelled : Tensor of shape (l, k), (l, c)
+        Hash layer and labels of labelled rows.
+    n_neighbors : int, default=10
+        Neighbours that are asked, at most l.
+
+    Returns
+    -------
+    Tensor of shape (a, b)
+        Share of a candidate's neighbours that are relevant to the query.
+    """
+    n_neighbors = min(n_neighbors, len(K_labelled))
+    nearest = squared_distances(K, K_labelled).topk(n_neighbors, dim=1, largest=False).indices
+    relevant = shared_label(labels, labels_labelled)
+    return relevant[:, nearest].mean(2)

@@ -1,0 +1,266 @@
+"""The training loop that both deep methods share.
+
+A method describes itself as a *task*: the modules whose weights are trained, the
+optimisers, and a generator `epoch(t)` that yields one (optimiser, closure) pair per
+step, where the closure computes the loss. Everything else is here and only here:
+device and mixed precision, learning rates, the check for non-finite losses, early
+stopping, interruption, progress, history.
+"""
+
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+__all__ = ["Outcome", "reproducible", "resolve_device", "row_batches", "to_numpy", "train"]
+
+
+def resolve_device(device, *, fallback=False):
+    """Return the torch device that a `device` parameter means.
+
+    Parameters
+    ----------
+    device : str
+        "auto" takes CUDA, then MPS, then the CPU; else a name that torch knows.
+    fallback : bool, default=False
+        Whether an absent device becomes the CPU, as for a model fitted elsewhere.
+
+    Returns
+    -------
+    torch.device
+        The device.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know the name, or cannot see such a device.
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+        "meta": True,
+    }
+    if device == "auto":
+        return torch.device(next(name for name, found in available.items() if found))
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device={device!r} is not known to torch: {error}") from error
+    if available.get(resolved.type, True):
+        return resolved
+    if fallback:
+        return torch.device("cpu")
+    raise ValueError(
+        f"device={device!r} was requested, but torch {torch.__version__} sees no such device. "
+        'Use device="auto" or device="cpu", or install a build of torch for it.'
+    )
+
+
+@contextmanager
+def reproducible(device, seed):
+    """Seed torch, deterministic where it can be; the caller's global state comes back after.
+
+    Parameters
+    ----------
+    device : torch.device
+        Device of the fit.
+    seed : int
+        Seed of all of torch's generators.
+    """
+    on_cuda = device.type == "cuda"
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.benchmark,
+    )
+    with torch.random.fork_rng(devices=[device] if on_cuda else []):
+        torch.manual_seed(seed)
+        if on_cuda:
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.backends.cudnn.benchmark = False
+        try:
+            yield
+        finally:
+            if on_cuda:
+                torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+                torch.backends.cudnn.benchmark = before[2]
+
+
+def row_batches(n_rows, batch_size):
+    """Split a random permutation of the rows into batches of nearly equal size.
+
+    No remainder is left that would be too small for batch normalisation.
+
+    Parameters
+    ----------
+    n_rows, batch_size : int
+        Rows, and rows per batch, about.
+
+    Returns
+    -------
+    list of ndarray
+        Row numbers of every batch.
+    """
+    n_batches = max(1, round(n_rows / batch_size))
+    return np.array_split(torch.randperm(n_rows).numpy(), n_batches)
+
+
+def to_numpy(state):
+    """Copy a state dict into numpy arrays: weights without a device."""
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in state.items()}
+
+
+@dataclass
+class Outcome:
+    """What became of a training run.
+
+    `status` is "finished", "converged" (no more progress on the validation rows),
+    "interrupted" or "non-finite"; `history` holds one dict per complete epoch.
+    """
+
+    status: str = "finished"
+    history: list = field(default_factory=list)
+
+
+def train(
+    task,
+    *,
+    n_epochs,
+    device,
+    mixed_precision=True,
+    decay=True,
+    validate=None,
+    n_iter_no_change=10,
+    tol=0.0,
+    verbose=0,
+    name="",
+):
+    """Train a task.
+
+    Parameters
+    ----------
+    task : object
+        With `modules` (an `nn.Module` that holds all weights), `optimisers` (a list),
+        `epoch(t)` (a generator of (optimiser, closure) pairs) and `end_epoch()` (a dict of
+        figures for the history).
+    n_epochs : int
+        Epochs.
+    device : torch.device
+        Where the modules are.
+    mixed_precision : bool
+        Half precision where it is safe, on CUDA only.
+    decay : bool
+        Whether learning rates fall to zero along a half cosine.
+    validate : callable or None
+        Returns a score, the greater the better, after every epoch; the weights of the best
+        epoch are kept.
+    n_iter_no_change : int
+        Epochs without a gain of `tol` after which training stops.
+    tol : float
+        Least gain that counts.
+    verbose : int
+        1 draws a progress bar, 2 prints a line per epoch.
+    name : str
+        Shown with the progress.
+
+    Returns
+    -------
+    Outcome
+        The modules hold the weights of the best epoch where there is a validation score, of
+        the last complete one after a non-finite loss, else the newest.
+    """
+    outcome = Outcome()
+    amp = mixed_precision and device.type == "cuda"
+    scaler = torch.amp.GradScaler("cuda", enabled=amp)
+    kept = _snapshot(task.modules)
+    best, stale = -np.inf, 0
+    start = time.perf_counter()
+    try:
+        for epoch in range(n_epochs):
+            if decay:
+                _set_learning_rates(task.optimisers, epoch / n_epochs)
+            loss = _train_epoch(task, epoch, device, amp, scaler)
+            if loss is None or not _all_finite(task.modules):
+                task.modules.load_state_dict(kept)
+                outcome.status = "non-finite"
+                break
+            figures = {"loss": loss, **task.end_epoch()}
+            if validate is not None:
+                figures["validation_score"] = validate()
+            outcome.history.append(figures)
+            _show(verbose, name, epoch + 1, n_epochs, figures, time.perf_counter() - start)
+            if validate is None:
+                kept = _snapshot(task.modules)
+                continue
+            gained = figures["validation_score"] > best + tol
+            stale = 0 if gained else stale + 1
+            if figures["validation_score"] > best:
+                best, kept = figures["validation_score"], _snapshot(task.modules)
+            if stale >= n_iter_no_change:
+                outcome.status = "converged"
+                break
+    except KeyboardInterrupt:
+        outcome.status = "interrupted"
+        if not _all_finite(task.modules):
+            task.modules.load_state_dict(kept)
+    if validate is not None and outcome.history:
+        task.modules.load_state_dict(kept)
+    if verbose == 1:
+        sys.stdout.write("\n")
+    return outcome
+
+
+def _train_epoch(task, epoch, device, amp, scaler):
+    """One epoch; the mean loss of its steps, or None where one was not finite."""
+    total, n_steps = 0.0, 0
+    task.modules.train()
+    for optimiser, closure in task.epoch(epoch):
+        optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, enabled=amp):
+            loss = closure()
+        value = loss.item()
+        if not np.isfinite(value):
+            return None
+        scaler.scale(loss).backward()
+        scaler.step(optimiser)
+        scaler.update()
+        total += value
+        n_steps += 1
+    return total / max(n_steps, 1)
+
+
+def _set_learning_rates(optimisers, progress):
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            initial = group.setdefault("initial_lr", group["lr"])
+            group["lr"] = initial * 0.5 * (1 + np.cos(np.pi * progress))
+
+
+def _snapshot(modules):
+    return {name: tensor.detach().clone() for name, tensor in modules.state_dict().items()}
+
+
+def _all_finite(modules):
+    return all(
+        bool(torch.isfinite(tensor).all())
+        for tensor in modules.state_dict().values()
+        if tensor.is_floating_point()
+    )
+
+
+def _show(verbose, name, epoch, n_epochs, figures, seconds):
+    """Progress on standard output: one bar that is redrawn, or one line per epoch."""
+    if not verbose:
+        return
+    values = " ".join(f"{key}={value:.4g}" for key, value in figures.items())
+    if verbose > 1:
+        print(f"[{name}] epoch {epoch}/{n_epochs} {values} ({seconds:.1f} s)")
+        return
+    done = round(20 * epoch / n_epochs)
+    bar = "#" * done + "." * (20 - done)
+    sys.stdout.write(f"\r[{name}] {bar} {epoch}/{n_epochs} {values} ({seconds:.1f} s)")
+    sys.stdout.flush()
