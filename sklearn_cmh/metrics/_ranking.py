@@ -9,7 +9,6 @@ import warnings
 from numbers import Integral
 
 import numpy as np
-from scipy import sparse
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import check_consistent_length
