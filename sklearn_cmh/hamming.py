@@ -7,14 +7,35 @@ and takes only ``n_bits + 1`` values: the exact top k needs a threshold and
 counting, never a heap or a full sort.
 """
 
+import warnings
+
 import numpy as np
+from joblib import effective_n_jobs
 from sklearn import get_config
+from sklearn.utils import gen_batches
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_array
 
-__all__ = ["as_words", "block_rows", "check_codes", "distance_dtype", "distances_to", "pack_codes"]
+__all__ = [
+    "as_words",
+    "block_rows",
+    "check_codes",
+    "choose_backend",
+    "distance_dtype",
+    "distances_to",
+    "load_kernels",
+    "nearest",
+    "pack_codes",
+    "rank_rows",
+    "within_radius",
+]
 
-# Database columns handled at once: the temporaries of one query stay in the cache.
-BLOCK = 1 << 14
+# Columns handled at once, so that the temporaries of one query stay in the cache.
+STRIP = 2**14
+# Rows of a database laid out as words at once.
+BLOCK = 2**18
+# Pairs of codes above which it pays to load, and perhaps to compile, the numba kernels.
+MANY_PAIRS = 5 * 10**7
 
 
 def check_codes(codes, *, input_name="codes"):
@@ -97,7 +118,10 @@ def pack_codes(codes, *, binarize=0.0):
     >>> pack_codes(np.array([[1, -1, 1]]))
     array([[160]], dtype=uint8)
     """
-    return np.packbits(codes > binarize, axis=1)
+    packed = np.empty((len(codes), -(-codes.shape[1] // 8)), dtype=np.uint8)
+    for rows in gen_batches(len(codes), max(1, 2**22 // codes.shape[1])):
+        packed[rows] = np.packbits(codes[rows] > binarize, axis=1)
+    return packed
 
 
 def as_words(packed):
@@ -169,9 +193,307 @@ def distances_to(words, query, *, out):
     array([0, 3], dtype=uint8)
     """
     n = words.shape[1]
-    for start in range(0, n, BLOCK):
-        part = slice(start, min(start + BLOCK, n))
-        np.bitwise_count(words[0, part] ^ query[0], out=out[part])
+    different = np.empty(min(n, STRIP), dtype=words.dtype)
+    count = np.empty(len(different), dtype=np.uint8)
+    for strip in gen_batches(n, STRIP):
+        width = min(strip.stop, n) - strip.start
+        np.bitwise_xor(words[0, strip], query[0], out=different[:width])
+        np.bitwise_count(different[:width], out=out[strip])
         for w in range(1, len(words)):
-            out[part] += np.bitwise_count(words[w, part] ^ query[w])
+            np.bitwise_xor(words[w, strip], query[w], out=different[:width])
+            np.bitwise_count(different[:width], out=count[:width])
+            np.add(out[strip], count[:width], out=out[strip])
     return out
+
+
+def word_blocks(chunks):
+    """Walk through a database.
+
+    Parameters
+    ----------
+    chunks : list of ndarray of shape (n_chunk, n_bytes), uint8
+        Packed codes of consecutive rows, memory-mapped perhaps.
+
+    Yields
+    ------
+    first : int
+        Database row of the first code of the block.
+    words : ndarray of shape (n_words, n_block)
+        The codes of the block.
+    """
+    first = 0
+    for chunk in chunks:
+        for rows in gen_batches(len(chunk), BLOCK):
+            yield first + rows.start, as_words(chunk[rows])
+        first += len(chunk)
+
+
+# --- Exact nearest rows -----------------------------------------------------------------------
+
+
+def nearest(chunks, queries, k, *, n_bits, backend="numpy", n_jobs=None):
+    """Find the k nearest rows of every query, equal distances by database row.
+
+    Parameters
+    ----------
+    chunks : list of ndarray of shape (n_chunk, n_bytes), uint8
+        Packed database, in consecutive pieces.
+    queries : ndarray of shape (n_queries, n_bytes), uint8
+        Packed queries.
+    k : int
+        Number of rows, at most as many as the database has.
+    n_bits : int
+        Length of the codes.
+    backend : {"numpy", "numba", "faiss"}, default="numpy"
+        What computes; the result is the same.
+    n_jobs : int, default=None
+        Number of threads.
+
+    Returns
+    -------
+    distances : ndarray of shape (n_queries, k), int32
+        Distances, rising.
+    indices : ndarray of shape (n_queries, k), intp
+        Rows of the database.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.hamming import nearest
+    >>> database = np.array([[0], [3], [1], [3]], dtype=np.uint8)
+    >>> nearest([database], np.array([[3]], dtype=np.uint8), 3, n_bits=8)
+    (array([[0, 0, 1]], dtype=int32), array([[1, 3, 2]]))
+    """
+    search = {"numpy": _search_blocks, "numba": _search_blocks, "faiss": _search_faiss}[backend]
+    top_k = load_kernels().top_k if backend == "numba" else top_k_numpy
+    n_threads = min(effective_n_jobs(n_jobs), len(queries))
+    parts = np.array_split(queries, n_threads)
+    found = Parallel(n_jobs=n_threads, require="sharedmem")(
+        delayed(search)(chunks, part, k, n_bits, top_k) for part in parts
+    )
+    distances, indices = zip(*found, strict=True)
+    return np.concatenate(distances).astype(np.int32), np.concatenate(indices)
+
+
+def _search_blocks(chunks, queries, k, n_bits, top_k):
+    best = None
+    query_words = as_words(queries)
+    # A distance above all others: nothing found yet, so everything is nearer.
+    limits = np.full(len(queries), n_bits + 1)
+    for first, words in word_blocks(chunks):
+        distances, indices = top_k(words, query_words, min(k, words.shape[1]), limits, n_bits)
+        indices += first
+        best = (distances, indices) if best is None else _merge(best, (distances, indices), k)
+        if best[0].shape[1] == k:
+            limits = best[0][:, -1].astype(limits.dtype)
+    return best
+
+
+def _merge(left, right, k):
+    """Merge rows found in an earlier (left) and a later part of the database."""
+    distances = np.concatenate([left[0], right[0]], axis=1)
+    indices = np.concatenate([left[1], right[1]], axis=1)
+    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(distances, order, axis=1), np.take_along_axis(indices, order, axis=1)
+
+
+def top_k_numpy(words, queries, k, limits, n_bits):
+    """Find the k nearest columns of `words` that are nearer than a limit per query.
+
+    Parameters
+    ----------
+    words : ndarray of shape (n_words, n)
+        Codes from `as_words`.
+    queries : ndarray of shape (n_words, n_queries)
+        Queries from `as_words`.
+    k : int
+        Number of columns, at most n.
+    limits : ndarray of shape (n_queries,)
+        Only columns at a smaller distance count.
+    n_bits : int
+        Length of the codes.
+
+    Returns
+    -------
+    distances : ndarray of shape (n_queries, k)
+        Distances, rising; ``n_bits + 1`` where fewer columns are near enough.
+    indices : ndarray of shape (n_queries, k), intp
+        Columns, or -1; equal distances in the order of the columns.
+    """
+    n = words.shape[1]
+    distances = np.full((len(limits), k), n_bits + 1, dtype=distance_dtype(n_bits + 1))
+    indices = np.full((len(limits), k), -1, dtype=np.intp)
+    d = np.empty(n, dtype=distances.dtype)
+    radius = n_bits // 4
+    for i, limit in enumerate(limits):
+        distances_to(words, queries[:, i], out=d)
+        radius = _radius_of(d, k, radius, limit - 1)
+        near = np.flatnonzero(d <= radius)
+        order = np.argsort(d[near], kind="stable")[:k]
+        found = near[order]
+        indices[i, : len(found)] = found
+        distances[i, : len(found)] = d[found]
+    return distances, indices
+
+
+def _radius_of(d, k, guess, most):
+    """Smallest radius that holds k distances, at most `most`, searched from a guess."""
+    radius = min(max(guess, 0), most)
+    if np.count_nonzero(d <= radius) < k:
+        while radius < most:
+            radius += 1
+            if np.count_nonzero(d <= radius) >= k:
+                break
+        return radius
+    while radius > 0 and np.count_nonzero(d < radius) >= k:
+        radius -= 1
+    return radius
+
+
+def _search_faiss(chunks, queries, k, n_bits, _):
+    import faiss
+
+    best, first = None, 0
+    queries = np.ascontiguousarray(queries)
+    for chunk in chunks:
+        chunk = np.ascontiguousarray(chunk)
+        distances, indices = faiss.knn_hamming(queries, chunk, min(k, len(chunk)))
+        found = distances, indices + first
+        best = found if best is None else _merge(best, found, k)
+        first += len(chunk)
+    return best
+
+
+# --- Rows within a radius, and all rows -------------------------------------------------------
+
+
+def within_radius(chunks, queries, radius, *, n_bits):
+    """Find all rows within a radius of every query.
+
+    Parameters
+    ----------
+    chunks : list of ndarray of shape (n_chunk, n_bytes), uint8
+        Packed database, in consecutive pieces.
+    queries : ndarray of shape (n_queries, n_bytes), uint8
+        Packed queries.
+    radius : float
+        Largest distance.
+    n_bits : int
+        Length of the codes.
+
+    Returns
+    -------
+    distances, indices : list of ndarray of shape (n_found,)
+        Distances (int32) and database rows (intp) per query, in the order of the rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.hamming import within_radius
+    >>> database = np.array([[0], [3], [1], [3]], dtype=np.uint8)
+    >>> within_radius([database], np.array([[3]], dtype=np.uint8), 1, n_bits=8)[1]
+    [array([1, 2, 3])]
+    """
+    query_words = as_words(queries)
+    found = [[] for _ in range(len(queries))]
+    for first, words in word_blocks(chunks):
+        d = np.empty(words.shape[1], dtype=distance_dtype(n_bits))
+        for i, parts in enumerate(found):
+            near = np.flatnonzero(distances_to(words, query_words[:, i], out=d) <= radius)
+            parts.append((d[near].astype(np.int32), near + first))
+    merged = [[np.concatenate(part) for part in zip(*parts, strict=True)] for parts in found]
+    return [d for d, _ in merged], [rows for _, rows in merged]
+
+
+def rank_rows(chunks, queries, *, n_bits):
+    """Rank the whole database for every query, equal distances by database row.
+
+    Parameters
+    ----------
+    chunks : list of ndarray of shape (n_chunk, n_bytes), uint8
+        Packed database, in consecutive pieces.
+    queries : ndarray of shape (n_queries, n_bytes), uint8
+        Packed queries.
+    n_bits : int
+        Length of the codes.
+
+    Returns
+    -------
+    distances : ndarray of shape (n_queries, n), int32
+        Distances, rising.
+    indices : ndarray of shape (n_queries, n), intp
+        Rows of the database.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.hamming import rank_rows
+    >>> database = np.array([[0], [3], [1], [3]], dtype=np.uint8)
+    >>> rank_rows([database], np.array([[3]], dtype=np.uint8), n_bits=8)
+    (array([[0, 0, 1, 2]], dtype=int32), array([[1, 3, 2, 0]]))
+    """
+    query_words = as_words(queries)
+    n = sum(len(chunk) for chunk in chunks)
+    d = np.empty((len(queries), n), dtype=distance_dtype(n_bits))
+    for first, words in word_blocks(chunks):
+        for i, row in enumerate(d[:, first : first + words.shape[1]]):
+            distances_to(words, query_words[:, i], out=row)
+    indices = np.argsort(d, axis=1, kind="stable")
+    return np.take_along_axis(d, indices, axis=1).astype(np.int32), indices
+
+
+# --- Backends ---------------------------------------------------------------------------------
+
+
+def load_kernels():
+    """Import the numba kernels; they are compiled at their first use, and cached."""
+    from . import _hamming_numba
+
+    return _hamming_numba
+
+
+def choose_backend(backend, n_pairs):
+    """Name of the backend that computes, which is "numpy" where another one is missing.
+
+    Parameters
+    ----------
+    backend : {"auto", "numpy", "numba", "faiss"}
+        What the user asked for.
+    n_pairs : int
+        Number of pairs of codes to compare.
+
+    Returns
+    -------
+    backend : {"numpy", "numba", "faiss"}
+        What there is.
+
+    Warns
+    -----
+    UserWarning
+        If the backend cannot be imported.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.hamming import choose_backend
+    >>> choose_backend("auto", 100)
+    'numpy'
+    """
+    if backend == "numpy" or (backend == "auto" and n_pairs < MANY_PAIRS):
+        return "numpy"
+    try:
+        if backend == "faiss":
+            import faiss  # noqa: F401
+
+            return "faiss"
+        load_kernels()
+    except Exception as error:
+        extra = "faiss" if backend == "faiss" else "fast"
+        package = "faiss" if backend == "faiss" else "numba"
+        warnings.warn(
+            f"backend={backend!r}: {package} cannot be used ({error}), so NumPy is, with the same "
+            f'results but slower. Install it with pip install "sklearn-cmh[{extra}]", or choose '
+            "backend='numpy'.",
+            UserWarning,
+        )
+        return "numpy"
+    return "numba"

@@ -24,7 +24,10 @@ __all__ = [
 
 def is_indicator(y):
     """Whether `y` is read as a label indicator (n, c) rather than as labels (n,)."""
-    return sparse.issparse(y) or (np.ndim(y) == 2 and np.shape(y)[1] != 1)
+    if sparse.issparse(y):
+        return True
+    shape = np.asarray(y).shape
+    return len(shape) == 2 and shape[1] != 1
 
 
 def encode_labels(y, *, unlabelled=False, input_name="y"):

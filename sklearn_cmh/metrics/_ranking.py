@@ -199,6 +199,12 @@ def _hits_at_k(retrieval, k, ties):
     return hits, n_relevant
 
 
+def packed_mean_average_precision(query_packed, database_packed, n_bits, L_query, L_database):
+    """Full-ranking mAP with expected ties of packed codes and label indicators."""
+    retrieval = Retrieval(query_packed, database_packed, n_bits, L_query, L_database)
+    return query_mean(*_average_precision(retrieval, None, "expected"), "skip")
+
+
 def _precision_at_k(retrieval, k, ties):
     k = min(k or retrieval.n_database, retrieval.n_database)
     hits, n_relevant = _hits_at_k(retrieval, k, ties)
@@ -280,6 +286,25 @@ def per_query_values(metric, *data, k=None, ties="expected", exclude_self=False)
     if k is None and metric != "map":
         k = 10
     return _VALUES[metric](retrieval, k, ties)
+
+
+def _precision_recall(retrieval, no_relevant):
+    """Mean precision and recall within every radius."""
+    precision = recall = 0.0
+    n_counted = 0
+    for _, counts in retrieval.histograms():
+        found = np.cumsum(counts.sum(axis=2), axis=1)
+        hits = np.cumsum(counts[:, :, 1:].sum(axis=2), axis=1)
+        precision = precision + (hits / np.maximum(found, 1)).sum(axis=0)
+        recall = recall + (hits / np.maximum(hits[:, -1:], 1)).sum(axis=0)
+        n_counted += np.count_nonzero(hits[:, -1])
+    # Queries without a relevant row have added 0 to both sums.
+    sums = np.stack([precision, recall])
+    if no_relevant == "zero":
+        n_counted = retrieval.n_queries
+    elif n_counted == 0:
+        sums[:] = query_mean(np.zeros((1, 1)), np.zeros(1, dtype=bool), no_relevant)
+    return sums / max(n_counted, 1)
 
 
 # --- Public metrics -------------------------------------------------------------------------
@@ -569,21 +594,7 @@ def precision_recall_by_radius(
     array([0.5, 0.5, 0.5, 1. ])
     """
     retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
-    precision = recall = 0.0
-    n_counted = 0
-    for _, counts in retrieval.histograms():
-        found = np.cumsum(counts.sum(axis=2), axis=1)
-        hits = np.cumsum(counts[:, :, 1:].sum(axis=2), axis=1)
-        precision = precision + (hits / np.maximum(found, 1)).sum(axis=0)
-        recall = recall + (hits / np.maximum(hits[:, -1:], 1)).sum(axis=0)
-        n_counted += np.count_nonzero(hits[:, -1])
-    # Queries without a relevant row have added 0 to both sums.
-    sums = np.stack([precision, recall])
-    if no_relevant == "zero":
-        n_counted = retrieval.n_queries
-    elif n_counted == 0:
-        sums[:] = query_mean(np.zeros((1, 1)), np.zeros(1, dtype=bool), no_relevant)
-    precision, recall = sums / max(n_counted, 1)
+    precision, recall = _precision_recall(retrieval, no_relevant)
     return precision, recall, np.arange(retrieval.n_bits + 1)
 
 

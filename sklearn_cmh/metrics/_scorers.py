@@ -136,6 +136,33 @@ class RetrievalScorer:
         score : float
             The larger, the better.
         """
+        values = [
+            self._metric(*data, exclude_self=exclude_self)
+            for _, data, exclude_self in self.retrievals(estimator, X, y)
+        ]
+        return float(np.mean(values))
+
+    def retrievals(self, estimator, X, y):
+        """What is ranked for what: every query modality against every gallery.
+
+        Parameters
+        ----------
+        estimator : object
+            As in `__call__`.
+        X : {array-like, sparse, DataFrame, MultimodalData} of shape (n, n_features)
+            Queries.
+        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
+            Their labels.
+
+        Yields
+        ------
+        modalities : tuple (query, database)
+            Modality of the queries, and of the gallery (None for learned codes).
+        data : tuple (query_codes, database_codes, query_labels, database_labels)
+            As the metrics take them.
+        exclude_self : bool
+            Whether query `i` is database row `i`.
+        """
         hasher, prepare = _find_hasher(estimator)
         check_is_fitted(hasher)
         if y is None:
@@ -144,21 +171,22 @@ class RetrievalScorer:
                 "cross_validate."
             )
         X = prepare(X)
-        names = list(hasher.modality_names_)
-        queries = names if self.query is None else [self.query]
-        values = [self._score_query(hasher, prepare, X, y, name) for name in queries]
-        return float(np.mean(values))
+        for query in hasher.modality_names_ if self.query is None else [self.query]:
+            codes = hasher.encode(X, modality=query)
+            for database, gallery, labels in self._galleries(hasher, prepare, X, y, query):
+                own = isinstance(self.gallery, str) and self.gallery == "validation"
+                yield (query, database), (codes, gallery, *labels), own
 
-    def _score_query(self, hasher, prepare, X, y, name):
-        """Mean metric of the queries of one modality over the galleries."""
-        codes = hasher.encode(X, modality=name)
+    def _galleries(self, hasher, prepare, X, y, query):
+        """Codes that are ranked for one query modality, and the labels of both sides."""
         if isinstance(self.gallery, str) and self.gallery == "learned":
             if hasher.labels_ is None:
                 raise ValueError(
                     "The hasher was fitted without y, so its learned codes have no labels to "
                     "score by: fit it with y, or pass gallery='validation'."
                 )
-            return self._metric(codes, hasher.codes_, *hasher._query_labels(y))
+            yield None, hasher.codes_, hasher._query_labels(y)
+            return
         own = isinstance(self.gallery, str)
         X_database, y_database = (X, y) if own else (prepare(self.gallery[0]), self.gallery[1])
         if is_indicator(y) != is_indicator(y_database):
@@ -167,13 +195,9 @@ class RetrievalScorer:
                 f"indicators; got shapes {np.shape(y)} and {np.shape(y_database)}."
             )
         labels = align_labels(*hasher._encode_labels(y), *hasher._encode_labels(y_database))[:2]
-        others = [other for other in hasher.modality_names_ if other != name] or [name]
-        databases = others if self.database is None else [self.database]
-        values = []
-        for database in databases:
-            database_codes = hasher.encode(X_database, modality=database)
-            values.append(self._metric(codes, database_codes, *labels, exclude_self=own))
-        return np.mean(values)
+        others = [other for other in hasher.modality_names_ if other != query] or [query]
+        for database in others if self.database is None else [self.database]:
+            yield database, hasher.encode(X_database, modality=database), labels
 
     def _metric(self, *data, exclude_self=False):
         values, has_relevant = per_query_values(
