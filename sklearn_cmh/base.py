@@ -9,6 +9,7 @@ hash functions, so that a shallow method is its solver and little else.
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import (
@@ -78,7 +79,7 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     _learns_from_unlabelled = False
 
     _parameter_constraints: dict = {
-        "n_bits": [Interval(int, 1, None, closed="left")],
+        "n_bits": [Interval(Integral, 1, None, closed="left")],
         "modalities": [dict, list, tuple, StrOptions({"prefix"}), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -163,8 +164,10 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             for _, transformer in named_transformers(self._modalities_parameter())
         )
         if isinstance(X, MultimodalData):
-            table = X
-        elif numeric:
+            if reset:
+                validate_data(self, X, reset=True, skip_check_array=True)
+            return X
+        if numeric:
             return validate_data(
                 self,
                 X,
@@ -173,12 +176,10 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
                 dtype=FLOATS,
                 ensure_min_samples=2 if reset else 1,
             )
-        elif hasattr(X, "columns"):
-            table = X
-        else:
-            table = check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite=False)
+        if not hasattr(X, "columns"):
+            X = check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite=False)
         validate_data(self, X, reset=reset, skip_check_array=True)
-        return table
+        return X
 
     def _check_labels(self, X, y):
         """Encode y; sets `labels_` and `classes_`."""
@@ -522,9 +523,9 @@ class ShallowHasher(BaseHasher):
             StrOptions({"passthrough"}),
             None,
         ],
-        "n_anchors": [Interval(int, 1, None, closed="left")],
-        "max_iter": [Interval(int, 1, None, closed="left")],
-        "tol": [Interval(float, 0, None, closed="left")],
+        "n_anchors": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
     }
 
     def _solve(self, features, L, rng):
@@ -538,7 +539,8 @@ class ShallowHasher(BaseHasher):
         features = self._fit_features(blocks, random_state)
         solution = self._solve(features, L, random_state)
         self.codes_ = solution.codes
-        self.projections_ = dict(zip(features, solution.projections, strict=True))
+        projections = [clear_rounding(P) for P in solution.projections]
+        self.projections_ = dict(zip(features, projections, strict=True))
         self.objective_ = np.asarray(solution.objective, dtype=np.float64)
         self.n_iter_ = solution.n_iter
 
@@ -584,6 +586,16 @@ class ShallowHasher(BaseHasher):
             super()._replace_nested(name, transformer)
         else:
             self.feature_map = {**self.feature_map, modality: transformer}
+
+
+def clear_rounding(P):
+    """P with columns that hold nothing but rounding set to zero.
+
+    No feature predicts the bit of such a column (the bit is constant, say); its
+    sign would be noise, whereas zeros count as +1 for every row.
+    """
+    norms = np.linalg.norm(P, axis=0)
+    return np.where(norms > np.sqrt(np.finfo(P.dtype).eps) * norms.max(), P, P.dtype.type(0))
 
 
 def project(F, P):

@@ -1,0 +1,516 @@
+"""The data contract, on the smallest hasher that follows the base."""
+
+import pickle
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy import sparse
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError, UndefinedMetricWarning
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    KFold,
+    cross_validate,
+    train_test_split,
+)
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_html_repr
+
+from sklearn_cmh import AnchorRBF, MultimodalData
+from sklearn_cmh.base import ShallowHasher, Solution, modality_weights, sign
+from sklearn_cmh.labels import normalise_rows
+from sklearn_cmh.metrics import mean_average_precision
+
+
+class LabelProjection(ShallowHasher):
+    """Random projections of the labels as codes, ridge as hash functions."""
+
+    def __init__(
+        self,
+        n_bits=16,
+        *,
+        alpha=1e-2,
+        n_anchors=30,
+        feature_map=None,
+        modalities=None,
+        max_iter=1,
+        tol=0.0,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_bits = n_bits
+        self.alpha = alpha
+        self.n_anchors = n_anchors
+        self.feature_map = feature_map
+        self.modalities = modalities
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _solve(self, features, L, rng):
+        B = sign(normalise_rows(L) @ rng.standard_normal((L.shape[1], self.n_bits)))
+        projections = []
+        for F in features.values():
+            G = F.T @ F
+            G = G.toarray() if sparse.issparse(G) else G
+            P = np.linalg.solve(G + self.alpha * np.eye(F.shape[1]), F.T @ B)
+            projections.append(P.astype(F.dtype))
+        return Solution(B, projections, [0.0], 1)
+
+
+@pytest.fixture
+def hasher():
+    return LabelProjection(random_state=0)
+
+
+@pytest.fixture
+def fitted(hasher, paired):
+    return clone(hasher).fit(MultimodalData(**paired.blocks), paired.y)
+
+
+def frame_of(paired):
+    return pd.DataFrame(
+        paired.X, columns=[f"image__{i}" for i in range(6)] + [f"text__{i}" for i in range(5)]
+    )
+
+
+# One model, however its input arrives.
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array, sparse.csr_matrix, list])
+def test_a_table_gives_the_codes_of_multimodal_data(hasher, fitted, paired, container):
+    X = container(paired.X)
+    table = clone(hasher).set_params(modalities=paired.columns).fit(X, paired.y)
+    np.testing.assert_array_equal(table.codes_, fitted.codes_)
+    np.testing.assert_array_equal(table.transform(X), fitted.transform(fitted_data(paired)))
+
+
+def fitted_data(paired):
+    return MultimodalData(**paired.blocks)
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame])
+def test_frames_by_prefix_and_by_name(hasher, fitted, paired, library):
+    frame = library({c: v.to_numpy() for c, v in frame_of(paired).items()})
+    names = {"image": list(frame.columns[:6]), "text": list(frame.columns[6:])}
+    for modalities in ["prefix", names]:
+        model = clone(hasher).set_params(modalities=modalities).fit(frame, paired.y)
+        np.testing.assert_array_equal(model.codes_, fitted.codes_)
+        text = frame[list(frame.columns[6:])]
+        expected = fitted.encode(paired.text, modality="text")
+        np.testing.assert_array_equal(model.encode(text, modality="text"), expected)
+        np.testing.assert_array_equal(model.encode(frame, modality="text"), expected)
+        np.testing.assert_array_equal(
+            model.encode(text[list(text.columns[::-1])], modality="text"), expected
+        )
+
+
+@pytest.mark.parametrize("fit_on_table", [False, True])
+def test_queries_of_one_modality_in_every_form(hasher, fitted, paired, fit_on_table):
+    model = fitted
+    if fit_on_table:
+        model = clone(hasher).set_params(modalities=paired.columns).fit(paired.X, paired.y)
+    expected = model.encode(paired.text, modality="text")
+    for query in [
+        paired.X,
+        sparse.csr_array(paired.text),
+        pd.DataFrame(paired.text),
+        paired.text.tolist(),
+        MultimodalData(text=paired.text),
+        fitted_data(paired),
+    ]:
+        np.testing.assert_array_equal(model.encode(query, modality="text"), expected)
+        np.testing.assert_array_equal(model.transform(query, modality="text"), expected)
+    np.testing.assert_array_equal(model.encode(MultimodalData(text=paired.text)), expected)
+    np.testing.assert_array_equal(model.encode(paired.X), model.transform(fitted_data(paired)))
+    np.testing.assert_array_equal(model.encoder("text").transform(paired.text), expected)
+
+
+def test_fused_codes_are_the_sign_of_the_mean_projection(fitted, paired):
+    Z = [fitted._project(name, block) for name, block in paired.blocks.items()]
+    np.testing.assert_array_equal(fitted.transform(fitted_data(paired)), sign((Z[0] + Z[1]) / 2))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_row_is_encoded_alike_in_any_batch(hasher, paired, dtype):
+    X = MultimodalData(image=paired.image.astype(dtype), text=paired.text.astype(dtype))
+    fitted = clone(hasher).fit(X, paired.y)
+    whole = {name: fitted._project(name, X[name]) for name in X.names}
+    for rows in [slice(0, 1), slice(5, 12), np.arange(119, -1, -1)]:
+        for name in X.names:
+            np.testing.assert_array_equal(fitted._project(name, X[name][rows]), whole[name][rows])
+
+
+def test_projections_within_rounding_of_zero_count_as_plus_one(hasher, paired):
+    # A constant column is centred to zero, and so is everything learned from it.
+    X = MultimodalData(image=paired.image, text=np.ones((120, 1)))
+    codes = clone(hasher).fit(X, paired.y).encode(np.ones((4, 1)), modality="text")
+    assert (codes == 1).all()
+
+
+def test_float32_stays_float32(hasher, paired):
+    X = MultimodalData(image=paired.image.astype(np.float32), text=paired.text)
+    fitted = clone(hasher).fit(X, paired.y)
+    assert fitted.projections_["image"].dtype == np.float32
+    assert fitted._project("image", X["image"]).dtype == np.float32
+    assert fitted._project("text", X["text"]).dtype == np.float64
+
+
+def test_input_is_never_written_to(hasher, paired):
+    before = paired.X.copy()
+    paired.X.setflags(write=False)
+    paired.indicator.setflags(write=False)
+    model = clone(hasher).set_params(modalities=paired.columns).fit(paired.X, paired.indicator)
+    model.transform(paired.X)
+    np.testing.assert_array_equal(paired.X, before)
+
+
+def test_training_features_are_not_kept(fitted, paired):
+    for block in paired.blocks.values():
+        assert len(pickle.dumps(fitted)) < 60_000
+        assert not any(value is block for value in vars(fitted).values())
+
+
+# Targets.
+
+
+def test_labels_and_indicators_are_one_target(hasher, fitted, paired):
+    X = fitted_data(paired)
+    for y in [paired.indicator, sparse.csr_matrix(paired.indicator), paired.indicator.astype(bool)]:
+        model = clone(hasher).fit(X, y)
+        np.testing.assert_array_equal(model.codes_, fitted.codes_)
+        assert model.score(X, y) == fitted.score(X, paired.y)
+
+
+def test_strings_are_labels(hasher, fitted, paired):
+    y = np.array(["a", "b", "c", "d"])[paired.y]
+    model = clone(hasher).fit(fitted_data(paired), y)
+    assert model.classes_.tolist() == ["a", "b", "c", "d"]
+    np.testing.assert_array_equal(model.codes_, fitted.codes_)
+
+
+def test_rows_without_labels_change_nothing_but_their_own_codes(hasher, paired):
+    y = paired.indicator.copy()
+    y[::3] = 0
+    rows = y.any(axis=1)
+    X = fitted_data(paired)
+    model = clone(hasher).fit(X, y)
+    alone = clone(hasher).fit(X[rows], y[rows])
+    np.testing.assert_array_equal(model.codes_[rows], alone.codes_)
+    np.testing.assert_array_equal(model.codes_[~rows], alone.transform(X[~rows]))
+
+
+def test_score_is_the_mean_over_query_modalities(fitted, paired):
+    X = fitted_data(paired)
+    each = [
+        mean_average_precision(fitted.encode(X, modality=name), fitted.codes_, paired.y, paired.y)
+        for name in X.names
+    ]
+    assert fitted.score(X, paired.y) == pytest.approx(np.mean(each), rel=1e-12)
+
+
+def test_sample_weight_of_zero_leaves_a_query_out(fitted, paired):
+    X = fitted_data(paired)
+    weight = (np.arange(120) < 40).astype(float)
+    assert fitted.score(X, paired.y, sample_weight=weight) == pytest.approx(
+        fitted.score(X[:40], paired.y[:40])
+    )
+
+
+def test_queries_of_classes_absent_from_the_fold(hasher, paired):
+    X = fitted_data(paired)
+    rows = paired.y < 3
+    model = clone(hasher).fit(X[rows], paired.y[rows])
+    assert model.score(X, paired.y) == pytest.approx(model.score(X[rows], paired.y[rows]))
+    with pytest.warns(UndefinedMetricWarning, match="NaN"):
+        assert np.isnan(model.score(X[~rows], paired.y[~rows]))
+
+
+# scikit-learn's tools, unmodified.
+
+
+def test_split_validate_and_search(hasher, paired):
+    X = fitted_data(paired)
+    X_train, X_test, y_train, y_test = train_test_split(X, paired.y, random_state=0)
+    folds = KFold(3, shuffle=True, random_state=0)
+    scores = cross_validate(hasher, X_train, y_train, cv=folds)["test_score"]
+    assert scores.shape == (3,) and (scores > 0.8).all()
+    grid = {"alpha": [1e-2, 1.0], "feature_map": [None, AnchorRBF(20)]}
+    search = GridSearchCV(hasher, grid, cv=folds, n_jobs=2).fit(X_train, y_train)
+    assert search.score(X_test, y_test) > 0.8
+
+
+def test_halving_search_raises_the_resource(hasher, paired):
+    frame = frame_of(paired)
+    search = HalvingGridSearchCV(
+        clone(hasher).set_params(modalities="prefix"),
+        {"alpha": [1e-2, 1e-1, 1.0]},
+        cv=KFold(2, shuffle=True, random_state=0),
+        min_resources=40,
+        random_state=0,
+    ).fit(frame, paired.y)
+    assert search.n_resources_[-1] > search.n_resources_[0]
+
+
+def test_pipeline_with_memory(hasher, paired, tmp_path):
+    scaled = Pipeline(
+        [("scale", StandardScaler()), ("hash", clone(hasher))], memory=str(tmp_path)
+    ).set_params(hash__modalities=paired.columns)
+    first = scaled.fit(paired.X, paired.y).transform(paired.X)
+    np.testing.assert_array_equal(scaled.fit(paired.X, paired.y).transform(paired.X), first)
+
+
+def test_set_output(fitted, paired):
+    X = fitted_data(paired)
+    codes = fitted.transform(X)
+    for kind, library in [("pandas", pd.DataFrame), ("polars", pl.DataFrame)]:
+        frame = clone(fitted).fit(X, paired.y).set_output(transform=kind).transform(X)
+        assert isinstance(frame, library)
+        assert list(frame.columns)[:2] == ["labelprojection0", "labelprojection1"]
+        np.testing.assert_array_equal(frame.to_numpy(), codes)
+
+
+def test_a_global_set_output_reaches_no_inner_clone(hasher, paired):
+    X = frame_of(paired)
+    triples = [
+        ("image", StandardScaler(), list(X.columns[:6])),
+        ("text", StandardScaler(), list(X.columns[6:])),
+    ]
+    model = clone(hasher).set_params(modalities=triples, feature_map=StandardScaler())
+    expected = model.fit(X, paired.y).transform(X)
+    with config_context(transform_output="pandas"):
+        frame = clone(model).fit(X, paired.y).transform(X)
+        assert isinstance(model.encode(X), np.ndarray)
+    np.testing.assert_array_equal(frame.to_numpy(), expected)
+
+
+def test_round_trips(fitted, paired, tmp_path):
+    X = fitted_data(paired)
+    joblib.dump(fitted, tmp_path / "model.joblib")
+    for copy in [joblib.load(tmp_path / "model.joblib"), pickle.loads(pickle.dumps(fitted))]:
+        np.testing.assert_array_equal(copy.transform(X), fitted.transform(X))
+        np.testing.assert_array_equal(copy.codes_, fitted.codes_)
+
+
+def test_html_repr(fitted):
+    assert "LabelProjection" in estimator_html_repr(fitted)
+
+
+def test_metadata_routing_hands_the_modality_through(hasher, paired):
+    with config_context(enable_metadata_routing=True):
+        model = clone(hasher).set_params(modalities=paired.columns)
+        model.set_transform_request(modality=True).set_score_request(sample_weight=True)
+        pipe = make_pipeline(model).fit(paired.X, paired.y)
+        np.testing.assert_array_equal(
+            pipe.transform(paired.X, modality="text"), model.encode(paired.X, modality="text")
+        )
+        weight = (np.arange(120) < 40).astype(float)
+        search = GridSearchCV(model, {"alpha": [1.0]}, cv=KFold(2, shuffle=True, random_state=0))
+        assert search.fit(paired.X, paired.y, sample_weight=weight).best_score_ > 0.5
+
+
+def test_encoders_compose(fitted, paired):
+    text = fitted.encoder("text")
+    assert clone(text) is text
+    expected = fitted.encode(paired.text, modality="text")
+    pipe = Pipeline([("shift", StandardScaler(with_mean=False, with_std=False)), ("hash", text)])
+    np.testing.assert_array_equal(pipe.fit(paired.text).transform(paired.text), expected)
+    union = FeatureUnion([("hash", text), ("pca", PCA(2))]).fit(paired.text)
+    assert union.transform(paired.text).shape == (120, 18)
+    assert text.get_feature_names_out()[0] == "modalityencoder0"
+
+
+# Preprocessing inside `modalities`.
+
+
+@pytest.fixture
+def captions(paired):
+    rng = np.random.RandomState(1)
+    words = np.array(["cat", "dog", "bus", "sea"])[paired.y]
+    noise = rng.choice(["red", "blue", "old"], size=120)
+    frame = pd.DataFrame(paired.image, columns=[f"i{j}" for j in range(6)])
+    frame["caption"] = [f"{a} {b}" for a, b in zip(noise, words, strict=True)]
+    return frame
+
+
+def test_raw_text_and_numbers_in_one_table(hasher, paired, captions):
+    captions = captions.copy()
+    captions.loc[::10, "i0"] = np.nan
+    model = clone(hasher).set_params(
+        modalities=[
+            ("image", make_pipeline(SimpleImputer(), StandardScaler()), list(captions.columns[:6])),
+            ("text", CountVectorizer(), "caption"),
+        ]
+    )
+    model.fit(captions, paired.y)
+    assert model.score(captions, paired.y) > 0.9
+    alone = model.encode(["a red cat", "an old dog"], modality="text")
+    assert alone.shape == (2, 16) and (alone[0] != alone[1]).any()
+    np.testing.assert_array_equal(
+        model.encode(captions["caption"], modality="text"), model.encode(captions, modality="text")
+    )
+
+
+def test_nested_parameters_are_searchable(hasher, paired):
+    model = clone(hasher).set_params(
+        modalities=[("image", PCA(), slice(0, 6)), ("text", StandardScaler(), slice(6, 11))],
+        feature_map={"image": AnchorRBF(10), "text": AnchorRBF(20)},
+    )
+    grid = {
+        "image__n_components": [2, 4],
+        "text": ["passthrough", StandardScaler()],
+        "feature_map__image__n_anchors": [5, 15],
+    }
+    search = GridSearchCV(model, grid, cv=KFold(2, shuffle=True, random_state=0))
+    best = search.fit(paired.X, paired.y).best_estimator_
+    params = search.best_params_
+    assert best.transformers_["image"].n_components == params["image__n_components"]
+    n_anchors = params["feature_map__image__n_anchors"]
+    assert best.feature_maps_["image"].anchors_.shape[0] == n_anchors
+    assert model.get_params()["image__n_components"] is None
+
+
+def test_a_nested_name_replaces_the_transformer(hasher):
+    model = clone(hasher).set_params(
+        modalities=[("image", PCA(), [0]), ("text", None, [1])],
+        feature_map={"image": AnchorRBF(10)},
+    )
+    model.set_params(image=StandardScaler(), feature_map__image=AnchorRBF(7))
+    assert isinstance(model.modalities[0][1], StandardScaler)
+    assert model.feature_map["image"].n_anchors == 7
+    with pytest.raises(ValueError, match="Invalid parameter 'audio'"):
+        model.set_params(audio__n_components=2)
+
+
+def test_seeds_inside_come_from_random_state(hasher, paired):
+    X = fitted_data(paired)
+    first, second = (clone(hasher).fit(X, paired.y) for _ in range(2))
+    for name in X.names:
+        np.testing.assert_array_equal(
+            first.feature_maps_[name].anchors_, second.feature_maps_[name].anchors_
+        )
+
+
+# What goes wrong.
+
+
+def test_an_upstream_step_that_changes_a_width_is_found_out(hasher, captions, paired):
+    columns = ColumnTransformer(
+        [
+            ("image", "passthrough", list(captions.columns[:6])),
+            ("text", CountVectorizer(), "caption"),
+        ]
+    )
+    pipe = Pipeline([("columns", columns), ("hash", clone(hasher))])
+    pipe.set_params(hash__modalities={"image": slice(0, 6), "text": slice(6, 13)})
+    pipe.fit(captions, paired.y)
+    pipe.set_params(columns__text__max_features=4)
+    with pytest.raises(ValueError, match="only 10 columns"):
+        pipe.fit(captions, paired.y)
+    pipe.set_params(columns__text__max_features=None, columns__text__ngram_range=(1, 2))
+    with pytest.raises(ValueError, match="belong to no modality"):
+        pipe.fit(captions, paired.y)
+
+
+@pytest.mark.parametrize(
+    ("query", "modality", "message"),
+    [
+        (np.zeros((2, 4)), "text", "had 5 columns"),
+        (np.zeros((2, 5)), "audio", "must be one of"),
+        (np.zeros((2, 5)), None, "11 features"),
+        (np.full((2, 5), np.nan), "text", "NaN"),
+        (np.full((2, 5), np.inf), "text", "infinity"),
+        (np.zeros((0, 5)), "text", "0 sample"),
+        (np.zeros(5), "text", "Expected 2D"),
+        (MultimodalData(audio=np.zeros((2, 5))), None, "not there at fit"),
+        (MultimodalData(image=np.zeros((2, 6))), "text", "not 'text'"),
+        (MultimodalData(text=np.zeros((2, 4))), None, "had 5 columns"),
+    ],
+)
+def test_wrong_queries(fitted, query, modality, message):
+    with pytest.raises(ValueError, match=message):
+        fitted.encode(query, modality=modality)
+
+
+def test_a_list_of_views_names_the_cure(hasher, fitted, paired):
+    views = [paired.image, paired.text]
+    for call in [lambda: hasher.fit(views, paired.y), lambda: fitted.encode(views)]:
+        with pytest.raises(TypeError, match=r"MultimodalData\(image="):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (None, "requires y"),
+        (np.zeros(120, dtype=int), "one class only"),
+        (np.zeros((120, 3), dtype=int), "labels no row"),
+        (np.arange(100) % 3, "inconsistent numbers of samples"),
+        (np.linspace(0, 1, 120), "Unknown label type"),
+        (np.full((120, 3), -1), "must hold only 0 and 1"),
+    ],
+)
+def test_wrong_targets(hasher, paired, y, message):
+    with pytest.raises(ValueError, match=message):
+        hasher.fit(fitted_data(paired), y)
+
+
+def test_a_failed_fit_changes_nothing(fitted, paired):
+    before = fitted.transform(fitted_data(paired))
+    state = set(vars(fitted))
+    with pytest.raises(ValueError):
+        fitted.fit(np.full((120, 3), np.nan), paired.y)
+    with pytest.raises(ValueError, match="one class"):
+        fitted.fit(paired.X[:, :3], np.zeros(120))
+    assert set(vars(fitted)) == state
+    np.testing.assert_array_equal(fitted.transform(fitted_data(paired)), before)
+
+
+def test_unfitted(hasher, paired):
+    for call in [hasher.transform, hasher.encode, lambda X: hasher.score(X, paired.y)]:
+        with pytest.raises(NotFittedError):
+            call(fitted_data(paired))
+    with pytest.raises(NotFittedError):
+        hasher.encoder("text")
+
+
+def test_unknown_names(hasher, fitted, paired):
+    with pytest.raises(ValueError, match="must be one of"):
+        fitted.encoder("audio")
+    with pytest.raises(ValueError, match="no modality 'audio'"):
+        hasher.set_params(feature_map={"audio": AnchorRBF()}).fit(fitted_data(paired), paired.y)
+    with pytest.raises(ValueError, match="must be an estimator"):
+        hasher.set_params(modalities=[("a", "pass", slice(None))], feature_map=None).fit(
+            paired.X, paired.y
+        )
+
+
+def test_modality_weights():
+    np.testing.assert_array_equal(modality_weights(2, ["a", "b"], "theta"), [2, 2])
+    np.testing.assert_array_equal(modality_weights({"b": 1, "a": 3}, ["a", "b"], "theta"), [3, 1])
+    for wrong in [{"a": 1}, {"a": 1, "b": -1}, {"a": 1, "b": np.nan}]:
+        with pytest.raises(ValueError, match="theta"):
+            modality_weights(wrong, ["a", "b"], "theta")
+
+
+@pytest.mark.parametrize("n_rows", [1, 2])
+def test_very_few_rows(hasher, n_rows):
+    X, y = np.random.RandomState(0).rand(n_rows, 3), np.arange(n_rows)
+    if n_rows == 1:
+        with pytest.raises(ValueError, match="1 sample"):
+            hasher.fit(X, y)
+    else:
+        with pytest.warns(UserWarning, match="n_anchors"):
+            assert hasher.fit(X, y).codes_.shape == (2, 16)
