@@ -1,0 +1,329 @@
+"""Feature maps of the shallow methods, and products whose rows do not depend on their batch."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.extmath import row_norms
+from sklearn.utils.sparsefuncs import mean_variance_axis
+from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
+
+__all__ = ["AnchorRBF", "stable_dot"]
+
+# Rows per product. Higher is no faster in bulk, and a single query pays for a whole block.
+_HEIGHT = 64
+
+
+def _blocks(A, height=_HEIGHT):
+    """Row slices of `A` with their block: dense ones C-contiguous, all of one height.
+
+    The last dense block is filled up with zero rows, so that every product sees the same
+    shape and layout; sparse blocks need neither, as scipy multiplies them row by row.
+    """
+    for rows in gen_batches(A.shape[0], height):
+        block = A[rows]
+        if sparse.issparse(A):
+            yield rows, block
+        elif len(block) == height:
+            yield rows, np.ascontiguousarray(block)
+        else:
+            filled = np.zeros((height, A.shape[1]), dtype=A.dtype)
+            filled[: len(block)] = block
+            yield rows, filled
+
+
+def stable_dot(A, B):
+    """``A @ B``, in which a row does not depend on how many rows there are.
+
+    BLAS chooses another order of summation for another number of rows, so that a row
+    multiplied alone and in a batch differs by rounding. Here every product has the same
+    number of rows. What is left is that some float64 kernels sum differently at
+    different places of a block; a sum that is zero but for rounding still needs a
+    tolerance before its sign is taken.
+
+    Parameters
+    ----------
+    A : {ndarray, sparse} of shape (n, d)
+        Its rows are multiplied in blocks.
+    B : ndarray of shape (d, k)
+        Right factor.
+
+    Returns
+    -------
+    product : ndarray of shape (n, k)
+        Of the common dtype of `A` and `B`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.feature_maps import stable_dot
+    >>> A, B = np.random.RandomState(0).rand(1000, 50), np.ones((50, 8))
+    >>> np.allclose(stable_dot(A, B), A @ B)
+    True
+    """
+    if sparse.issparse(A):
+        return A @ B
+    out = np.empty((A.shape[0], B.shape[1]), dtype=np.result_type(A, B))
+    for rows, block in _blocks(A):
+        out[rows] = (block @ B)[: rows.stop - rows.start]
+    return out
+
+
+class AnchorRBF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Gaussian kernel with a random sample of the training rows, the anchors.
+
+    Feature j of a row x is ``exp(-||x - a_j||^2 / (2 s^2))`` with anchor ``a_j`` and
+    width s, minus its mean over the training rows. A linear hash function of these
+    features is a nonlinear one of x.
+
+    Parameters
+    ----------
+    n_anchors : int, default=1000
+        Number of anchors; with fewer training rows than that, all of them, with a
+        warning.
+    width : {"mean"} or float, default="mean"
+        The width s. "mean" takes for ``s^2`` the mean squared distance of training
+        rows to anchors.
+    width_factor : float, default=1.0
+        Multiplies ``s^2``, so that the width can be tuned in units of the "mean" rule.
+    centre : bool, default=True
+        Whether to subtract the training mean from every feature. Without it the
+        features are all positive, and the first bits that are learned from them are
+        nearly constant.
+    random_state : int, RandomState instance or None, default=None
+        Draws the anchors.
+
+    Attributes
+    ----------
+    anchors_ : {ndarray, csr} of shape (n_anchors, n_features)
+        The anchors, dense or sparse as the training rows were.
+    anchor_indices_ : ndarray of shape (n_anchors,)
+        Their rows in the training data.
+    width_ : float
+        The width s in use; 1.0 where the mean rule gives zero, as all rows are equal.
+    mean_ : ndarray of shape (n_anchors,) or None
+        Training mean of every feature, float64; None without centring.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where all are strings.
+
+    See Also
+    --------
+    sklearn.kernel_approximation.Nystroem : The same kernel values, whitened.
+
+    Notes
+    -----
+    Time is O(n d q) for q anchors. Beside the input and the (n, q) output, memory holds
+    a few blocks of 64 rows and one more copy of the anchors; `fit` alone holds no (n, q)
+    array either. Sparse rows stay sparse. float32 rows give float32 features.
+
+    References
+    ----------
+    Liu, W., Wang, J., Ji, R., Jiang, Y.-G. and Chang, S.-F. (2012). Supervised hashing
+    with kernels. CVPR.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh import AnchorRBF
+    >>> X = np.random.RandomState(0).rand(100, 5)
+    >>> F = AnchorRBF(n_anchors=20, random_state=0).fit_transform(X)
+    >>> F.shape
+    (100, 20)
+    >>> np.allclose(F.mean(axis=0), 0)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "n_anchors": [Interval(Integral, 1, None, closed="left")],
+        "width": [StrOptions({"mean"}), Interval(Real, 0, None, closed="neither")],
+        "width_factor": [Interval(Real, 0, None, closed="neither")],
+        "centre": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self, n_anchors=1000, *, width="mean", width_factor=1.0, centre=True, random_state=None
+    ):
+        self.n_anchors = n_anchors
+        self.width = width
+        self.width_factor = width_factor
+        self.centre = centre
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Draw the anchors, and learn the width and the mean of the features.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n, n_features)
+            Training rows.
+        y : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted map.
+        """
+        self._fit(X, keep=False)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X, y=None):
+        """Fit and transform in one pass: the same as ``fit(X).transform(X)``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n, n_features)
+            Training rows.
+        y : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        F : ndarray of shape (n, n_anchors)
+            Features.
+        """
+        return self._centred(self._fit(X, keep=True))
+
+    def transform(self, X):
+        """Kernel values with the anchors, centred.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n, n_features)
+            Rows, dense or sparse.
+
+        Returns
+        -------
+        F : ndarray of shape (n, n_anchors)
+            Features.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=FLOAT_DTYPES, reset=False)
+        F = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
+        for rows, values in self._kernel_blocks(X):
+            F[rows] = values
+        return self._centred(F)
+
+    def _fit(self, X, keep):
+        X = validate_data(self, X, accept_sparse="csr", dtype=FLOAT_DTYPES)
+        n = X.shape[0]
+        if self.n_anchors > n:
+            warnings.warn(
+                f"n_anchors={self.n_anchors} is more than the {n} training rows; every row is an "
+                "anchor."
+            )
+        rng = check_random_state(self.random_state)
+        self.anchor_indices_ = rng.permutation(n)[: self.n_anchors]
+        self.anchors_ = X[self.anchor_indices_]
+        self._n_features_out = len(self.anchor_indices_)
+        width = _mean_rule(X, self.anchors_) if self.width == "mean" else self.width
+        self.width_ = float(width * np.sqrt(self.width_factor))
+        self.mean_ = None
+        if not (self.centre or keep):
+            return None
+        F = np.empty((n, self._n_features_out), dtype=X.dtype) if keep else None
+        total = np.zeros(self._n_features_out)
+        for rows, values in self._kernel_blocks(X):
+            total += values.sum(axis=0, dtype=np.float64)
+            if keep:
+                F[rows] = values
+        if self.centre:
+            self.mean_ = total / n
+        return F
+
+    def _kernel_blocks(self, X):
+        """Row slices of `X` with their kernel values, not centred.
+
+        With rows and anchors in units of the width, the exponent is
+        ``u'v - (||u||^2 + ||v||^2) / 2``. Dense ones are shifted by the mean anchor first,
+        which changes no distance and spares digits. Rows take the form of the anchors, so
+        that it makes no difference whether they come dense or sparse.
+        """
+        anchors_sparse = sparse.issparse(self.anchors_)
+        # Sparse rows cannot be shifted, so float64 has to spare the digits.
+        dtype = np.dtype(np.float64) if anchors_sparse else X.dtype
+        anchors = self.anchors_.astype(dtype)
+        if not anchors_sparse:
+            shift = _mean_row(self.anchors_).astype(dtype)
+            anchors -= shift
+        anchors *= dtype.type(1 / self.width_)
+        anchor_term = 0.5 * row_norms(anchors, squared=True)
+        right = anchors.T
+        for rows, block in _blocks(X):
+            if anchors_sparse:
+                block = sparse.csr_array(block, dtype=dtype) / self.width_
+                values = (block @ right).toarray()
+            else:
+                block = _dense_block(block, shift)
+                block *= dtype.type(1 / self.width_)
+                values = block @ right
+            values -= 0.5 * row_norms(block, squared=True)[:, None]
+            values -= anchor_term
+            values = values[: rows.stop - rows.start]
+            np.minimum(values, 0, out=values)
+            yield rows, np.exp(values, out=values)
+
+    def _centred(self, F):
+        if self.mean_ is not None:
+            F -= self.mean_.astype(F.dtype)
+        return F
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _mean_row(A):
+    return A.mean(axis=0, dtype=np.float64)
+
+
+def _dense_block(block, shift):
+    """A new array ``block - shift`` of full height; rows filled up stay finite."""
+    if not sparse.issparse(block):
+        return block - shift
+    dense = np.zeros((_HEIGHT, block.shape[1]), dtype=shift.dtype)
+    dense[: block.shape[0]] = block.toarray()
+    dense -= shift
+    return dense
+
+
+def _mean_rule(X, anchors):
+    """Root of the mean squared distance of rows to anchors; 1.0 where that is zero.
+
+    With m the mean anchor, it is ``mean ||x - m||^2 + mean ||a - m||^2``: no pair is formed.
+    """
+    if sparse.issparse(X):
+        mean, variance = mean_variance_axis(X, axis=0)
+        mean_anchor, anchor_variance = mean_variance_axis(anchors, axis=0)
+        to_mean_anchor = np.square(mean - mean_anchor, dtype=np.float64).sum()
+        square = variance.sum(dtype=np.float64) + anchor_variance.sum(dtype=np.float64)
+        square += to_mean_anchor
+    else:
+        mean_anchor = _mean_row(anchors)
+        square = _mean_square(X, mean_anchor) + _mean_square(anchors, mean_anchor)
+    rounding = 10 * np.finfo(X.dtype).eps * np.abs(mean_anchor).max()
+    return np.sqrt(square) if square > X.shape[1] * rounding**2 else 1.0
+
+
+def _mean_square(X, m):
+    """Mean over rows of ``||x - m||^2``, in float64."""
+    total = 0.0
+    for rows in gen_batches(len(X), _HEIGHT):
+        total += np.square(X[rows] - m).sum()
+    return total / len(X)
