@@ -6,6 +6,7 @@ distance.
 """
 
 from ._version import __version__
+from .feature_maps import AnchorRBF
 from .modalities import MultimodalData
 
-__all__ = ["MultimodalData", "__version__"]
+__all__ = ["AnchorRBF", "MultimodalData", "__version__"]

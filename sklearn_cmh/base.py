@@ -357,6 +357,7 @@ class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
                 "relevant to a query. Fit with labels, or score with "
                 "make_retrieval_scorer(gallery=(X_database, y_database))."
             )
+        X = self._check_table(X, reset=False)
         labels, database_labels = self._query_labels(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, labels)

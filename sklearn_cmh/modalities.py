@@ -328,7 +328,8 @@ def _resolve_table(triples, X):
         positions = _column_positions(name, columns, d, labels)
         if len(positions) == 0:
             raise ValueError(
-                f"modalities: {name!r} selects no column of X, which has {d}; got {columns!r}."
+                f"modalities: {name!r} selects no column of X, which has {d} feature(s); got "
+                f"{columns!r}."
             )
         taken = positions[owner[positions] >= 0]
         if len(taken) or len(np.unique(positions)) < len(positions):
