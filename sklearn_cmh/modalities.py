@@ -179,7 +179,7 @@ def named_transformers(modalities):
 
 def refuse_views(X):
     """Raise a TypeError if `X` is a list, tuple or dict of views instead of one table."""
-    if isinstance(X, Mapping):
+    if isinstance(X, Mapping) and not sparse.issparse(X):  # dok_array is a mapping
         views = list(X.values())
     elif isinstance(X, (list, tuple)):
         views = X
