@@ -1,5 +1,6 @@
-"""Metrics of Hamming ranking, and scorers for model selection."""
+"""Metrics of Hamming ranking, scorers for model selection, and displays."""
 
+from ._plot import MAPByBitsDisplay, PrecisionAtKDisplay, PrecisionRecallByRadiusDisplay
 from ._ranking import (
     average_precision_scores,
     lookup_precision,
@@ -12,6 +13,9 @@ from ._ranking import (
 from ._scorers import make_retrieval_scorer
 
 __all__ = [
+    "MAPByBitsDisplay",
+    "PrecisionAtKDisplay",
+    "PrecisionRecallByRadiusDisplay",
     "average_precision_scores",
     "lookup_precision",
     "make_retrieval_scorer",

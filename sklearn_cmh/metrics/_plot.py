@@ -1,0 +1,650 @@
+"""Displays of retrieval results, in the manner of scikit-learn's.
+
+Every display holds the numbers that it draws; matplotlib is imported when it draws.
+"""
+
+import numpy as np
+
+from ._ranking import _precision_recall, _retrieval, mean_average_precision, query_mean
+from ._scorers import _find_hasher, make_retrieval_scorer
+
+__all__ = ["MAPByBitsDisplay", "PrecisionAtKDisplay", "PrecisionRecallByRadiusDisplay"]
+
+# A curve over more positions than this is drawn at evenly spaced ones.
+MAX_POSITIONS = 500
+
+
+def import_pyplot(caller):
+    """Import matplotlib, or say which extra installs it."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            f'{caller} needs matplotlib: pip install "sklearn-cmh[plot]" installs it.'
+        ) from error
+    return plt
+
+
+def _mean_curve(curve, estimator, X, y, query, database, gallery):
+    """Mean of ``curve(retrieval)`` over the retrievals that a scorer would score, and a name."""
+    scorer = make_retrieval_scorer(query=query, database=database, gallery=gallery)
+    values = [
+        curve(_retrieval(*data, exclude_self=exclude_self))
+        for _, data, exclude_self in scorer.retrievals(estimator, X, y)
+    ]
+    name = type(_find_hasher(estimator)[0]).__name__
+    return np.mean(values, axis=0), name if query is None else f"{name}, {query} queries"
+
+
+class _LineDisplay:
+    """Draw one line; a subclass says where and how in `_axes_style`."""
+
+    _line_style: dict = {}
+
+    def _draw(self, x, y, ax, name, kwargs):
+        plt = import_pyplot(f"{type(self).__name__}.plot")
+        if ax is None:
+            _, ax = plt.subplots()
+        name = self.name if name is None else name
+        style = {**self._line_style, **({} if name is None else {"label": name}), **kwargs}
+        (self.line_,) = ax.plot(x, y, **style)
+        self.ax_, self.figure_ = ax, ax.figure
+        ax.set(**self._axes_style())
+        if "label" in style:
+            ax.legend()
+        return self
+
+
+class PrecisionRecallByRadiusDisplay(_LineDisplay):
+    """Precision against recall of all rows within a Hamming radius, one point per radius.
+
+    Make one with `from_estimator` or `from_predictions`. All parameters are stored as
+    attributes.
+
+    Parameters
+    ----------
+    precision, recall : ndarray of shape (n_bits + 1,)
+        As :func:`precision_recall_by_radius` returns them.
+    radii : ndarray of shape (n_bits + 1,)
+        The radii 0, 1, ..., n_bits.
+    name : str, default=None
+        Name of the line in the legend.
+
+    Attributes
+    ----------
+    line_ : matplotlib Line2D
+        The curve.
+    ax_ : matplotlib Axes
+        Axes with the curve.
+    figure_ : matplotlib Figure
+        Figure with the axes.
+
+    See Also
+    --------
+    precision_recall_by_radius : The numbers.
+    PrecisionAtKDisplay : Precision of the first rows of a ranking.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.metrics import PrecisionRecallByRadiusDisplay
+    >>> database = [[1, 1, 1], [1, 1, -1], [-1, -1, -1]]
+    >>> display = PrecisionRecallByRadiusDisplay.from_predictions(
+    ...     [[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"]
+    ... )  # doctest: +SKIP
+    """
+
+    _line_style = {"marker": "o", "markersize": 3}
+
+    def __init__(self, precision, recall, radii, *, name=None):
+        self.precision = precision
+        self.recall = recall
+        self.radii = radii
+        self.name = name
+
+    def _axes_style(self):
+        return {
+            "xlabel": "Recall within the radius",
+            "ylabel": "Precision within the radius",
+            "xlim": (-0.02, 1.02),
+            "ylim": (-0.02, 1.02),
+        }
+
+    def plot(self, ax=None, *, name=None, **kwargs):
+        """Draw the curve.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        name : str, default=None
+            Name in the legend; None uses the display's own.
+        **kwargs : dict
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : PrecisionRecallByRadiusDisplay
+            This display, drawn.
+        """
+        return self._draw(self.recall, self.precision, ax, name, kwargs)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        y,
+        *,
+        query=None,
+        database=None,
+        gallery="learned",
+        no_relevant="skip",
+        name=None,
+        ax=None,
+        **kwargs,
+    ):
+        """Draw the curve of a fitted hasher, or of a Pipeline that ends in one.
+
+        Parameters
+        ----------
+        estimator : object
+            Fitted hasher, or Pipeline that ends in one.
+        X : {array-like, sparse, DataFrame, MultimodalData} of shape (n, n_features)
+            Queries.
+        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
+            Their labels.
+        query, database, gallery : str, str, str or tuple
+            Who asks and what is ranked, as in :func:`make_retrieval_scorer`. None is the
+            mean over modalities.
+        no_relevant : {"skip", "zero"}, default="skip"
+            Whether a query without relevant rows is left out, or counts 0.
+        name : str, default=None
+            Name in the legend; None is the class of the hasher.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        **kwargs : dict
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : PrecisionRecallByRadiusDisplay
+            Drawn.
+        """
+        (precision, recall), default = _mean_curve(
+            lambda retrieval: _precision_recall(retrieval, no_relevant),
+            *(estimator, X, y, query, database, gallery),
+        )
+        radii = np.arange(len(precision))
+        return cls(precision, recall, radii, name=name or default).plot(ax, **kwargs)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        query_codes,
+        database_codes,
+        query_labels,
+        database_labels,
+        *,
+        no_relevant="skip",
+        name=None,
+        ax=None,
+        **kwargs,
+    ):
+        """Draw the curve of given codes.
+
+        Parameters
+        ----------
+        query_codes, database_codes : array-like of shape (n_queries, n_bits), (n, n_bits)
+            Codes of two values.
+        query_labels, database_labels : array-like of shape (n_queries,), (n,) or \
+                {array-like, sparse} of shape (n_queries, c), (n, c)
+            Class labels, or label indicators over the same classes.
+        no_relevant : {"skip", "zero"}, default="skip"
+            Whether a query without relevant rows is left out, or counts 0.
+        name : str, default=None
+            Name in the legend.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        **kwargs : dict
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : PrecisionRecallByRadiusDisplay
+            Drawn.
+        """
+        retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
+        precision, recall = _precision_recall(retrieval, no_relevant)
+        return cls(precision, recall, np.arange(len(precision)), name=name).plot(ax, **kwargs)
+
+
+class PrecisionAtKDisplay(_LineDisplay):
+    """Precision of the first k rows of the ranking, against k.
+
+    Make one with `from_estimator` or `from_predictions`. All parameters are stored as
+    attributes.
+
+    Parameters
+    ----------
+    k : ndarray of shape (n_positions,)
+        Numbers of rows retrieved.
+    precision : ndarray of shape (n_positions,)
+        Share of relevant rows among them, mean over queries.
+    name : str, default=None
+        Name of the line in the legend.
+
+    Attributes
+    ----------
+    line_ : matplotlib Line2D
+        The curve.
+    ax_ : matplotlib Axes
+        Axes with the curve.
+    figure_ : matplotlib Figure
+        Figure with the axes.
+
+    See Also
+    --------
+    precision_at_k : One of the numbers.
+    PrecisionRecallByRadiusDisplay : Precision and recall of hash lookup.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.metrics import PrecisionAtKDisplay
+    >>> database = [[1, 1, 1], [1, 1, -1], [-1, -1, -1]]
+    >>> display = PrecisionAtKDisplay.from_predictions(
+    ...     [[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"]
+    ... )  # doctest: +SKIP
+    """
+
+    def __init__(self, k, precision, *, name=None):
+        self.k = k
+        self.precision = precision
+        self.name = name
+
+    def _axes_style(self):
+        return {"xlabel": "Rows retrieved (N)", "ylabel": "Precision@N"}
+
+    def plot(self, ax=None, *, name=None, **kwargs):
+        """Draw the curve.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        name : str, default=None
+            Name in the legend; None uses the display's own.
+        **kwargs : dict
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : PrecisionAtKDisplay
+            This display, drawn.
+        """
+        return self._draw(self.k, self.precision, ax, name, kwargs)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        y,
+        *,
+        query=None,
+        database=None,
+        gallery="learned",
+        max_k=None,
+        ties="expected",
+        no_relevant="skip",
+        name=None,
+        ax=None,
+        **kwargs,
+    ):
+        """Draw the curve of a fitted hasher, or of a Pipeline that ends in one.
+
+        Parameters
+        ----------
+        estimator : object
+            Fitted hasher, or Pipeline that ends in one.
+        X : {array-like, sparse, DataFrame, MultimodalData} of shape (n, n_features)
+            Queries.
+        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
+            Their labels.
+        query, database, gallery : str, str, str or tuple
+            Who asks and what is ranked, as in :func:`make_retrieval_scorer`. None is the
+            mean over modalities.
+        max_k : int, default=None
+            Last k of the curve; None is the size of the database.
+        ties : {"expected", "index"}, default="expected"
+            Mean over all orders of rows at equal distance, or by database row.
+        no_relevant : {"skip", "zero"}, default="skip"
+            Whether a query without relevant rows is left out, or counts 0.
+        name : str, default=None
+            Name in the legend; None is the class of the hasher.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        **kwargs : dict
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : PrecisionAtKDisplay
+            Drawn.
+        """
+        (k, precision), default = _mean_curve(
+            lambda retrieval: _precision_by_k(retrieval, max_k, ties, no_relevant),
+            *(estimator, X, y, query, database, gallery),
+        )
+        return cls(k.astype(np.intp), precision, name=name or default).plot(ax, **kwargs)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        query_codes,
+        database_codes,
+        query_labels,
+        database_labels,
+        *,
+        max_k=None,
+        ties="expected",
+        no_relevant="skip",
+        name=None,
+        ax=None,
+        **kwargs,
+    ):
+        """Draw the curve of given codes.
+
+        Parameters
+        ----------
+        query_codes, database_codes : array-like of shape (n_queries, n_bits), (n, n_bits)
+            Codes of two values.
+        query_labels, database_labels : array-like of shape (n_queries,), (n,) or \
+                {array-like, sparse} of shape (n_queries, c), (n, c)
+            Class labels, or label indicators over the same classes.
+        max_k : int, default=None
+            Last k of the curve; None is the size of the database.
+        ties : {"expected", "index"}, default="expected"
+            Mean over all orders of rows at equal distance, or by database row.
+        no_relevant : {"skip", "zero"}, default="skip"
+            Whether a query without relevant rows is left out, or counts 0.
+        name : str, default=None
+            Name in the legend.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        **kwargs : dict
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : PrecisionAtKDisplay
+            Drawn.
+        """
+        retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
+        k, precision = _precision_by_k(retrieval, max_k, ties, no_relevant)
+        return cls(k, precision, name=name).plot(ax, **kwargs)
+
+
+def _precision_by_k(retrieval, max_k, ties, no_relevant):
+    """Positions k and the mean precision of the first k rows, in one pass over the database."""
+    last = min(max_k or retrieval.n_database, retrieval.n_database)
+    k = np.unique(np.linspace(1, last, min(last, MAX_POSITIONS)).round().astype(np.intp))
+    hits = np.empty((retrieval.n_queries, len(k)))
+    has_relevant = np.empty(retrieval.n_queries, dtype=bool)
+    if ties == "index":
+        for i, shared in retrieval.rankings():
+            found = np.cumsum(shared > 0)
+            hits[i], has_relevant[i] = found[k - 1], found[-1] > 0
+    else:
+        for block, counts in retrieval.histograms():
+            rows = np.cumsum(counts.sum(axis=2), axis=1)
+            found = np.cumsum(counts[:, :, 1:].sum(axis=2), axis=1)
+            has_relevant[block] = found[:, -1] > 0
+            # Within a run of tied rows, the expected number of hits grows evenly.
+            for i, N, R in zip(range(block.start, block.stop), rows, found, strict=True):
+                hits[i] = np.interp(k, np.append(0, N), np.append(0, R))
+    return k, query_mean(hits / k, has_relevant, no_relevant)
+
+
+class MAPByBitsDisplay(_LineDisplay):
+    """Mean average precision against the number of bits.
+
+    Make one with `from_estimators`, `from_cv_results` or `from_predictions`. All
+    parameters are stored as attributes.
+
+    Parameters
+    ----------
+    n_bits : array-like of shape (n_lengths,)
+        Code lengths.
+    scores : array-like of shape (n_lengths,)
+        Mean average precision of each.
+    spread : array-like of shape (n_lengths,), default=None
+        Standard deviations, drawn as a band.
+    name : str, default=None
+        Name of the line in the legend.
+
+    Attributes
+    ----------
+    line_ : matplotlib Line2D
+        The curve.
+    band_ : matplotlib collection or None
+        The band of one standard deviation on either side.
+    ax_ : matplotlib Axes
+        Axes with the curve.
+    figure_ : matplotlib Figure
+        Figure with the axes.
+
+    See Also
+    --------
+    mean_average_precision : The numbers.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.metrics import MAPByBitsDisplay
+    >>> display = MAPByBitsDisplay([16, 32, 64], [0.33, 0.35, 0.36], name="mine")
+    >>> display.plot()  # doctest: +SKIP
+    """
+
+    _line_style = {"marker": "o"}
+
+    def __init__(self, n_bits, scores, *, spread=None, name=None):
+        self.n_bits = n_bits
+        self.scores = scores
+        self.spread = spread
+        self.name = name
+
+    def _axes_style(self):
+        return {"xlabel": "Bits", "ylabel": "Mean average precision"}
+
+    def plot(self, ax=None, *, name=None, **kwargs):
+        """Draw the curve, on a logarithmic axis of bits.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        name : str, default=None
+            Name in the legend; None uses the display's own.
+        **kwargs : dict
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : MAPByBitsDisplay
+            This display, drawn.
+        """
+        order = np.argsort(self.n_bits)
+        n_bits, scores = np.asarray(self.n_bits)[order], np.asarray(self.scores)[order]
+        earlier = [] if ax is None else ax.get_lines()
+        ticks = np.unique(np.concatenate([n_bits, *(line.get_xdata() for line in earlier)]))
+        self._draw(n_bits, scores, ax, name, kwargs)
+        self.ax_.set_xscale("log", base=2)
+        self.ax_.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        self.ax_.minorticks_off()
+        self.band_ = None
+        if self.spread is not None:
+            spread = np.asarray(self.spread)[order]
+            self.band_ = self.ax_.fill_between(
+                *(n_bits, scores - spread, scores + spread),
+                color=self.line_.get_color(),
+                alpha=0.2,
+                linewidth=0,
+            )
+        return self
+
+    @classmethod
+    def from_estimators(
+        cls,
+        estimators,
+        X,
+        y,
+        *,
+        query=None,
+        database=None,
+        gallery="learned",
+        k=None,
+        ties="expected",
+        no_relevant="skip",
+        name=None,
+        ax=None,
+        **kwargs,
+    ):
+        """Draw the scores of fitted hashers that differ in their number of bits.
+
+        Parameters
+        ----------
+        estimators : iterable of object
+            Fitted hashers, or Pipelines that end in one.
+        X : {array-like, sparse, DataFrame, MultimodalData} of shape (n, n_features)
+            Queries.
+        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
+            Their labels.
+        query, database, gallery : str, str, str or tuple
+            Who asks and what is ranked, as in :func:`make_retrieval_scorer`. None is the
+            mean over modalities.
+        k : int, default=None
+            Rank only the first `k` rows; None is the full ranking.
+        ties : {"expected", "index"}, default="expected"
+            Mean over all orders of rows at equal distance, or by database row.
+        no_relevant : {"skip", "zero"}, default="skip"
+            Whether a query without relevant rows is left out, or counts 0.
+        name : str, default=None
+            Name in the legend; None is the class of the first hasher.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        **kwargs : dict
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : MAPByBitsDisplay
+            Drawn.
+        """
+        estimators = list(estimators)
+        if not estimators:
+            raise ValueError("estimators is empty: pass at least one fitted hasher.")
+        hashers = [_find_hasher(estimator)[0] for estimator in estimators]
+        scorer = make_retrieval_scorer(
+            "map",
+            query=query,
+            database=database,
+            gallery=gallery,
+            k=k,
+            ties=ties,
+            no_relevant=no_relevant,
+        )
+        scores = [scorer(estimator, X, y) for estimator in estimators]
+        n_bits = [hasher.codes_.shape[1] for hasher in hashers]
+        return cls(n_bits, scores, name=name or type(hashers[0]).__name__).plot(ax, **kwargs)
+
+    @classmethod
+    def from_cv_results(
+        cls, cv_results, *, param="n_bits", score="score", name=None, ax=None, **kwargs
+    ):
+        """Draw what a search over the number of bits found.
+
+        Parameters
+        ----------
+        cv_results : dict
+            `cv_results_` of a fitted search. Where other parameters vary, too, the best
+            setting of each number of bits is drawn.
+        param : str, default="n_bits"
+            Name of the parameter, ``"hash__n_bits"`` for a step of a Pipeline.
+        score : str, default="score"
+            Name of the score where the search had several.
+        name : str, default=None
+            Name in the legend.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        **kwargs : dict
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : MAPByBitsDisplay
+            Drawn, with the standard deviation over folds as a band.
+        """
+        for key in [f"param_{param}", f"mean_test_{score}"]:
+            if key not in cv_results:
+                known = sorted(k for k in cv_results if k.startswith(("param_", "mean_test_")))
+                raise ValueError(f"cv_results has no {key!r}; it holds {known}.")
+        lengths = np.asarray(cv_results[f"param_{param}"], dtype=np.intp)
+        mean, std = (np.asarray(cv_results[f"{part}_test_{score}"]) for part in ("mean", "std"))
+        n_bits = np.unique(lengths)
+        candidates = [np.flatnonzero(lengths == n) for n in n_bits]
+        best = [rows[np.nan_to_num(mean[rows], nan=-np.inf).argmax()] for rows in candidates]
+        return cls(n_bits, mean[best], spread=std[best], name=name).plot(ax, **kwargs)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        query_codes,
+        database_codes,
+        query_labels,
+        database_labels,
+        *,
+        k=None,
+        ties="expected",
+        no_relevant="skip",
+        name=None,
+        ax=None,
+        **kwargs,
+    ):
+        """Draw the scores of given codes of several lengths.
+
+        Parameters
+        ----------
+        query_codes, database_codes : list of array-like
+            Codes of two values, of shape (n_queries, n_bits) and (n, n_bits): one pair for
+            every number of bits.
+        query_labels, database_labels : array-like of shape (n_queries,), (n,) or \
+                {array-like, sparse} of shape (n_queries, c), (n, c)
+            Class labels, or label indicators over the same classes.
+        k : int, default=None
+            Rank only the first `k` rows; None is the full ranking.
+        ties : {"expected", "index"}, default="expected"
+            Mean over all orders of rows at equal distance, or by database row.
+        no_relevant : {"skip", "zero"}, default="skip"
+            Whether a query without relevant rows is left out, or counts 0.
+        name : str, default=None
+            Name in the legend.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        **kwargs : dict
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : MAPByBitsDisplay
+            Drawn.
+        """
+        scores = [
+            mean_average_precision(
+                *(queries, rows, query_labels, database_labels),
+                k=k,
+                ties=ties,
+                no_relevant=no_relevant,
+            )
+            for queries, rows in zip(query_codes, database_codes, strict=True)
+        ]
+        n_bits = [np.shape(codes)[1] for codes in database_codes]
+        return cls(n_bits, scores, name=name).plot(ax, **kwargs)
