@@ -2,9 +2,11 @@
 
 The plain functions behind :class:`~sklearn_cmh.RefinedHasher`: ridge regression
 of bits on features whose leave-one-out predictions come in closed form, the
-criterion by which bits are chosen, and the search for its maximum.
+criterion by which bits are chosen with the search for its maximum, and the search
+for features and penalties whose leave-one-out codes retrieve best.
 """
 
+import time
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -13,10 +15,19 @@ from scipy.linalg import eigh
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 from sklearn.utils import gen_batches
+from sklearn.utils.parallel import delayed
+
+from .base import sign
+from .feature_maps import AnchorRBF
+from .metrics import average_precision_scores
 
 __all__ = [
+    "anchor_map",
     "bit_alignment",
+    "coordinate_search",
+    "cross_modal_map",
     "greedy_bits",
+    "leave_one_out_codes",
     "ridge_leave_one_out",
     "selection_terms",
     "signed_sqrt",
@@ -270,3 +281,76 @@ def swap_bits(q, G, selected, max_passes=3):
         if not changed:
             break
     return selected
+
+
+def anchor_map(preprocessing, width, n_anchors, seed):
+    """Anchor kernel map of one candidate, after its preprocessing."""
+    rbf = AnchorRBF(n_anchors, width_factor=width, random_state=seed)
+    return rbf if preprocessing == "raw" else make_pipeline(sqrt_norm(), rbf)
+
+
+def leave_one_out_codes(candidate_map, block, T, ridges, rows):
+    """Leave-one-out codes (n_ridges, n_rows, k) on one feature map, and the seconds taken.
+
+    An error is returned, not raised: the search goes on with the other maps.
+    """
+    start = time.perf_counter()
+    try:
+        decisions = ridge_leave_one_out(candidate_map.fit_transform(block), T, ridges, rows)[1]
+    except Exception as error:
+        return error, time.perf_counter() - start
+    return sign(decisions), time.perf_counter() - start
+
+
+def cross_modal_map(codes, others, L):
+    """Mean over `others` and both directions of mAP, every row's own pair left out.
+
+    Without others, codes retrieve among themselves.
+    """
+    directions = [pair for other in others for pair in ((codes, other), (other, codes))]
+    directions = directions or [(codes, codes)]
+    scores = []
+    for query, database in directions:
+        values, relevant = average_precision_scores(query, database, L, L, exclude_self=True)
+        scores.append(values[relevant].mean())
+    return float(np.mean(scores))
+
+
+def coordinate_search(codes, L, parallel):
+    """Best candidate of every modality by cross-modal retrieval.
+
+    A modality starts at the candidate whose codes retrieve best among themselves.
+    Then, modality by modality and twice, the candidate is taken whose codes retrieve
+    best across to those chosen for the others.
+
+    Parameters
+    ----------
+    codes : dict of {str: dict of {object: ndarray of shape (n, k)}}
+        Codes of the same rows for each candidate of each modality.
+    L : csr_array of shape (n, c)
+        Label indicator of the rows.
+    parallel : Parallel
+        Runs the candidates.
+
+    Yields
+    ------
+    name : str
+        Modality; its candidates were just scored.
+    scores : dict of {object: float}
+        mAP of each of its candidates.
+    best : object
+        The best of them, now chosen.
+    """
+    chosen = {}
+
+    def score(name, others):
+        values = parallel(delayed(cross_modal_map)(H, others, L) for H in codes[name].values())
+        scores = dict(zip(codes[name], values, strict=True))
+        chosen[name] = max(scores, key=scores.get)
+        return name, scores, chosen[name]
+
+    for name in codes:
+        yield score(name, [])
+    for _ in range(2 if len(codes) > 1 else 0):
+        for name in codes:
+            yield score(name, [codes[m][c] for m, c in chosen.items() if m != name])
