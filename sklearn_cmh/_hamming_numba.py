@@ -1,0 +1,178 @@
+"""Numba kernels of `hamming` and of the metrics; imported on use only.
+
+Codes are laid out word by word. Distances are computed for a strip of columns into a
+small buffer of the narrowest type, which LLVM turns into vector instructions; a
+vector comparison then gives one bit per column, so that the few columns that matter
+are visited by counting trailing zeros. Several queries share each strip of words
+while it is in the cache.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+# Columns of one comparison, of one strip, and queries that share the strip.
+LANES = 64
+STRIP = 4096
+TILE = 16
+
+jit = njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
+
+
+@intrinsic
+def popcount(typingctx, word):
+    """Set bits of an unsigned word."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ctpop(args[0])
+
+    return word(word), codegen
+
+
+@intrinsic
+def trailing_zeros(typingctx, mask):
+    """Position of the lowest set bit of a uint64 that is not zero."""
+
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
+def below(typingctx, values, start, limit):
+    """Mask, as a uint64, of which of the 64 values from `start` on are below `limit`."""
+    dtype = values.dtype
+
+    def codegen(context, builder, signature, args):
+        array = context.make_array(values)(context, builder, args[0])
+        lane = context.get_value_type(dtype)
+        vector = ir.VectorType(lane, LANES)
+        first = builder.gep(array.data, [args[1]])
+        pointer = builder.bitcast(first, vector.as_pointer())
+        block = builder.load(pointer)
+        block.align = 1
+        one = builder.insert_element(
+            ir.Constant(vector, ir.Undefined), args[2], ir.Constant(ir.IntType(32), 0)
+        )
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        limits = builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
+        mask = builder.icmp_unsigned("<", block, limits)
+        return builder.bitcast(mask, ir.IntType(64))
+
+    return types.uint64(values, types.intp, dtype), codegen
+
+
+@jit
+def strip_distances(words, query, start, stop, out):
+    """Distances of one query to columns start..stop of `words`, into the front of `out`."""
+    n = stop - start
+    first = words[0, start:stop]
+    q = query[0]
+    for j in range(n):
+        out[j] = popcount(first[j] ^ q)
+    for w in range(1, words.shape[0]):
+        word = words[w, start:stop]
+        q = query[w]
+        for j in range(n):
+            out[j] += popcount(word[j] ^ q)
+
+
+def top_k(words, queries, k, limits, n_bits):
+    """Find the k nearest columns below a limit per query, as `hamming.top_k_numpy` does."""
+    shape = len(limits), k
+    distances = np.full(shape, n_bits + 1, dtype=np.min_scalar_type(n_bits + 1))
+    indices = np.full(shape, -1, dtype=np.intp)
+    _top_k(words, np.ascontiguousarray(queries.T), k, limits, distances, indices)
+    return distances, indices
+
+
+@jit
+def _top_k(words, queries, k, limits, distances, indices):
+    n = words.shape[1]
+    n_queries = len(queries)
+    dtype = distances.dtype
+    buffer = np.empty(STRIP + LANES, dtype=dtype)
+    # Per query of a tile: the columns kept so far in their order, how many are kept at every
+    # distance, how many below the limit; a column at the limit or above comes too late.
+    capacity = 2 * k + LANES
+    kept = np.empty((TILE, capacity), dtype=np.intp)
+    kept_distances = np.empty((TILE, capacity), dtype=dtype)
+    n_kept = np.empty(TILE, dtype=np.intp)
+    counts = np.empty((TILE, limits.max() + 1), dtype=np.intp)
+    n_below = np.empty(TILE, dtype=np.intp)
+    limit = np.empty(TILE, dtype=np.intp)
+    for first in range(0, n_queries, TILE):
+        tile = range(min(TILE, n_queries - first))
+        n_kept[:] = 0
+        counts[:] = 0
+        n_below[:] = 0
+        for t in tile:
+            limit[t] = limits[first + t]
+        for start in range(0, n, STRIP):
+            stop = min(start + STRIP, n)
+            for t in tile:
+                strip_distances(words, queries[first + t], start, stop, buffer)
+                # The largest value, which is below no limit, fills the last lanes.
+                buffer[stop - start : stop - start + LANES] = -1
+                for j in range(0, stop - start, LANES):
+                    mask = below(buffer, j, dtype.type(limit[t]))
+                    while mask:
+                        column = j + trailing_zeros(mask)
+                        mask &= mask - np.uint64(1)
+                        d = np.intp(buffer[column])
+                        if d >= limit[t]:
+                            continue
+                        if n_kept[t] == capacity:
+                            n_kept[t] = _compact(
+                                kept_distances[t], kept[t], capacity, limit[t], k - n_below[t]
+                            )
+                        kept[t, n_kept[t]] = start + column
+                        kept_distances[t, n_kept[t]] = d
+                        n_kept[t] += 1
+                        counts[t, d] += 1
+                        n_below[t] += 1
+                        while n_below[t] >= k:
+                            limit[t] -= 1
+                            n_below[t] -= counts[t, limit[t]]
+        for t in tile:
+            m = _compact(kept_distances[t], kept[t], n_kept[t], limit[t], k - n_below[t])
+            _counting_sort(
+                kept_distances[t, :m],
+                kept[t, :m],
+                counts[t],
+                distances[first + t],
+                indices[first + t],
+            )
+
+
+@jit
+def _compact(kept_distances, kept, n_kept, limit, n_ties):
+    """Keep what is below the limit and the first `n_ties` at the limit; return how many."""
+    m = 0
+    for i in range(n_kept):
+        d = kept_distances[i]
+        if d < limit or (d == limit and n_ties > 0):
+            n_ties -= d == limit
+            kept[m] = kept[i]
+            kept_distances[m] = d
+            m += 1
+    return m
+
+
+@jit
+def _counting_sort(kept_distances, kept, counts, distances, indices):
+    """Write columns to the front of `distances` and `indices` by distance, stably."""
+    counts[:] = 0
+    for d in kept_distances:
+        counts[d] += 1
+    position = 0
+    for d in range(len(counts)):
+        position += counts[d]
+        counts[d] = position - counts[d]
+    for i in range(len(kept)):
+        d = kept_distances[i]
+        indices[counts[d]] = kept[i]
+        distances[counts[d]] = d
+        counts[d] += 1
