@@ -12,7 +12,7 @@ import torch
 __all__ = [
     "advantage",
     "fgsc",
-    "likely_relevant",
+    "label_profile",
     "pair_distance",
     "pairwise_loss",
     "policy_loss",
@@ -84,7 +84,7 @@ def pair_distance(H, K):
 
 
 def triplet_loss(to_positive, to_negative, margin):
-    """Ranking loss max(0, m + ||h(q) - h(i+)||^2 - ||h(q) - h(i-)||^2), elementwise (eqs. 7 and 8)."""
+    """Ranking loss max(0, margin + to_positive - to_negative), entry by entry (eqs. 7 and 8)."""
     return torch.relu(margin + to_positive - to_negative)
 
 
@@ -166,29 +166,32 @@ def policy_loss(log_p, selected, advantages):
     return -(log_p.gather(1, selected) * advantages.detach()).mean()
 
 
-def likely_relevant(K, labels, K_labelled, labels_labelled, n_neighbors=10):
-    """Candidates that probably share a label with a query, judged by their neighbours.
+def label_profile(K, K_labelled, labels_labelled, n_neighbors=10, own=None):
+    """Estimate the labels of rows: the mean label vector of their nearest labelled rows.
 
-    The guard against "negatives" that are in truth positives: the labels of a candidate are
-    estimated by its nearest labelled rows in the discriminator's own hash space.
+    The guard against "negatives" that are in truth positives rests on it.
 
     Parameters
     ----------
     K : Tensor of shape (b, k)
-        Hash layer of the candidates.
-    labels : Tensor of shape (a, c)
-        Label indicators of the queries.
+        Hash layer of the rows.
     K_labelled, labels_labelled : Tensor of shape (l, k), (l, c)
         Hash layer and labels of labelled rows.
     n_neighbors : int, default=10
-        Neighbours that are asked, at most l.
+        Neighbours that are asked, at most a tenth of the labelled rows and at least one.
+    own : Tensor of shape (b,), default=None
+        Position of each row among the labelled ones, which is left out; -1 for none.
 
     Returns
     -------
-    Tensor of shape (a, b)
-        Share of a candidate's neighbours that are relevant to the query.
+    Tensor of shape (b, c)
+        Values in [0, 1]. A query with labels l finds no relevant row among the neighbours of
+        candidate i exactly when the inner product of l and row i is zero.
     """
-    n_neighbors = min(n_neighbors, len(K_labelled))
-    nearest = squared_distances(K, K_labelled).topk(n_neighbors, dim=1, largest=False).indices
-    relevant = shared_label(labels, labels_labelled)
-    return relevant[:, nearest].mean(2)
+    distances = squared_distances(K, K_labelled)
+    if own is not None:
+        rows = (own >= 0).nonzero()[:, 0]
+        distances[rows, own[rows]] = float("inf")
+    n_neighbors = max(1, min(n_neighbors, len(K_labelled) // 10))
+    nearest = distances.topk(n_neighbors, dim=1, largest=False).indices
+    return labels_labelled[nearest].mean(1)

@@ -14,8 +14,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from scipy import sparse
 
-__all__ = ["Outcome", "reproducible", "resolve_device", "row_batches", "to_numpy", "train"]
+__all__ = [
+    "BlockReader",
+    "Outcome",
+    "forward",
+    "make_optimiser",
+    "reproducible",
+    "resolve_device",
+    "row_batches",
+    "to_numpy",
+    "train",
+]
+
+# Rows that are encoded at a time; pictures are dearer. Always this many, the last batch padded
+# with zeros, so that matrix products treat a row alike whatever is encoded with it.
+ENCODING_ROWS, ENCODING_PICTURES = 64, 16
 
 
 def resolve_device(device, *, fallback=False):
@@ -107,6 +122,72 @@ def row_batches(n_rows, batch_size):
     """
     n_batches = max(1, round(n_rows / batch_size))
     return np.array_split(torch.randperm(n_rows).numpy(), n_batches)
+
+
+class BlockReader:
+    """Rows of blocks as float tensors on a device; sparse blocks become dense by the batch.
+
+    Parameters
+    ----------
+    blocks : dict
+        Modality name to array or CSR.
+    device : torch.device
+        Where the tensors go.
+    """
+
+    def __init__(self, blocks, device):
+        self.blocks, self.device = blocks, device
+
+    def __call__(self, name, rows):
+        """Tensor of some rows of one modality."""
+        batch = self.blocks[name][rows]
+        if sparse.issparse(batch):
+            batch = batch.toarray()
+        # Bytes travel as bytes: a quarter of the way of floats.
+        dtype = batch.dtype if batch.dtype == np.uint8 else np.float32
+        batch = np.ascontiguousarray(batch, dtype=dtype)
+        return torch.from_numpy(batch).to(self.device).float()
+
+
+@torch.no_grad()
+def forward(network, reader, name, rows):
+    """Outputs of a network in evaluation mode, each independent of the other rows.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Pathway of the modality.
+    reader : BlockReader
+        Gives the rows.
+    name : str
+        Modality.
+    rows : ndarray of shape (n,)
+        Rows.
+
+    Returns
+    -------
+    Tensor of shape (n, k)
+        Outputs, in single precision.
+    """
+    training = network.training
+    network.eval()
+    height = ENCODING_ROWS if reader.blocks[name].ndim == 2 else ENCODING_PICTURES
+    outputs = []
+    for start in range(0, len(rows), height):
+        part = rows[start : start + height]
+        x = reader(name, part)
+        if len(part) < height:
+            x = torch.cat([x, x.new_zeros(height - len(part), *x.shape[1:])])
+        outputs.append(network(x)[: len(part)].float())
+    network.train(training)
+    return torch.cat(outputs)
+
+
+def make_optimiser(parameters, name, learning_rate):
+    """Build Adam, or SGD with momentum 0.9."""
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9)
+    return torch.optim.Adam(parameters, lr=learning_rate)
 
 
 def to_numpy(state):
@@ -262,5 +343,6 @@ def _show(verbose, name, epoch, n_epochs, figures, seconds):
         return
     done = round(20 * epoch / n_epochs)
     bar = "#" * done + "." * (20 - done)
-    sys.stdout.write(f"\r[{name}] {bar} {epoch}/{n_epochs} {values} ({seconds:.1f} s)")
+    line = f"[{name}] {bar} {epoch}/{n_epochs} {values} ({seconds:.1f} s)"
+    sys.stdout.write(f"\r{line:<99}")
     sys.stdout.flush()

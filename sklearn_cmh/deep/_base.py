@@ -1,0 +1,373 @@
+"""What the two deep estimators share: networks as data, one fit, encoding.
+
+A fitted estimator holds no torch object that matters: `specs_` say how to build its
+networks, `weights_` are numpy arrays. The networks themselves are a cache, left out of
+pickles and rebuilt on whatever device is there.
+"""
+
+import warnings
+from collections.abc import Mapping
+from numbers import Integral, Real
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_array
+
+from ..base import BaseHasher
+from ..labels import labelled_rows
+from ..metrics import average_precision_scores
+from ._torch import require_torch
+
+__all__ = ["BaseDeepHasher"]
+
+
+class BaseDeepHasher(BaseHasher):
+    """A hasher whose pathways are networks; a method overrides the hooks below."""
+
+    _learns_from_unlabelled = True
+    # Projections are tanh(slope * output): with 1/2, a sigmoid stretched to (-1, 1).
+    _output_slope = 1.0
+
+    _parameter_constraints: dict = {
+        **BaseHasher._parameter_constraints,
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "device": [str],
+        "mixed_precision": ["boolean"],
+        "warm_start": ["boolean"],
+    }
+
+    # Hooks of a method.
+
+    def _network_specs(self, blocks):
+        """Specs of all networks: one per modality under its name, and others the method needs."""
+        raise NotImplementedError
+
+    def _task(self, networks, reader, labels, rows, epochs_done):
+        """Return the task for the training loop; `labels` is L as a tensor."""
+        raise NotImplementedError
+
+    def _check_labelled(self, L):
+        """Raise where the method cannot learn from such labels."""
+
+    # Fitting.
+
+    def fit(self, X, y=None):
+        """Train the networks; codes of the training rows are those of the trained networks.
+
+        Parameters
+        ----------
+        X : {array-like, sparse, DataFrame} of shape (n, d) or MultimodalData
+            Training rows.
+        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
+            Class labels, or a label indicator of zeros and ones.
+
+        Returns
+        -------
+        self : object
+            The fitted hasher. Interrupted from the keyboard, it keeps what it has learned.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss is not finite. The estimator then holds the weights of the last good
+            epoch; if there was none, it is as it was before.
+        ImportError
+            If PyTorch is not installed.
+        """
+        super().fit(X, y)
+        return self._raise_postponed()
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Train for one epoch at the full learning rate, on these rows.
+
+        Optimisers keep their state between calls, but not in a pickle. `codes_` and `labels_`
+        are those of the rows of this call; preprocessing is fitted by the first call.
+
+        Parameters
+        ----------
+        X : {array-like, sparse, DataFrame} of shape (n, d) or MultimodalData
+            Training rows.
+        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
+            Their labels, of two classes at least.
+
+        Returns
+        -------
+        self : object
+            The fitted hasher.
+        """
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True.")
+        before = vars(self).copy()
+        try:
+            self._partial_fit(X, y)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        return self._raise_postponed()
+
+    def _partial_fit(self, X, y):
+        rng = check_random_state(self.random_state)
+        first = not hasattr(self, "weights_")
+        table = self._check_table(X, reset=first)
+        L = self._check_labels(table, y)
+        if first:
+            self._resolve(X if hasattr(X, "columns") else table)
+            blocks = self._preprocess(table, y, rng)
+        else:
+            blocks = self._blocks_of(table)
+        self._learn(blocks, L, rng, n_epochs=1, resume=not first, keep=True)
+        self._n_features_out = self.codes_.shape[1]
+
+    def _fit_blocks(self, blocks, L, random_state):
+        resume = self.warm_start and hasattr(self, "weights_")
+        self._learn(blocks, L, random_state, self.max_iter, resume, keep=self.warm_start)
+
+    def _learn(self, blocks, L, rng, n_epochs, resume, keep):
+        """Train `n_epochs` more; `resume` from the weights there are, `keep` optimiser state."""
+        require_torch(self)
+        import torch
+
+        from . import _training
+
+        device = _training.resolve_device(self.device)
+        self._check_labelled(L)
+        n = L.shape[0]
+        epochs_done = self.n_iter_ if resume else 0
+        seed = rng.randint(np.iinfo(np.int32).max) + epochs_done
+        rows, held_out = self._split(L, rng)
+        reader = _training.BlockReader(blocks, device)
+        labels = torch.from_numpy(L.toarray().astype(np.float32)).to(device)
+        with _training.reproducible(device, seed):
+            networks = self._start(blocks, device, resume)
+            task = self._task(networks, reader, labels, rows, epochs_done)
+            if resume:
+                self._resume_optimisers(task)
+            outcome = _training.train(
+                task,
+                n_epochs=n_epochs,
+                device=device,
+                mixed_precision=self.mixed_precision,
+                decay=n_epochs > 1,
+                validate=None if held_out is None else self._validator(networks, reader, held_out),
+                n_iter_no_change=self.n_iter_no_change,
+                tol=self.tol,
+                verbose=int(self.verbose),
+                name=type(self).__name__,
+            )
+        history = (self.history_ if resume else []) + outcome.history
+        self._postpone(outcome, len(history))
+        self.history_ = history
+        self.n_iter_ = len(history)
+        self.objective_ = np.array([figures["loss"] for figures in history])
+        self.weights_ = {
+            name: _training.to_numpy(network.state_dict()) for name, network in networks.items()
+        }
+        self._networks = networks
+        self._optimiser_states = [o.state_dict() for o in task.optimisers] if keep else None
+        self.codes_ = np.empty((n, self.n_bits), dtype=np.int8)
+        for part in gen_batches(n, 4096):
+            self.codes_[part] = self._fuse({name: block[part] for name, block in blocks.items()})
+        self._warn_constant_bits()
+
+    def _split(self, L, rng):
+        """Rows to train on, and with early stopping labelled rows to validate on."""
+        n = L.shape[0]
+        if not self.early_stopping:
+            return np.arange(n), None
+        labelled = np.flatnonzero(labelled_rows(L))
+        n_held_out = max(2, round(self.validation_fraction * len(labelled)))
+        if len(labelled) - n_held_out < 2:
+            raise ValueError(
+                f"early_stopping=True sets {n_held_out} of {len(labelled)} labelled rows aside; "
+                "at least two must remain: lower validation_fraction, or pass more rows."
+            )
+        held_out = np.sort(rng.permutation(labelled)[:n_held_out])
+        return np.setdiff1d(np.arange(n), held_out), held_out
+
+    def _validator(self, networks, reader, rows):
+        """Mean cross-modal mAP among held-out rows, each left out of its own ranking."""
+        from ._training import forward
+
+        labels = self.labels_[rows].toarray()
+        names = self.modality_names_
+        directions = [(a, b) for a in names for b in names if a != b or len(names) == 1]
+
+        def validate():
+            codes = {
+                name: np.where(forward(networks[name], reader, name, rows).cpu() >= 0, 1, -1)
+                for name in names
+            }
+            scores = []
+            for query, database in directions:
+                values, relevant = average_precision_scores(
+                    codes[query], codes[database], labels, labels, exclude_self=True
+                )
+                scores.append(values[relevant].mean() if relevant.any() else 0.0)
+            return float(np.mean(scores))
+
+        return validate
+
+    def _postpone(self, outcome, n_iter):
+        """Warn of an interruption; keep the error of a non-finite loss until all is stored."""
+        if outcome.status == "interrupted":
+            warnings.warn(
+                f"The fit was interrupted after {n_iter} complete epochs; what was learned is "
+                "kept.",
+                ConvergenceWarning,
+            )
+        if outcome.status != "non-finite":
+            return
+        error = FloatingPointError(
+            f"The loss was not finite in epoch {n_iter + 1}: lower learning_rate "
+            f"({self.learning_rate} now), and see that the features are of moderate size. "
+            + (f"The weights of epoch {n_iter} are kept." if n_iter else "Nothing was learned.")
+        )
+        if n_iter == 0:
+            raise error
+        self._postponed = error
+
+    def _raise_postponed(self):
+        error = vars(self).pop("_postponed", None)
+        if error is not None:
+            raise error
+        return self
+
+    def _warn_constant_bits(self):
+        constant = np.flatnonzero((self.codes_ == self.codes_[0]).all(axis=0))
+        if len(constant):
+            shown = ", ".join(map(str, constant[:10])) + (", ..." if len(constant) > 10 else "")
+            warnings.warn(
+                f"{len(constant)} of {self.n_bits} bits ({shown}) are the same for all training "
+                "rows and carry nothing. Train longer (max_iter), or lower learning_rate.",
+                ConvergenceWarning,
+            )
+
+    # Networks.
+
+    def _start(self, blocks, device, resume):
+        """Networks to train: new ones, or those of the last fit."""
+        from ._networks import build_network
+
+        specs = self._network_specs(blocks)
+        if resume:
+            if specs != self.specs_:
+                raise ValueError(
+                    "warm_start and partial_fit go on with the same networks, but parameters or "
+                    f"widths of X have changed: {self.specs_} became {specs}."
+                )
+            # Not those at hand: a fit that fails must leave them as they were.
+            self._networks = {}
+            return {name: self._network(name, device) for name in specs}
+        self.specs_ = specs
+        networks = {}
+        for name, spec in specs.items():
+            networks[name] = build_network(spec)
+            self._initialise(name, networks[name], blocks)
+            networks[name].to(device)
+        return networks
+
+    def _initialise(self, name, network, blocks):
+        """Set what does not come from chance: statistics of the inputs."""
+        from ._networks import Standardise
+
+        block = blocks[name.removeprefix("generator__")]
+        for module in network.modules():
+            if isinstance(module, Standardise):
+                module.set_statistics(*column_statistics(block))
+
+    def _network(self, name, device):
+        """Network of one name: the one at hand, or built anew from its spec and weights."""
+        import torch
+
+        from ._networks import build_network
+
+        cache = vars(self).setdefault("_networks", {})
+        if name not in cache:
+            network = build_network(self.specs_[name])
+            state = {key: torch.from_numpy(w) for key, w in self.weights_[name].items()}
+            network.load_state_dict(state)
+            cache[name] = network.eval()
+        return cache[name].to(device)
+
+    def _resume_optimisers(self, task):
+        states = vars(self).get("_optimiser_states") or []
+        for optimiser, state in zip(task.optimisers, states, strict=False):
+            optimiser.load_state_dict(state)
+            for group in optimiser.param_groups:
+                group["lr"] = group["initial_lr"] = self.learning_rate
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        return {k: v for k, v in state.items() if k not in ("_networks", "_optimiser_states")}
+
+    # Encoding.
+
+    def _project(self, name, block):
+        require_torch(self)
+        from . import _training
+
+        device = _training.resolve_device(self.device, fallback=True)
+        reader = _training.BlockReader({name: block}, device)
+        rows = np.arange(block.shape[0])
+        outputs = _training.forward(self._network(name, device), reader, name, rows)
+        Z = (self._output_slope * outputs).tanh().cpu().numpy()
+        # The sign of what is within rounding of zero would depend on the machine.
+        Z[np.abs(Z) < 1e-6] = 0
+        return Z
+
+    def _blocks_of(self, table):
+        """Preprocessed blocks of rows in the form of the fit."""
+        from ..modalities import select_blocks
+
+        blocks = {}
+        for name, block in select_blocks(table, self._modalities).items():
+            if name in self.transformers_:
+                block = self.transformers_[name].transform(block)
+            blocks[name] = self._check_block(name, block)
+        return blocks
+
+    def _check_block(self, name, block):
+        if not sparse.issparse(block):
+            block = np.asarray(block)
+        # Pixels stay bytes and keep their shape.
+        return check_array(
+            block,
+            accept_sparse="csr",
+            dtype="numeric",
+            allow_nd=True,
+            input_name=f"of modality {name!r}",
+        )
+
+
+def column_statistics(block):
+    """Mean and variance of every column of a 2-D block, in chunks of rows."""
+    scaler = StandardScaler(with_mean=not sparse.issparse(block))
+    for rows in gen_batches(block.shape[0], 4096):
+        chunk = block[rows]
+        scaler.partial_fit(chunk if chunk.ndim == 2 else chunk.reshape(len(chunk), -1))
+    return scaler.mean_, scaler.var_
+
+
+def per_modality(value, names, parameter):
+    """Give every modality its value: the same for all, or {name: value}."""
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(names, value)
+    unknown = set(value) - set(names)
+    if unknown:
+        raise ValueError(
+            f"{parameter}: there is no modality {sorted(unknown)[0]!r}; known are {list(names)}."
+        )
+    return {name: value.get(name) for name in names}
