@@ -176,3 +176,111 @@ def _counting_sort(kept_distances, kept, counts, distances, indices):
         indices[counts[d]] = kept[i]
         distances[counts[d]] = d
         counts[d] += 1
+
+
+@jit
+def strip_shared(keys, query_key, table, masked, graded, start, stop, out):
+    """Labels that a query shares with columns start..stop, into the front of `out`.
+
+    `keys` are label masks, or label patterns whose shared labels are in `table`.
+    """
+    part = keys[start:stop]
+    if not masked:
+        for j in range(len(part)):
+            out[j] = table[part[j]]
+    elif graded:
+        for j in range(len(part)):
+            out[j] = popcount(part[j] & query_key)
+    else:
+        for j in range(len(part)):
+            out[j] = (part[j] & query_key) != 0
+
+
+def count_pairs(words, queries, labels, weights, counts):
+    """Count columns by distance and shared labels.
+
+    Parameters
+    ----------
+    words : ndarray of shape (n_words, n)
+        Codes of the database.
+    queries : ndarray of shape (n_words, n_queries)
+        Codes of the queries.
+    labels : tuple (keys, query_keys, table, masked, graded)
+        Labels as `strip_shared` takes them, `query_keys` and `table` with one row per query.
+    weights : ndarray of shape (n,), int64, or None
+        How often every column counts; None is once.
+    counts : ndarray of shape (n_queries, n_bits + 1, n_levels), int64
+        Zeros, to which the counts are added.
+    """
+    d = np.empty(STRIP, dtype=np.min_scalar_type(counts.shape[1] - 1))
+    _count_pairs(words, np.ascontiguousarray(queries.T), *labels, weights, d, counts)
+
+
+@jit
+def _count_pairs(words, queries, keys, query_keys, table, masked, graded, weights, d, counts):
+    n = words.shape[1]
+    n_levels = counts.shape[2]
+    shared = np.empty(STRIP, dtype=table.dtype)
+    # Consecutive columns go to different tables: equal cells would wait for each other.
+    cells = np.empty((4, counts.shape[1] * n_levels), dtype=np.intp)
+    for i in range(len(queries)):
+        cells[:] = 0
+        for start in range(0, n, STRIP):
+            stop = min(start + STRIP, n)
+            strip_distances(words, queries[i], start, stop, d)
+            strip_shared(keys, query_keys[i], table[i], masked, graded, start, stop, shared)
+            if weights is not None:
+                for j in range(stop - start):
+                    cells[j & 3, d[j] * n_levels + shared[j]] += weights[start + j]
+            else:
+                for j in range(0, stop - start - 3, 4):
+                    for u in range(4):
+                        cells[u, d[j + u] * n_levels + shared[j + u]] += 1
+                for j in range((stop - start) // 4 * 4, stop - start):
+                    cells[0, d[j] * n_levels + shared[j]] += 1
+        flat = counts[i].ravel()
+        for u in range(4):
+            flat += cells[u]
+
+
+def rank_shared(words, queries, labels, skip, n_bits, ranked):
+    """Shared labels of all columns in the order of the ranking, equal distances by column.
+
+    Parameters
+    ----------
+    words, queries, labels
+        As in `count_pairs`.
+    skip : ndarray of shape (n_queries,), intp
+        A column that every query leaves out; none if -1.
+    n_bits : int
+        Length of the codes.
+    ranked : ndarray of shape (n_queries, n_ranked)
+        Where the shared labels go.
+    """
+    d = np.empty(words.shape[1], dtype=np.min_scalar_type(n_bits))
+    _rank_shared(words, np.ascontiguousarray(queries.T), *labels, skip, n_bits, d, ranked)
+
+
+@jit
+def _rank_shared(words, queries, keys, query_keys, table, masked, graded, skip, n_bits, d, ranked):
+    n = words.shape[1]
+    shared = np.empty(STRIP, dtype=table.dtype)
+    position = np.empty(n_bits + 2, dtype=np.intp)
+    for i in range(len(queries)):
+        position[:] = 0
+        for start in range(0, n, STRIP):
+            stop = min(start + STRIP, n)
+            strip_distances(words, queries[i], start, stop, d[start:])
+        for j in range(n):
+            position[d[j] + 1] += 1
+        if skip[i] >= 0:
+            position[d[skip[i]] + 1] -= 1
+        for value in range(1, n_bits + 2):
+            position[value] += position[value - 1]
+        for start in range(0, n, STRIP):
+            stop = min(start + STRIP, n)
+            strip_shared(keys, query_keys[i], table[i], masked, graded, start, stop, shared)
+            for j in range(start, stop):
+                if j != skip[i]:
+                    ranked[i, position[d[j]]] = shared[j - start]
+                    position[d[j]] += 1

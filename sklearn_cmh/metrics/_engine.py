@@ -9,7 +9,14 @@ labels in the order of the ranking (`Retrieval.rankings`).
 import numpy as np
 from sklearn.utils import gen_batches
 
-from ..hamming import as_words, block_rows, distance_dtype, distances_to
+from ..hamming import (
+    as_words,
+    block_rows,
+    choose_backend,
+    distance_dtype,
+    distances_to,
+    load_kernels,
+)
 from ..labels import label_patterns
 
 __all__ = ["Retrieval", "SharedLabels"]
@@ -18,8 +25,8 @@ __all__ = ["Retrieval", "SharedLabels"]
 class SharedLabels:
     """Number of labels that a query shares with every row of a database.
 
-    Up to 64 classes, the labels of a row are the bits of one word; above, rows are
-    known by their distinct label patterns.
+    Up to 64 classes, the key of a row is a word whose bits are its labels; above, it is
+    the number of its label pattern.
 
     Parameters
     ----------
@@ -35,26 +42,43 @@ class SharedLabels:
         # Labels that a query shares with itself.
         self.own = n_labels if graded else np.minimum(n_labels, 1)
         self.n_levels = 1 + int(max(self.own.max(), 1))
+        self.dtype = distance_dtype(self.n_levels)
         self.masked = L_query.shape[1] <= 64
         if self.masked:
             self.query_keys = _label_masks(L_query)
             self.keys = _label_masks(L_database)
         else:
-            self.query_keys = L_query.astype(np.int32)
+            self.L_query = L_query.astype(np.int32)
             patterns, self.keys = label_patterns(L_database)
             self.patterns = patterns.astype(np.int32).T.tocsr()
 
-    def with_query(self, i):
-        """Shared labels of query `i` with every row: (n,), a small unsigned integer."""
+    def with_queries(self, queries):
+        """Yield the shared labels (n,) with every row, for every query of a slice."""
         if not self.masked:
-            return self.table(slice(i, i + 1))[0, self.keys]
-        shared = self.keys & self.query_keys[i]
-        return np.bitwise_count(shared) if self.graded else (shared != 0).view(np.uint8)
+            yield from (row[self.keys] for row in self.table(queries))
+            return
+        for key in self.query_keys[queries]:
+            shared = self.keys & key
+            yield np.bitwise_count(shared) if self.graded else (shared != 0).view(np.uint8)
 
     def table(self, queries):
-        """Shared labels of a slice of queries with every distinct label pattern."""
-        shared = (self.query_keys[queries] @ self.patterns).toarray()
-        return np.minimum(shared, self.n_levels - 1).astype(distance_dtype(self.n_levels))
+        """Shared labels of a slice of queries with every label pattern."""
+        shared = (self.L_query[queries] @ self.patterns).toarray()
+        return np.minimum(shared, self.n_levels - 1).astype(self.dtype)
+
+    def kernel_arguments(self, queries):
+        """Labels of a slice of queries and of the database, as the compiled kernels take them."""
+        if self.masked:
+            query_keys = self.query_keys[queries]
+            table = np.empty((len(query_keys), 0), dtype=self.dtype)
+        else:
+            table = self.table(queries)
+            query_keys = np.zeros(len(table), dtype=np.uint8)
+        return self.keys, query_keys, table, self.masked, self.graded
+
+    def bytes_per_query(self):
+        """Memory that the labels of one query take while it is compared."""
+        return 0 if self.masked else 8 * self.patterns.shape[1]
 
 
 def _label_masks(L):
@@ -80,6 +104,8 @@ class Retrieval:
     exclude_self : bool, default=False
         Whether query `i` is database row `i` (in another modality, perhaps) and is
         left out of its own ranking.
+    backend : {"auto", "numpy", "numba"}, default="auto"
+        What counts; the results are the same.
     """
 
     def __init__(
@@ -92,6 +118,7 @@ class Retrieval:
         *,
         graded=False,
         exclude_self=False,
+        backend="auto",
     ):
         self.n_bits = n_bits
         self.exclude_self = exclude_self
@@ -100,6 +127,7 @@ class Retrieval:
         self.shared = SharedLabels(L_query, L_database, graded)
         self.n_queries = len(query_packed)
         self.n_database = len(database_packed) - bool(exclude_self)
+        self.backend = choose_backend(backend, self.n_queries * len(database_packed))
         if exclude_self:
             difference = np.bitwise_count(query_packed ^ database_packed)
             self.own_distance = difference.sum(axis=1, dtype=np.intp)
@@ -115,26 +143,36 @@ class Retrieval:
             Number of rows at every distance that share so many labels with the query.
         """
         shape = (self.n_bits + 1, self.shared.n_levels)
-        # A block's counts, and as much again for what is computed from them.
-        step = block_rows(8 * 8 * shape[0] * shape[1])
-        for queries in gen_batches(self.n_queries, step):
-            counts = self._count_numpy(queries, shape)
+        # A block's counts, and several times as much for what is computed from them.
+        n_bytes = 8 * 8 * shape[0] * shape[1] + self.shared.bytes_per_query()
+        count = self._count_numba if self.backend == "numba" else self._count_numpy
+        for queries in gen_batches(self.n_queries, block_rows(n_bytes)):
+            queries = slice(queries.start, min(queries.stop, self.n_queries))
+            counts = np.zeros((queries.stop - queries.start, *shape), dtype=np.int64)
+            count(queries, counts)
             if self.exclude_self:
-                block = np.arange(queries.stop - queries.start)
+                block = np.arange(len(counts))
                 counts[block, self.own_distance[queries], self.shared.own[queries]] -= 1
             yield queries, counts
 
-    def _count_numpy(self, queries, shape):
-        size = shape[0] * shape[1]
-        counts = np.empty((queries.stop - queries.start, size), dtype=np.int64)
-        d = np.empty(self.words.shape[1], dtype=distance_dtype(self.n_bits))
-        for row, i in zip(counts, range(queries.start, queries.stop), strict=True):
+    def _count_numba(self, queries, counts):
+        load_kernels().count_pairs(
+            self.words,
+            self.query_words[:, queries],
+            self.shared.kernel_arguments(queries),
+            None,
+            counts,
+        )
+
+    def _count_numpy(self, queries, counts):
+        n_cells = counts[0].size
+        d = np.empty(self.words.shape[1], dtype=np.min_scalar_type(n_cells))
+        shared = self.shared.with_queries(queries)
+        for i, gains, cells in zip(range(queries.start, queries.stop), shared, counts, strict=True):
             distances_to(self.words, self.query_words[:, i], out=d)
-            cells = d.astype(np.intp)
-            cells *= shape[1]
-            cells += self.shared.with_query(i)
-            row[:] = np.bincount(cells, minlength=size)
-        return counts.reshape(-1, *shape)
+            d *= d.dtype.type(cells.shape[1])
+            d += gains
+            cells[:] = np.bincount(d, minlength=n_cells).reshape(cells.shape)
 
     def rankings(self):
         """Rank the database for every query, equal distances by database row.
@@ -146,10 +184,30 @@ class Retrieval:
         shared : ndarray of shape (n_database,)
             Number of labels that the query shares with the rows, in ranking order.
         """
+        n = self.words.shape[1]
+        rank = self._rank_numba if self.backend == "numba" else self._rank_numpy
+        for queries in gen_batches(self.n_queries, block_rows(8 * n)):
+            ranked = rank(slice(queries.start, min(queries.stop, self.n_queries)))
+            yield from enumerate(ranked, start=queries.start)
+
+    def _rank_numba(self, queries):
+        n_queries = queries.stop - queries.start
+        ranked = np.empty((n_queries, self.n_database), dtype=self.shared.dtype)
+        own = np.arange(queries.start, queries.stop)
+        load_kernels().rank_shared(
+            self.words,
+            self.query_words[:, queries],
+            self.shared.kernel_arguments(queries),
+            own if self.exclude_self else np.full(n_queries, -1),
+            self.n_bits,
+            ranked,
+        )
+        return ranked
+
+    def _rank_numpy(self, queries):
         d = np.empty(self.words.shape[1], dtype=distance_dtype(self.n_bits))
-        for i in range(self.n_queries):
+        shared = self.shared.with_queries(queries)
+        for i, gains in zip(range(queries.start, queries.stop), shared, strict=True):
             distances_to(self.words, self.query_words[:, i], out=d)
             order = np.argsort(d, kind="stable")
-            if self.exclude_self:
-                order = order[order != i]
-            yield i, self.shared.with_query(i)[order]
+            yield gains[order[order != i] if self.exclude_self else order]
