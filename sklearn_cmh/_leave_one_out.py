@@ -320,8 +320,8 @@ def coordinate_search(codes, L, parallel):
     """Best candidate of every modality by cross-modal retrieval.
 
     A modality starts at the candidate whose codes retrieve best among themselves.
-    Then, modality by modality and twice, the candidate is taken whose codes retrieve
-    best across to those chosen for the others.
+    Then, modality by modality, the candidate is taken whose codes retrieve best across
+    to those chosen for the others; twice, unless the first pass changes nothing.
 
     Parameters
     ----------
@@ -352,5 +352,8 @@ def coordinate_search(codes, L, parallel):
     for name in codes:
         yield score(name, [])
     for _ in range(2 if len(codes) > 1 else 0):
+        before = chosen.copy()
         for name in codes:
             yield score(name, [codes[m][c] for m, c in chosen.items() if m != name])
+        if chosen == before:
+            break

@@ -33,12 +33,22 @@ from ._leave_one_out import (
     leave_one_out_codes,
     ridge_leave_one_out,
     selection_terms,
+    sqrt_norm,
     swap_bits,
 )
 from .base import FLOATS, BaseHasher, ShallowHasher, project, sign
 from .labels import normalise_rows
 
-__all__ = ["LeaveOneOutRidge", "RefinedHasher"]
+__all__ = [
+    "LeaveOneOutRidge",
+    "RefinedHasher",
+    "bit_alignment",
+    "greedy_bits",
+    "ridge_leave_one_out",
+    "selection_terms",
+    "sqrt_norm",
+    "swap_bits",
+]
 
 _PREPROCESSING = ("raw", "sqrt_norm")
 
