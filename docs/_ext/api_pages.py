@@ -1,0 +1,117 @@
+"""The API reference, written from the `__all__` of the public modules so that it cannot drift."""
+
+from importlib import import_module
+from pathlib import Path
+
+HERE = Path(__file__).parent
+TARGET = HERE.parent / "generated" / "api.rst"
+
+# Module, title, introduction. Every public name of a module is listed in its order.
+SECTIONS = [
+    (
+        "sklearn_cmh",
+        "Hashers, data and ranking",
+        "What most programs import. The shallow methods, the meta-estimator that refines them, "
+        "the container of paired rows, the anchor kernel map and the ranker.",
+    ),
+    (
+        "sklearn_cmh.metrics",
+        "Metrics, scorers and displays",
+        "Hamming-ranking metrics that handle ties exactly, scorers for scikit-learn's searches, "
+        "and figures. See :doc:`/user_guide/evaluation`.",
+    ),
+    (
+        "sklearn_cmh.inspection",
+        "Looking at codes and results",
+        "Reports on bits and on retrieval.",
+    ),
+    (
+        "sklearn_cmh.deep",
+        "Deep methods",
+        "These need the extra ``torch``; importing them does not.",
+    ),
+    (
+        "sklearn_cmh.datasets",
+        "Data sets",
+        "Loaders of real paired data, and a generator of made-up ones.",
+    ),
+    (
+        "sklearn_cmh.refine",
+        "Leave-one-out hash functions",
+        "Parts of :class:`~sklearn_cmh.RefinedHasher` that are useful on their own.",
+    ),
+    (
+        "sklearn_cmh.export",
+        "Export",
+        "Encoders in other runtimes. See :doc:`/user_guide/persistence`.",
+    ),
+    (
+        "sklearn_cmh.utils.discovery",
+        "Discovery",
+        "What the common tests and tools that list estimators use.",
+    ),
+    (
+        "sklearn_cmh.base",
+        "For authors of methods",
+        "A new method overrides two hooks of these classes; see :doc:`/development/new_method`.",
+    ),
+    (
+        "sklearn_cmh.similarity",
+        "Label similarities",
+        "Similarities of rows as linear operators, never as n x n matrices.",
+    ),
+]
+
+INTRODUCTION = (
+    "Everything public, by module. What is not listed here may change without notice. Parameters, "
+    "fitted attributes and errors are described on the page of each name."
+)
+
+# Names that are no objects to document.
+LEFT_OUT = {"__version__"}
+
+
+def public_names(module_name, listed=()):
+    """Names in `__all__` whose object no earlier section has listed."""
+    module = import_module(module_name)
+    names = [name for name in module.__all__ if name not in LEFT_OUT]
+    return [name for name in names if not any(getattr(module, name) is other for other in listed)]
+
+
+def sections():
+    """(module, title, introduction, names) of every section whose module exists."""
+    listed = []
+    for module_name, title, introduction in SECTIONS:
+        try:
+            module = import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name != module_name:
+                raise
+            continue
+        names = public_names(module_name, listed)
+        listed += [getattr(module, name) for name in names]
+        yield module_name, title, introduction, names
+
+
+def render():
+    """reStructuredText of the page."""
+    parts = ["API reference", "=============", "", INTRODUCTION, ""]
+    for module, title, introduction, names in sections():
+        parts += [title, "-" * len(title), "", introduction, ""]
+        parts += [f".. currentmodule:: {module}", "", ".. autosummary::", "   :toctree: ."]
+        parts += ["", *(f"   {name}" for name in names), ""]
+    return "\n".join(parts)
+
+
+def write(app, config):
+    """Write the page."""
+    TARGET.parent.mkdir(exist_ok=True)
+    text = render()
+    if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != text:
+        TARGET.write_text(text, encoding="utf-8")
+
+
+def setup(app):
+    """Write at the start of the build."""
+    app.connect("config-inited", write)
+    return {"version": "1", "parallel_read_safe": True}

@@ -1,0 +1,51 @@
+"""Sessions in fresh environments: `nox -s tests`, `oldest`, `lint`, `docs`, `benchmarks`."""
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+
+
+@nox.session
+def tests(session):
+    """Tests and doctests with the newest dependencies."""
+    session.install("-e", ".[tests,fast,faiss,plot]")
+    session.run("pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session
+def oldest(session):
+    """The same with the oldest supported dependencies."""
+    session.install("-c", ".ci/oldest.txt", "-e", ".[tests,fast,plot]")
+    session.run("pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session
+def deep(session):
+    """Tests of the deep methods."""
+    session.install("-e", ".[tests,torch]")
+    session.run("pytest", "tests/deep", "sklearn_cmh/deep", *session.posargs)
+
+
+@nox.session
+def lint(session):
+    """Lint, formatting and types."""
+    session.install("ruff>=0.17,<0.18", "mypy>=2,<3", "-e", ".")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session
+def docs(session):
+    """The documentation with its gallery; warnings are errors."""
+    session.install("-e", ".[docs,demo,tests]")
+    target = "docs/_build/html"
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", target)
+    session.log("Open %s/index.html", target)
+
+
+@nox.session
+def benchmarks(session):
+    """Short runs of the benchmarks."""
+    session.install("-e", ".[fast,faiss,plot]")
+    session.run("python", "benchmarks/hamming.py", "--quick", *session.posargs)

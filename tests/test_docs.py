@@ -1,0 +1,178 @@
+"""The documentation: every public name is listed, and every code block runs."""
+
+import contextlib
+import doctest
+import importlib.util
+import io
+import pkgutil
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import sklearn_cmh
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+if not DOCS.is_dir():
+    pytest.skip("the documentation is not part of this distribution", allow_module_level=True)
+
+WRITTEN_BY_BUILD = {"_build", "auto_examples", "generated"}
+PAGES = [ROOT / "README.md"] + [
+    path
+    for path in sorted(DOCS.rglob("*.rst"))
+    if not WRITTEN_BY_BUILD & set(path.relative_to(DOCS).parts)
+]
+
+# Modules with an `__all__` that is for the package's own use.
+INTERNAL = {
+    "aah",
+    "ascmh",
+    "dsah",
+    "feature_maps",
+    "hamming",
+    "labels",
+    "linalg",
+    "modalities",
+    "ranking",
+}
+
+
+def load_api_pages():
+    spec = importlib.util.spec_from_file_location("api_pages", DOCS / "_ext" / "api_pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# --- API reference ---------------------------------------------------------------------------
+
+
+def public_modules():
+    """Modules whose path has no underscore and which declare what is public."""
+    names = ["sklearn_cmh"]
+    for info in pkgutil.walk_packages(sklearn_cmh.__path__, "sklearn_cmh."):
+        parts = info.name.split(".")[1:]
+        if any(part.startswith("_") for part in parts) or parts[0] in INTERNAL | {"demo"}:
+            continue
+        if hasattr(import_module(info.name), "__all__"):
+            names.append(info.name)
+    return names
+
+
+@pytest.mark.parametrize("module_name", public_modules())
+def test_every_public_name_is_in_the_api_reference(module_name):
+    module = import_module(module_name)
+    listed = {
+        id(getattr(import_module(section), name))
+        for section, _, _, names in load_api_pages().sections()
+        for name in names
+    }
+    missing = [
+        name
+        for name in module.__all__
+        if name != "__version__" and id(getattr(module, name)) not in listed
+    ]
+    assert not missing, f"add {module_name} to SECTIONS in docs/_ext/api_pages.py: {missing}"
+
+
+def test_every_estimator_is_in_the_api_reference():
+    from sklearn_cmh.utils.discovery import all_estimators
+
+    listed = {name for *_, names in load_api_pages().sections() for name in names}
+    assert {name for name, _ in all_estimators()} <= listed
+
+
+def test_every_listed_name_has_a_docstring():
+    for section, _, _, names in load_api_pages().sections():
+        for name in names:
+            assert getattr(import_module(section), name).__doc__, f"{section}.{name}"
+
+
+# --- Code blocks -----------------------------------------------------------------------------
+
+
+class Block:
+    """A Python block of a page: code, line, absent requirement, and expected output."""
+
+    def __init__(self, code, line, requires=(), output=None):
+        self.code, self.line, self.requires, self.output = code, line, requires, output
+
+
+def rst_blocks(text):
+    """Python blocks, with the output block that follows and `.. requires:` before."""
+    lines = text.splitlines()
+    blocks, requires, i = [], (), 0
+    while i < len(lines):
+        line = lines[i]
+        if found := re.match(r"\s*\.\. requires: (.+)", line):
+            requires = tuple(re.split(r"[,\s]+", found[1].strip()))
+        directive = re.match(r"(\s*)\.\. code-block:: (python|text)\s*$", line)
+        if directive is None:
+            i += 1
+            continue
+        indent, kind, start = len(directive[1]), directive[2], i + 1
+        i += 1
+        while i < len(lines) and (
+            not lines[i].strip() or len(lines[i]) - len(lines[i].lstrip()) > indent
+        ):
+            i += 1
+        body = lines[start:i]
+        options = [option for option in body if re.match(r"\s*:\w+:", option)]
+        body = [b[indent + 4 :] for b in body if b not in options]
+        code = "\n".join(body).strip("\n") + "\n"
+        if kind == "python":
+            blocks.append(Block(code, start, requires))
+            requires = ()
+        elif any("output" in option for option in options):
+            blocks[-1].output = code
+    return blocks
+
+
+def markdown_blocks(text):
+    """Python blocks between fences."""
+    return [
+        Block(found[1], text[: found.start()].count("\n") + 1)
+        for found in re.finditer(r"^```python\n(.*?)^```", text, re.S | re.M)
+    ]
+
+
+def blocks_of(page):
+    text = page.read_text(encoding="utf-8")
+    return markdown_blocks(text) if page.suffix == ".md" else rst_blocks(text)
+
+
+def check_output(block, printed, page):
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    same = doctest.OutputChecker().check_output(block.output, printed, options)
+    assert same, f"{page.name}, line {block.line}: expected\n{block.output}\ngot\n{printed}"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=str(page.relative_to(ROOT)))
+        for page in PAGES
+        if page.exists() and blocks_of(page)
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_code_blocks_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    namespace, skipped = {"__name__": "__main__"}, []
+    for block in blocks_of(page):
+        absent = [name for name in block.requires if importlib.util.find_spec(name) is None]
+        if absent:
+            skipped.append(f"line {block.line} needs {', '.join(absent)}")
+            continue
+        # The line numbers of tracebacks are those of the page.
+        source = "\n" * (block.line + 1) + block.code
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(source, str(page), "exec"), namespace)
+        if block.output is not None:
+            check_output(block, printed.getvalue(), page)
+    if skipped:
+        pytest.skip("all other blocks run, but " + "; ".join(skipped))
