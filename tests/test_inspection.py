@@ -1,0 +1,288 @@
+"""The bit report and the retrieval report."""
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from sklearn_cmh.aah import AAH
+from sklearn_cmh.datasets import make_multimodal_classification
+from sklearn_cmh.inspection import RetrievalReport, bit_report
+from sklearn_cmh.metrics import make_retrieval_scorer, mean_average_precision
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+# Bits.
+
+
+def test_figures_of_bits_are_numpy_s():
+    rng = np.random.RandomState(0)
+    codes = np.where(rng.rand(20_000, 7) < np.linspace(0.1, 0.9, 7), 1, -1)
+    codes[:, 3] = codes[:, 2] * np.where(rng.rand(20_000) < 0.9, 1, -1)
+    report = bit_report(codes)
+    np.testing.assert_allclose(report.correlation, np.corrcoef(codes.T), atol=1e-12)
+    np.testing.assert_allclose(report.share_of_ones, (codes == 1).mean(axis=0))
+    p = report.share_of_ones
+    np.testing.assert_allclose(report.entropy, -p * np.log2(p) - (1 - p) * np.log2(1 - p))
+    assert report.n_distinct == len(np.unique(codes, axis=0))
+    assert report.max_correlation.argmax() in (2, 3)
+    assert "(bits 2 and 3)" in repr(report)
+
+
+@pytest.mark.parametrize("form", [lambda c: c, lambda c: c > 0, lambda c: (c > 0).astype(float)])
+def test_collapsed_bits_in_any_form(form):
+    codes = np.array([[1, 1, -1, 1], [1, -1, -1, -1], [1, 1, -1, 1], [1, -1, -1, -1]])
+    report = bit_report(form(codes))
+    assert report.collapsed.tolist() == [0, 2]
+    np.testing.assert_allclose(report.entropy, [0, 1, 0, 1])
+    assert report.correlation[1, 3] == 1 and report.correlation[0].tolist() == [0, 0, 0, 0]
+    assert report.code_entropy == 1.0 and report.n_distinct == 2
+    assert "2 bits: 0, 2" in repr(report)
+    figures = report.to_dict()
+    assert figures["n_collapsed"] == 2 and figures["max_abs_correlation"] == 1
+    frame = report.to_frame()
+    assert frame["collapsed"].tolist() == [True, False, True, False] and frame.index.name == "bit"
+
+
+def test_bits_of_a_hasher_are_its_learned_codes(hasher):
+    assert bit_report(hasher).to_dict() == bit_report(hasher.codes_).to_dict()
+    with pytest.raises(NotFittedError):
+        bit_report(AAH())
+    with pytest.raises(ValueError, match="must hold binary codes"):
+        bit_report([[0.3, 0.7]])
+
+
+def test_one_bit():
+    assert bit_report([[1], [-1]]).to_dict()["mean_abs_correlation"] == 0
+
+
+def test_bits_are_drawn(hasher):
+    pytest.importorskip("matplotlib").use("Agg")
+    report = bit_report(hasher)
+    balance, correlations = report.plot(cmap="viridis")
+    heights = [bar.get_height() for bar in balance.patches]
+    np.testing.assert_allclose(heights, report.share_of_ones)
+    assert correlations.images[0].get_cmap().name == "viridis"
+    again = report.plot(ax=(balance, correlations))
+    assert again[0] is balance
+
+
+# Retrieval.
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_multimodal_classification(80, noise=1.5, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def hasher(data):
+    return AAH(8, max_iter=3, random_state=0).fit(*data)
+
+
+class Page(HTMLParser):
+    """What a page holds; raises where tags are not closed."""
+
+    void = {"meta", "img", "br", "path", "use", "rect"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.text, self.links, self.marks = [], [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.links += [v for k, v in attrs.items() if k in ("src", "href", "xlink:href")]
+        if "cmh-mark" in attrs.get("class", "") and "cmh-key" not in attrs["class"]:
+            self.marks.append(attrs["aria-label"])
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        if tag not in self.void:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.mark.parametrize("gallery", ["learned", "validation", "pair"])
+def test_figures_are_the_scorers(hasher, data, gallery):
+    X, y = data
+    if gallery == "pair":
+        gallery = (X[:50], y[:50])
+    report = RetrievalReport.from_estimator(hasher, X, y, gallery=gallery, k=5)
+    figures = report.to_frame()
+    for metric, column in [
+        ("map", "mAP"),
+        ("ndcg_at_k", "NDCG@5"),
+        ("lookup_precision", "P(r<=2)"),
+    ]:
+        k = 5 if metric == "ndcg_at_k" else None
+        score = make_retrieval_scorer(metric, gallery=gallery, k=k)(hasher, X, y)
+        assert figures[column].mean() == pytest.approx(score)
+    assert all(direction in repr(report) for direction in report.metrics)
+
+
+def test_samples_are_the_nearest_rows(hasher, data):
+    X, y = data
+    report = RetrievalReport.from_estimator(hasher, X, y, n_samples=[3, 7], n_hits=6)
+    assert list(report.samples) == ["image → learned codes", "text → learned codes"]
+    for name, samples in zip(X.names, report.samples.values(), strict=True):
+        queries = hasher.encode(X, modality=name)
+        assert [sample.row for sample in samples] == [3, 7]
+        for sample in samples:
+            distances = (queries[sample.row] != hasher.codes_).sum(axis=1)
+            expected = np.argsort(distances, kind="stable")[:6]
+            np.testing.assert_array_equal(sample.hits, expected)
+            np.testing.assert_array_equal(sample.distances, distances[expected])
+            np.testing.assert_array_equal(sample.relevant, y[expected] == y[sample.row])
+            alone = mean_average_precision(queries[[sample.row]], hasher.codes_, y[[sample.row]], y)
+            assert sample.average_precision == pytest.approx(alone)
+
+
+def test_a_row_is_no_hit_of_its_own(hasher, data):
+    report = RetrievalReport.from_estimator(hasher, *data, gallery="validation", n_hits=79)
+    for samples in report.samples.values():
+        for sample in samples:
+            assert sorted([*sample.hits, sample.row]) == list(range(80))
+
+
+def test_samples_follow_the_seed(hasher, data):
+    rows = [
+        [
+            s.row
+            for s in RetrievalReport.from_estimator(hasher, *data, random_state=seed).samples[
+                "image → learned codes"
+            ]
+        ]
+        for seed in (0, 0, 1)
+    ]
+    assert rows[0] == rows[1] != rows[2] and len(rows[0]) == 5
+
+
+@pytest.fixture
+def shown(data):
+    n = len(data[0])
+    rng = np.random.RandomState(0)
+    return {
+        "image": rng.randint(0, 256, size=(n, 6, 6, 3), dtype=np.uint8),
+        "text": pd.Series([f"<b>row</b> & {i}" for i in range(n)], index=np.arange(n)[::-1]),
+    }
+
+
+@pytest.fixture
+def report(hasher, data, shown):
+    pytest.importorskip("matplotlib")
+    return RetrievalReport.from_estimator(
+        *(hasher, *data),
+        show_queries=shown,
+        show_database=shown,
+        target_names=["<ant>", "bee", "cat", "dog"],
+        n_samples=[4],
+        n_hits=3,
+        title="A <title>",
+    )
+
+
+def test_the_page_stands_alone(report, tmp_path):
+    report.save(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.links and all(link.startswith(("data:", "#")) for link in page.links)
+    assert "<script" not in text and "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+
+
+def test_the_page_shows_samples_and_marks(report):
+    fragment = report._repr_html_()
+    page = Page(fragment)
+    samples = [sample for direction in report.samples.values() for sample in direction]
+    marks = ["right" if right else "wrong" for sample in samples for right in sample.relevant]
+    assert page.marks == marks
+    # The image query without its caption, the text query without its picture; hits have both.
+    assert fragment.count("<img") == 1 + 2 * 3
+    text = " ".join(page.text)
+    assert text.count("<b>row</b> & 4") >= 1
+    assert "A <title>" in text and "d = " in text
+    assert any("<ant>" in report.show.hit_labels(row) for row in range(80))
+
+
+def test_nothing_of_the_user_s_is_markup(report):
+    fragment = report._repr_html_()
+    for markup in ["<b>row", "<title>", "<ant>"]:
+        assert markup not in fragment
+
+
+def test_the_figure_takes_the_colour_of_the_text(report):
+    fragment = report._repr_html_()
+    assert "currentColor" in fragment and "#010203" not in fragment
+    assert re.search(r"<svg role=.img.", fragment)
+
+
+def test_rows_without_pictures_have_numbers(hasher, data):
+    pytest.importorskip("matplotlib")
+    report = RetrievalReport.from_estimator(hasher, *data, query="text", n_samples=[9])
+    assert "row 9" in report._repr_html_()
+
+
+@pytest.mark.parametrize(
+    "picture", [np.zeros((3, 3)), np.zeros((3, 3, 1), np.uint8), np.ones((3, 3, 4)), "pil"]
+)
+def test_pictures_in_any_form(picture):
+    pytest.importorskip("matplotlib")
+    if isinstance(picture, str):
+        picture = pytest.importorskip("PIL.Image").new("RGB", (3, 3))
+    report = RetrievalReport.from_predictions(
+        [[1, -1]], [[1, 1], [-1, -1]], ["a"], ["b", "a"], show_queries=[picture]
+    )
+    assert "data:image/png;base64,iVBOR" in report._repr_html_()
+
+
+def test_long_texts_are_cut():
+    pytest.importorskip("matplotlib")
+    report = RetrievalReport.from_predictions(
+        [[1, -1]], [[1, 1], [-1, -1]], [[0, 1]], [[1, 1], [0, 0]], show_queries=["x" * 1000]
+    )
+    fragment = report._repr_html_()
+    assert "x" * 199 + "…" in fragment and "x" * 200 not in fragment
+    assert "no label" in fragment
+
+
+def test_a_query_without_a_relevant_row():
+    pytest.importorskip("matplotlib")
+    report = RetrievalReport.from_predictions(
+        [[1, -1], [1, 1]], [[1, 1], [-1, -1]], ["z", "a"], ["b", "a"]
+    )
+    assert np.isnan(report.samples["retrieval"][0].average_precision)
+    assert "nothing is relevant" in report._repr_html_()
+
+
+def test_a_pipeline_is_reported_on(data):
+    X, y = data
+    pipe = make_pipeline(FunctionTransformer(), AAH(8, max_iter=2, random_state=0)).fit(X, y)
+    assert RetrievalReport.from_estimator(pipe, X, y).metrics["text → learned codes"]["mAP"] > 0.3
+
+
+def test_wrong_items(hasher, data):
+    with pytest.raises(ValueError, match="show_queries has 3 items for 80 rows"):
+        RetrievalReport.from_estimator(hasher, *data, show_queries=["a", "b", "c"])
+    with pytest.raises(ValueError, match="target_names has 2 names for 4 classes"):
+        RetrievalReport.from_estimator(hasher, *data, target_names=["a", "b"])
+
+
+def test_matplotlib_is_imported_on_use():
+    code = "import sys, sklearn_cmh.inspection; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
