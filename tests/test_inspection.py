@@ -173,7 +173,7 @@ def test_samples_follow_the_seed(hasher, data):
     assert rows[0] == rows[1] != rows[2] and len(rows[0]) == 5
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def shown(data):
     n = len(data[0])
     rng = np.random.RandomState(0)
@@ -183,7 +183,7 @@ def shown(data):
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def report(hasher, data, shown):
     pytest.importorskip("matplotlib")
     return RetrievalReport.from_estimator(
@@ -197,6 +197,11 @@ def report(hasher, data, shown):
     )
 
 
+@pytest.fixture(scope="module")
+def fragment(report):
+    return report._repr_html_()
+
+
 def test_the_page_stands_alone(report, tmp_path):
     report.save(tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -206,8 +211,7 @@ def test_the_page_stands_alone(report, tmp_path):
     assert not re.search(r"url\((?!#)", text)
 
 
-def test_the_page_shows_samples_and_marks(report):
-    fragment = report._repr_html_()
+def test_the_page_shows_samples_and_marks(report, fragment):
     page = Page(fragment)
     samples = [sample for direction in report.samples.values() for sample in direction]
     marks = ["right" if right else "wrong" for sample in samples for right in sample.relevant]
@@ -220,14 +224,12 @@ def test_the_page_shows_samples_and_marks(report):
     assert any("<ant>" in report.show.hit_labels(row) for row in range(80))
 
 
-def test_nothing_of_the_user_s_is_markup(report):
-    fragment = report._repr_html_()
+def test_nothing_of_the_user_s_is_markup(fragment):
     for markup in ["<b>row", "<title>", "<ant>"]:
         assert markup not in fragment
 
 
-def test_the_figure_takes_the_colour_of_the_text(report):
-    fragment = report._repr_html_()
+def test_the_figure_takes_the_colour_of_the_text(fragment):
     assert "currentColor" in fragment and "#010203" not in fragment
     assert re.search(r"<svg role=.img.", fragment)
 
