@@ -220,27 +220,45 @@ def count_pairs(words, queries, labels, weights, counts):
 def _count_pairs(words, queries, keys, query_keys, table, masked, graded, weights, d, counts):
     n = words.shape[1]
     n_levels = counts.shape[2]
+    n_cells = counts.shape[1] * n_levels
     shared = np.empty(STRIP, dtype=table.dtype)
-    # Consecutive columns go to different tables: equal cells would wait for each other.
-    cells = np.empty((4, counts.shape[1] * n_levels), dtype=np.intp)
+    cell = np.empty(STRIP, dtype=np.uint16)
+    tables = np.empty((4, n_cells), dtype=np.uint32)
     for i in range(len(queries)):
-        cells[:] = 0
+        flat = counts[i].reshape(n_cells)
+        tables[:] = 0
         for start in range(0, n, STRIP):
             stop = min(start + STRIP, n)
             strip_distances(words, queries[i], start, stop, d)
             strip_shared(keys, query_keys[i], table[i], masked, graded, start, stop, shared)
             if weights is not None:
                 for j in range(stop - start):
-                    cells[j & 3, d[j] * n_levels + shared[j]] += weights[start + j]
+                    flat[np.uintp(d[j] * n_levels + shared[j])] += weights[start + j]
+            elif n_cells > 65536:
+                for j in range(stop - start):
+                    flat[np.uintp(d[j] * n_levels + shared[j])] += 1
             else:
-                for j in range(0, stop - start - 3, 4):
-                    for u in range(4):
-                        cells[u, d[j + u] * n_levels + shared[j + u]] += 1
-                for j in range((stop - start) // 4 * 4, stop - start):
-                    cells[0, d[j] * n_levels + shared[j]] += 1
-        flat = counts[i].ravel()
-        for u in range(4):
-            flat += cells[u]
+                for j in range(stop - start):
+                    cell[j] = d[j] * n_levels + shared[j]
+                _tally(cell, stop - start, tables)
+        for t in range(4):
+            flat += tables[t]
+
+
+@jit
+def _tally(cell, n, tables):
+    """Count `n` cells, four at a time in a table each: equal ones would wait for each other."""
+    first, second, third, fourth = tables[0], tables[1], tables[2], tables[3]
+    low = np.uint64(0xFFFF)
+    fours = cell.view(np.uint64)
+    for j in range(n // 4):
+        four = fours[j]
+        first[four & low] += 1
+        second[(four >> np.uint64(16)) & low] += 1
+        third[(four >> np.uint64(32)) & low] += 1
+        fourth[four >> np.uint64(48)] += 1
+    for j in range(n // 4 * 4, n):
+        first[cell[j]] += 1
 
 
 def rank_shared(words, queries, labels, skip, n_bits, ranked):
@@ -265,16 +283,17 @@ def rank_shared(words, queries, labels, skip, n_bits, ranked):
 def _rank_shared(words, queries, keys, query_keys, table, masked, graded, skip, n_bits, d, ranked):
     n = words.shape[1]
     shared = np.empty(STRIP, dtype=table.dtype)
-    position = np.empty(n_bits + 2, dtype=np.intp)
+    position = np.empty(n_bits + 2, dtype=np.uintp)
     for i in range(len(queries)):
+        order = ranked[i]
         position[:] = 0
         for start in range(0, n, STRIP):
             stop = min(start + STRIP, n)
             strip_distances(words, queries[i], start, stop, d[start:])
         for j in range(n):
-            position[d[j] + 1] += 1
+            position[np.uintp(d[j]) + np.uintp(1)] += 1
         if skip[i] >= 0:
-            position[d[skip[i]] + 1] -= 1
+            position[np.uintp(d[skip[i]]) + np.uintp(1)] -= 1
         for value in range(1, n_bits + 2):
             position[value] += position[value - 1]
         for start in range(0, n, STRIP):
@@ -282,5 +301,5 @@ def _rank_shared(words, queries, keys, query_keys, table, masked, graded, skip, 
             strip_shared(keys, query_keys[i], table[i], masked, graded, start, stop, shared)
             for j in range(start, stop):
                 if j != skip[i]:
-                    ranked[i, position[d[j]]] = shared[j - start]
-                    position[d[j]] += 1
+                    order[position[d[j]]] = shared[j - start]
+                    position[d[j]] += np.uintp(1)

@@ -27,6 +27,7 @@ __all__ = [
     "nearest",
     "pack_codes",
     "rank_rows",
+    "with_fallback",
     "within_radius",
 ]
 
@@ -452,6 +453,39 @@ def load_kernels():
     return _hamming_numba
 
 
+def with_fallback(backend, compute):
+    """Return ``compute(backend=backend)``; if that fails, warn and let NumPy compute.
+
+    Parameters
+    ----------
+    backend : {"numpy", "numba", "faiss"}
+        First choice.
+    compute : callable
+        Takes the name of a backend.
+
+    Returns
+    -------
+    result : object
+        What `compute` returns.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.hamming import with_fallback
+    >>> with_fallback("numpy", lambda backend: f"done by {backend}")
+    'done by numpy'
+    """
+    if backend != "numpy":
+        try:
+            return compute(backend=backend)
+        except Exception as error:
+            warnings.warn(
+                f"{backend} failed ({type(error).__name__}: {error}), so NumPy computes, with the "
+                "same results but slower.",
+                UserWarning,
+            )
+    return compute(backend="numpy")
+
+
 def choose_backend(backend, n_pairs):
     """Name of the backend that computes, which is "numpy" where another one is missing.
 
@@ -487,12 +521,10 @@ def choose_backend(backend, n_pairs):
             return "faiss"
         load_kernels()
     except Exception as error:
-        extra = "faiss" if backend == "faiss" else "fast"
-        package = "faiss" if backend == "faiss" else "numba"
+        package, extra = ("faiss", "faiss") if backend == "faiss" else ("numba", "fast")
         warnings.warn(
-            f"backend={backend!r}: {package} cannot be used ({error}), so NumPy is, with the same "
-            f'results but slower. Install it with pip install "sklearn-cmh[{extra}]", or choose '
-            "backend='numpy'.",
+            f"{package} cannot be imported ({error}), so NumPy computes, with the same results but "
+            f'slower. Install it with pip install "sklearn-cmh[{extra}]".',
             UserWarning,
         )
         return "numpy"

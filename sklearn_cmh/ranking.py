@@ -1,6 +1,7 @@
 """HammingRanker: exact ranking of packed binary codes with scikit-learn's neighbours interface."""
 
 import warnings
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -22,6 +23,7 @@ from .hamming import (
     nearest,
     pack_codes,
     rank_rows,
+    with_fallback,
     within_radius,
 )
 from .labels import align_labels, encode_labels, is_indicator
@@ -285,20 +287,12 @@ class HammingRanker(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """
         queries = self._queries(X)
         k = self._check_n_neighbors(n_neighbors, own=X is None)
-        options = {"n_bits": self.n_bits_, "n_jobs": self.n_jobs}
         own = X is None
         backend = choose_backend(self.backend, len(queries) * self.n_samples_fit_)
-        try:
-            found = nearest(self._chunks, queries, k + own, backend=backend, **options)
-        except Exception as error:
-            if backend == "numpy":
-                raise
-            warnings.warn(
-                f"backend={self.backend!r} failed ({error}), so NumPy computes; the result is the "
-                "same. Pass backend='numpy' to choose it.",
-                UserWarning,
-            )
-            found = nearest(self._chunks, queries, k + own, backend="numpy", **options)
+        search = partial(
+            nearest, self._chunks, queries, k + own, n_bits=self.n_bits_, n_jobs=self.n_jobs
+        )
+        found = with_fallback(backend, search)
         if own:
             found = _without_own_row(*found)
         return found if return_distance else found[1]

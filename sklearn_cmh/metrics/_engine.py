@@ -6,6 +6,9 @@ how many rows lie at every distance, and how many labels they share with the que
 labels in the order of the ranking (`Retrieval.rankings`).
 """
 
+from copy import copy
+from functools import partial
+
 import numpy as np
 from sklearn.utils import gen_batches
 
@@ -16,10 +19,16 @@ from ..hamming import (
     distance_dtype,
     distances_to,
     load_kernels,
+    with_fallback,
 )
 from ..labels import label_patterns
 
 __all__ = ["Retrieval", "SharedLabels"]
+
+
+# Equal rows are collapsed for at least so many queries, if a sample of rows has any number.
+MANY_QUERIES = 256
+SAMPLE = 4096
 
 
 class SharedLabels:
@@ -61,6 +70,12 @@ class SharedLabels:
             shared = self.keys & key
             yield np.bitwise_count(shared) if self.graded else (shared != 0).view(np.uint8)
 
+    def of_rows(self, rows):
+        """Return the same queries with some rows of the database."""
+        part = copy(self)
+        part.keys = self.keys[rows]
+        return part
+
     def table(self, queries):
         """Shared labels of a slice of queries with every label pattern."""
         shared = (self.L_query[queries] @ self.patterns).toarray()
@@ -86,6 +101,18 @@ def _label_masks(L):
     c = L.shape[1]
     masks = L.astype(np.uint64) @ (np.uint64(1) << np.arange(c, dtype=np.uint64))
     return masks.astype(next(f"u{size}" for size in (1, 2, 4, 8) if c <= 8 * size))
+
+
+def _steps(words, keys):
+    """Mask (n,) of the sorted columns that differ from the one before."""
+    step = np.ones(len(keys), dtype=bool)
+    step[1:] = (keys[1:] != keys[:-1]) | (words[:, 1:] != words[:, :-1]).any(axis=0)
+    return step
+
+
+def _count_distinct(words, keys):
+    order = np.lexsort([keys, *words])
+    return np.count_nonzero(_steps(words[:, order], keys[order]))
 
 
 class Retrieval:
@@ -143,36 +170,54 @@ class Retrieval:
             Number of rows at every distance that share so many labels with the query.
         """
         shape = (self.n_bits + 1, self.shared.n_levels)
+        count = partial(self._count, shape, self._distinct())
         # A block's counts, and several times as much for what is computed from them.
         n_bytes = 8 * 8 * shape[0] * shape[1] + self.shared.bytes_per_query()
-        count = self._count_numba if self.backend == "numba" else self._count_numpy
         for queries in gen_batches(self.n_queries, block_rows(n_bytes)):
             queries = slice(queries.start, min(queries.stop, self.n_queries))
-            counts = np.zeros((queries.stop - queries.start, *shape), dtype=np.int64)
-            count(queries, counts)
+            counts = with_fallback(self.backend, partial(count, queries))
             if self.exclude_self:
                 block = np.arange(len(counts))
                 counts[block, self.own_distance[queries], self.shared.own[queries]] -= 1
             yield queries, counts
 
-    def _count_numba(self, queries, counts):
-        load_kernels().count_pairs(
-            self.words,
-            self.query_words[:, queries],
-            self.shared.kernel_arguments(queries),
-            None,
-            counts,
-        )
+    def _distinct(self):
+        """Database with equal codes and labels collapsed, and how often each occurs.
 
-    def _count_numpy(self, queries, counts):
-        n_cells = counts[0].size
-        d = np.empty(self.words.shape[1], dtype=np.min_scalar_type(n_cells))
-        shared = self.shared.with_queries(queries)
-        for i, gains, cells in zip(range(queries.start, queries.stop), shared, counts, strict=True):
-            distances_to(self.words, self.query_words[:, i], out=d)
-            d *= d.dtype.type(cells.shape[1])
-            d += gains
-            cells[:] = np.bincount(d, minlength=n_cells).reshape(cells.shape)
+        Supervised codes take few distinct values. The weights are None where collapsing
+        does not pay.
+        """
+        shared = self.shared
+        n = self.words.shape[1]
+        sample = np.arange(0, n, max(1, n // SAMPLE))
+        if self.n_queries < MANY_QUERIES or _count_distinct(
+            self.words[:, sample], shared.keys[sample]
+        ) > 0.95 * len(sample):
+            return self.words, shared, None
+        order = np.lexsort([shared.keys, *self.words])
+        starts = np.flatnonzero(_steps(self.words[:, order], shared.keys[order]))
+        if len(starts) > n / 2:
+            return self.words, shared, None
+        weights = np.diff(starts, append=n)
+        rows = order[starts]
+        return np.ascontiguousarray(self.words[:, rows]), shared.of_rows(rows), weights
+
+    def _count(self, shape, database, queries, backend):
+        words, shared, weights = database
+        counts = np.zeros((queries.stop - queries.start, *shape), dtype=np.int64)
+        if backend == "numba":
+            query_words, labels = self.query_words[:, queries], shared.kernel_arguments(queries)
+            load_kernels().count_pairs(words, query_words, labels, weights, counts)
+            return counts
+        d = np.empty(words.shape[1], dtype=np.min_scalar_type(counts[0].size))
+        gains = shared.with_queries(queries)
+        for i, cells in enumerate(counts, start=queries.start):
+            distances_to(words, self.query_words[:, i], out=d)
+            d *= d.dtype.type(shape[1])
+            d += next(gains)
+            # With weights, bincount sums in float64, which is exact for counts.
+            cells[:] = np.bincount(d, weights, cells.size).reshape(shape)
+        return counts
 
     def rankings(self):
         """Rank the database for every query, equal distances by database row.
@@ -185,29 +230,29 @@ class Retrieval:
             Number of labels that the query shares with the rows, in ranking order.
         """
         n = self.words.shape[1]
-        rank = self._rank_numba if self.backend == "numba" else self._rank_numpy
         for queries in gen_batches(self.n_queries, block_rows(8 * n)):
-            ranked = rank(slice(queries.start, min(queries.stop, self.n_queries)))
+            queries = slice(queries.start, min(queries.stop, self.n_queries))
+            ranked = with_fallback(self.backend, partial(self._rank, queries))
             yield from enumerate(ranked, start=queries.start)
 
-    def _rank_numba(self, queries):
+    def _rank(self, queries, backend):
         n_queries = queries.stop - queries.start
+        rows = np.arange(queries.start, queries.stop)
         ranked = np.empty((n_queries, self.n_database), dtype=self.shared.dtype)
-        own = np.arange(queries.start, queries.stop)
-        load_kernels().rank_shared(
-            self.words,
-            self.query_words[:, queries],
-            self.shared.kernel_arguments(queries),
-            own if self.exclude_self else np.full(n_queries, -1),
-            self.n_bits,
-            ranked,
-        )
-        return ranked
-
-    def _rank_numpy(self, queries):
+        if backend == "numba":
+            load_kernels().rank_shared(
+                self.words,
+                self.query_words[:, queries],
+                self.shared.kernel_arguments(queries),
+                rows if self.exclude_self else np.full(n_queries, -1),
+                self.n_bits,
+                ranked,
+            )
+            return ranked
         d = np.empty(self.words.shape[1], dtype=distance_dtype(self.n_bits))
-        shared = self.shared.with_queries(queries)
-        for i, gains in zip(range(queries.start, queries.stop), shared, strict=True):
+        gains = self.shared.with_queries(queries)
+        for i, row in zip(rows, ranked, strict=True):
             distances_to(self.words, self.query_words[:, i], out=d)
             order = np.argsort(d, kind="stable")
-            yield gains[order[order != i] if self.exclude_self else order]
+            row[:] = next(gains)[order[order != i] if self.exclude_self else order]
+        return ranked
