@@ -94,7 +94,7 @@ def test_every_listed_name_has_a_docstring():
 
 
 class Block:
-    """A Python block of a page: code, line, absent requirement, and expected output."""
+    """A Python block of a page: code, its first line, what it requires, what it prints."""
 
     def __init__(self, code, line, requires=(), output=None):
         self.code, self.line, self.requires, self.output = code, line, requires, output
@@ -120,10 +120,11 @@ def rst_blocks(text):
             i += 1
         body = lines[start:i]
         options = [option for option in body if re.match(r"\s*:\w+:", option)]
+        first = start + next(j for j, b in enumerate(body) if b.strip() and b not in options)
         body = [b[indent + 4 :] for b in body if b not in options]
         code = "\n".join(body).strip("\n") + "\n"
         if kind == "python":
-            blocks.append(Block(code, start, requires))
+            blocks.append(Block(code, first + 1, requires))
             requires = ()
         elif any("output" in option for option in options):
             blocks[-1].output = code
@@ -133,7 +134,7 @@ def rst_blocks(text):
 def markdown_blocks(text):
     """Python blocks between fences."""
     return [
-        Block(found[1], text[: found.start()].count("\n") + 1)
+        Block(found[1], text[: found.start()].count("\n") + 2)
         for found in re.finditer(r"^```python\n(.*?)^```", text, re.S | re.M)
     ]
 
@@ -168,7 +169,7 @@ def test_code_blocks_run(page, tmp_path, monkeypatch):
             skipped.append(f"line {block.line} needs {', '.join(absent)}")
             continue
         # The line numbers of tracebacks are those of the page.
-        source = "\n" * (block.line + 1) + block.code
+        source = "\n" * (block.line - 1) + block.code
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(source, str(page), "exec"), namespace)

@@ -23,7 +23,7 @@ SECTIONS = [
     (
         "sklearn_cmh.inspection",
         "Looking at codes and results",
-        "Reports on bits and on retrieval.",
+        "Reports on bits and on retrieval. See :doc:`/user_guide/inspecting`.",
     ),
     (
         "sklearn_cmh.deep",
