@@ -41,6 +41,7 @@ from .modalities import (
     resolve_modalities,
     select_blocks,
 )
+from .persistence import VersionedStateMixin
 
 __all__ = ["BaseHasher", "ModalityEncoder", "ShallowHasher", "Solution", "sign"]
 
@@ -66,7 +67,9 @@ class Solution:
     n_iter: int
 
 
-class BaseHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseHasher(
+    VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """The data contract of every hasher; a method overrides the hooks below.
 
     `_unlabelled` says whether -1 in y marks rows without labels, `_requires_y`

@@ -1,0 +1,59 @@
+"""Saved models: which version wrote them, and what skops has to trust to read them."""
+
+from ._version import __version__
+
+__all__ = ["TRUSTED_TYPES"]
+
+# Raised whenever fitted attributes change so that older models no longer work; a version
+# that can convert them does so in `__setstate__`.
+FORMAT = 1
+
+TRUSTED_TYPES = [
+    "scipy.sparse._csr.csr_array",
+    "sklearn_cmh.aah.AAH",
+    "sklearn_cmh.ascmh.ASCMH",
+    "sklearn_cmh.base.ModalityEncoder",
+    "sklearn_cmh.dsah.DSAH",
+    "sklearn_cmh.feature_maps.AnchorRBF",
+    "sklearn_cmh.modalities.Modality",
+    "sklearn_cmh.ranking.HammingRanker",
+    "sklearn_cmh.refine.RefinedHasher",
+]
+"""Types of this package, and scipy's CSR array, in a model saved by `skops.io`.
+
+A pickle can run any code when it is loaded; `skops.io` builds only types that it is told
+to trust. These are safe to trust: ``skops.io.load(file, trusted=TRUSTED_TYPES)`` loads the
+shallow methods and HammingRanker. What else `skops.io.get_untrusted_types` finds in a file
+is not ours, a transformer of somebody else's, say. The deep methods hold torch modules,
+which skops does not save.
+
+Examples
+--------
+>>> from sklearn_cmh.persistence import TRUSTED_TYPES
+>>> "sklearn_cmh.dsah.DSAH" in TRUSTED_TYPES
+True
+"""
+
+
+class VersionedStateMixin:
+    """Saved models say which version wrote them, and refuse to load where that cannot work."""
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        return {**state, "_sklearn_cmh_version": __version__, "_sklearn_cmh_format": FORMAT}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        version = state.pop("_sklearn_cmh_version", __version__)
+        saved = state.pop("_sklearn_cmh_format", FORMAT)
+        if saved != FORMAT:
+            cure = (
+                f'upgrade, pip install "sklearn-cmh>={version}"'
+                if saved > FORMAT
+                else "load it with the version that saved it, or fit it again"
+            )
+            raise ValueError(
+                f"This {type(self).__name__} was saved by sklearn-cmh {version}, in format "
+                f"{saved} of models, but sklearn-cmh {__version__} reads format {FORMAT}: {cure}."
+            )
+        super().__setstate__(state)
