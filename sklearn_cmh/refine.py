@@ -449,7 +449,7 @@ class RefinedHasher(BaseHasher):
         if not self.select_bits:
             estimator = clone(self.estimator).set_params(n_bits=self.n_bits)
             estimator._validate_params()
-            own = self.estimator.random_state
+            own = estimator.random_state
             return [fit_restart(estimator, blocks, L, rng if own is None else own)]
         self._report(f"{self.n_restarts} restarts of {self.estimator}")
         params = {"n_bits": self.pool_bits}

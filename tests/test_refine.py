@@ -12,6 +12,7 @@ from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sklearn_cmh.refine
 from sklearn_cmh import MultimodalData
@@ -161,6 +162,14 @@ def test_a_single_modality_and_three(paired):
 
 
 # --- Data contract --------------------------------------------------------------------------
+
+
+SMALL = {"widths": (1.0,), "preprocessing": ("raw",), "n_restarts": 2}
+
+
+@parametrize_with_checks([RefinedHasher(LabelCodes(), **{**QUICK, **SMALL}), LeaveOneOutRidge()])
+def test_scikit_learn(estimator, check):
+    check(estimator)
 
 
 def test_table_indicator_sparse_and_jobs_give_the_same_codes(fitted, paired):
