@@ -539,6 +539,10 @@ class ShallowHasher(BaseHasher):
     def _default_feature_map(self, block):
         return AnchorRBF(n_anchors=self.n_anchors)
 
+    def _restart_params(self):
+        """Parameters that make one of many restarts cheap; see `RefinedHasher`."""
+        return {}
+
     def _fit_blocks(self, blocks, L, random_state):
         features = self._fit_features(blocks, random_state)
         solution = self._solve(features, L, random_state)

@@ -452,11 +452,8 @@ class RefinedHasher(BaseHasher):
             own = estimator.random_state
             return [fit_restart(estimator, blocks, L, rng if own is None else own)]
         self._report(f"{self.n_restarts} restarts of {self.estimator}")
-        params = {"n_bits": self.pool_bits}
-        if "n_perturbations" in self.estimator.get_params():
-            # Restarts explore as a local search does, and the pool gains from variety.
-            params["n_perturbations"] = 0
-        estimator = clone(self.estimator).set_params(**params)
+        estimator = clone(self.estimator)
+        estimator.set_params(n_bits=self.pool_bits, **estimator._restart_params())
         estimator._validate_params()
         seeds = rng.randint(np.iinfo(np.int32).max, size=self.n_restarts)
         return parallel(delayed(fit_restart)(clone(estimator), blocks, L, seed) for seed in seeds)
