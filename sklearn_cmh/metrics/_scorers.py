@@ -1,5 +1,7 @@
 """Retrieval scorers for GridSearchCV, cross_validate and the like."""
 
+from functools import partial
+
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
@@ -207,39 +209,31 @@ class RetrievalScorer:
 
 
 def _find_hasher(estimator):
-    """Find the hasher at the end of `estimator`, and how rows are prepared for it."""
-    while True:
-        if hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        elif isinstance(estimator, FrozenEstimator):
-            estimator = estimator.estimator
-        else:
-            break
+    """Find the hasher at the end of `estimator`, and the function that prepares rows for it."""
+    if hasattr(estimator, "best_estimator_"):
+        return _find_hasher(estimator.best_estimator_)
+    if isinstance(estimator, FrozenEstimator):
+        return _find_hasher(estimator.estimator)
     if hasattr(estimator, "encode") and hasattr(estimator, "_encode_labels"):
         return estimator, _unchanged
     if isinstance(estimator, Pipeline):
-        last = len(estimator)
+        steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
         # A final ranker holds fused codes; the hasher before it is what is scored.
-        while last and not _holds_hasher(estimator[last - 1]):
-            last -= 1
-        if last:
-            hasher, prepare = _find_hasher(estimator[last - 1])
-            before = estimator[: last - 1]
-            if not len(before):
-                return hasher, prepare
-            return hasher, lambda X: prepare(before.transform(X))
+        if len(steps) > 1 and hasattr(steps[-1], "kneighbors"):
+            steps.pop()
+        if steps:
+            hasher, prepare = _find_hasher(steps[-1])
+            return hasher, partial(_prepare, steps[:-1], prepare)
     raise TypeError(
         "A retrieval scorer needs a fitted hasher, or a Pipeline that ends in a hasher or in a "
         f"hasher and a HammingRanker; got {type(estimator).__name__}."
     )
 
 
-def _holds_hasher(step):
-    try:
-        _find_hasher(step)
-    except TypeError:
-        return False
-    return True
+def _prepare(steps, prepare, X):
+    for step in steps:
+        X = step.transform(X)
+    return prepare(X)
 
 
 def _unchanged(X):

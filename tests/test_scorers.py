@@ -1,0 +1,255 @@
+"""Retrieval scorers: what they rank, and that scikit-learn's tools take them as they are."""
+
+import pickle
+from copy import deepcopy
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV, KFold, cross_validate
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_cmh import metrics
+from sklearn_cmh.base import BaseHasher, sign
+from sklearn_cmh.metrics import make_retrieval_scorer, mean_average_precision
+from sklearn_cmh.modalities import MultimodalData
+from sklearn_cmh.ranking import HammingRanker
+
+
+class LinearHasher(BaseHasher):
+    """Signs of a random projection of the labels, predicted by least squares."""
+
+    _requires_y = False
+
+    def __init__(self, n_bits=8, *, modalities=None, ridge=1.0, random_state=0):
+        self.n_bits = n_bits
+        self.modalities = modalities
+        self.ridge = ridge
+        self.random_state = random_state
+
+    def _fit_blocks(self, blocks, L, random_state):
+        n = len(next(iter(blocks.values())))
+        targets = random_state.randn(n, 3) if L is None else L.toarray()
+        self.codes_ = sign(targets @ random_state.randn(targets.shape[1], self.n_bits))
+        self.weights_ = {
+            name: np.linalg.solve(X.T @ X + self.ridge * np.eye(X.shape[1]), X.T @ self.codes_)
+            for name, X in blocks.items()
+        }
+
+    def _project(self, name, block):
+        return block @ self.weights_[name]
+
+
+COLUMNS = {"image": slice(0, 6), "text": slice(6, 11)}
+
+
+@pytest.fixture
+def split(paired):
+    """Training rows and query rows of the paired data, as one table."""
+    return paired.X[:80], paired.y[:80], paired.X[80:], paired.y[80:]
+
+
+@pytest.fixture
+def hasher(split):
+    return LinearHasher(modalities=COLUMNS).fit(split[0], split[1])
+
+
+def test_learned_gallery_is_the_training_codes(hasher, split):
+    _, y, X_query, y_query = split
+    expected = {
+        name: mean_average_precision(
+            hasher.encode(X_query, modality=name), hasher.codes_, y_query, y
+        )
+        for name in COLUMNS
+    }
+    for name in COLUMNS:
+        scorer = make_retrieval_scorer(query=name)
+        assert_allclose(scorer(hasher, X_query, y_query), expected[name], rtol=1e-14)
+    both = make_retrieval_scorer()(hasher, X_query, y_query)
+    assert_allclose(both, np.mean(list(expected.values())), rtol=1e-14)
+    assert_allclose(both, hasher.score(X_query, y_query), rtol=1e-14)
+
+
+def test_given_gallery_is_encoded_by_the_other_modality(hasher, split):
+    X, y, X_query, y_query = split
+
+    def expected(query, database):
+        codes = hasher.encode(X_query, modality=query), hasher.encode(X, modality=database)
+        return mean_average_precision(*codes, y_query, y)
+
+    def score(**options):
+        return make_retrieval_scorer(gallery=(X, y), **options)(hasher, X_query, y_query)
+
+    assert_allclose(score(query="image"), expected("image", "text"))
+    assert_allclose(score(query="image", database="image"), expected("image", "image"))
+    both = (expected("image", "text") + expected("text", "image")) / 2
+    assert_allclose(score(), both)
+
+
+@pytest.mark.parametrize("metric", ["map", "precision_at_k", "recall_at_k", "ndcg_at_k"])
+@pytest.mark.parametrize("ties", ["expected", "index"])
+def test_validation_gallery_leaves_the_own_row_out(hasher, split, metric, ties):
+    *_, X_query, y_query = split
+    name = "mean_average_precision" if metric == "map" else metric
+    image, text = (hasher.encode(X_query, modality=m) for m in COLUMNS)
+    rows = np.arange(len(y_query))
+    expected = [
+        getattr(metrics, name)(
+            image[[i]], text[rows != i], y_query[[i]], y_query[rows != i], ties=ties
+        )
+        for i in rows
+    ]
+    scorer = make_retrieval_scorer(metric, query="image", gallery="validation", ties=ties)
+    assert_allclose(scorer(hasher, X_query, y_query), np.mean(expected), rtol=1e-12)
+
+
+def test_one_modality_is_its_own_gallery(split):
+    X, y, X_query, y_query = split
+    hasher = LinearHasher().fit(X, y)
+    (name,) = hasher.modality_names_
+    codes = hasher.encode(X_query)
+    values, _ = metrics.average_precision_scores(codes, codes, y_query, y_query, exclude_self=True)
+    score = make_retrieval_scorer(gallery="validation")(hasher, X_query, y_query)
+    assert_allclose(score, values.mean(), rtol=1e-14)
+    assert name is not None
+
+
+def test_every_metric_and_option(hasher, split):
+    _, y, X_query, y_query = split
+    codes = hasher.encode(X_query, modality="text"), hasher.codes_, y_query, y
+    for metric, options in [
+        ("map", {"k": 5}),
+        ("precision_at_k", {"k": 5}),
+        ("recall_at_k", {"k": 30}),
+        ("ndcg_at_k", {}),
+        ("lookup_precision", {}),
+    ]:
+        function = getattr(metrics, "mean_average_precision" if metric == "map" else metric)
+        score = make_retrieval_scorer(metric, query="text", **options)(hasher, X_query, y_query)
+        assert_allclose(score, function(*codes, **options), rtol=1e-14)
+
+
+def test_queries_without_a_relevant_row(hasher, split):
+    *_, X_query, y_query = split
+    strange = np.where(np.arange(len(y_query)) < 20, y_query, 99)
+    skip = make_retrieval_scorer()(hasher, X_query, strange)
+    zero = make_retrieval_scorer(no_relevant="zero")(hasher, X_query, strange)
+    assert_allclose(zero, skip / 2)
+
+
+def test_indicator_and_labels_agree(split, paired):
+    X, _, X_query, y_query = split
+    L = paired.indicator
+    hasher = LinearHasher(modalities=COLUMNS).fit(X, L[:80])
+    for gallery, other in [
+        ("learned", "learned"),
+        ("validation", "validation"),
+        ((X, L[:80]), (X, paired.y[:80])),
+    ]:
+        score = make_retrieval_scorer(gallery=gallery)(hasher, X_query, L[80:])
+        by_label = LinearHasher(modalities=COLUMNS).fit(X, paired.y[:80])
+        assert_allclose(make_retrieval_scorer(gallery=other)(by_label, X_query, y_query), score)
+
+
+def test_pipelines_and_wrappers_are_unwrapped(hasher, split):
+    X, y, X_query, y_query = split
+    scorer = make_retrieval_scorer(gallery=(X, y))
+    scaled = make_pipeline(StandardScaler(), LinearHasher(modalities=COLUMNS)).fit(X, y)
+    scaler = scaled[0]
+    expected = make_retrieval_scorer(gallery=(scaler.transform(X), y))(
+        scaled[-1], scaler.transform(X_query), y_query
+    )
+    assert_allclose(scorer(scaled, X_query, y_query), expected)
+    ranked = Pipeline(
+        [
+            ("scale", StandardScaler()),
+            ("nothing", "passthrough"),
+            ("hash", LinearHasher(modalities=COLUMNS)),
+            ("rank", HammingRanker()),
+        ]
+    ).fit(X, y)
+    search = GridSearchCV(
+        LinearHasher(modalities=COLUMNS), {"ridge": [1.0]}, scoring=scorer, cv=2
+    ).fit(X, y)
+    assert_allclose(scorer(ranked, X_query, y_query), expected)
+    assert_allclose(scorer(FrozenEstimator(ranked), X_query, y_query), expected)
+    plain = scorer(hasher, X_query, y_query)
+    assert_allclose(scorer(FrozenEstimator(hasher), X_query, y_query), plain)
+    assert_allclose(scorer(search, X_query, y_query), plain)
+    assert_allclose(scorer(make_pipeline(FrozenEstimator(hasher)), X_query, y_query), plain)
+
+
+def test_scikit_learns_tools_take_a_scorer(paired):
+    X = MultimodalData(image=paired.image, text=paired.text)
+    cv = KFold(3, shuffle=True, random_state=0)
+    scoring = {
+        "image": make_retrieval_scorer(query="image"),
+        "unseen": make_retrieval_scorer("ndcg_at_k", gallery="validation"),
+    }
+    found = cross_validate(LinearHasher(), X, paired.y, scoring=scoring, cv=cv, n_jobs=2)
+    assert (found["test_image"] > 0.5).all() and (found["test_unseen"] > 0.5).all()
+    search = GridSearchCV(
+        LinearHasher(), {"n_bits": [2, 16]}, scoring=make_retrieval_scorer(), cv=cv, n_jobs=2
+    ).fit(X, paired.y)
+    assert search.best_params_ == {"n_bits": 16}
+    assert_allclose(
+        search.cv_results_["mean_test_score"],
+        GridSearchCV(LinearHasher(), {"n_bits": [2, 16]}, cv=cv)
+        .fit(X, paired.y)
+        .cv_results_["mean_test_score"],
+    )
+
+
+def test_scorer_is_copied_pickled_and_shown(hasher, split):
+    X, y, X_query, y_query = split
+    scorer = make_retrieval_scorer("map", query="image", k=7, gallery=(X, y))
+    expected = scorer(hasher, X_query, y_query)
+    for other in (deepcopy(scorer), clone(scorer, safe=False), pickle.loads(pickle.dumps(scorer))):
+        assert other(hasher, X_query, y_query) == expected
+        assert repr(other) == repr(scorer)
+    assert (
+        repr(scorer)
+        == "make_retrieval_scorer('map', query='image', gallery=(X_database, y_database), k=7)"
+    )
+    search = GridSearchCV(LinearHasher(), {}, scoring=make_retrieval_scorer())
+    assert "make_retrieval_scorer('map')" in repr(clone(search))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metric": "accuracy"}, "metric must be one of"),
+        ({"ties": "random"}, "ties must be one of"),
+        ({"no_relevant": "drop"}, "no_relevant must be one of"),
+        ({"gallery": "test"}, "gallery must be 'learned'"),
+        ({"gallery": 3}, "gallery must be 'learned'.*int"),
+        ({"database": "text"}, "gallery='validation'"),
+        ({"k": 0}, "k=0"),
+        ({"metric": "lookup_precision", "k": 3}, "within radius 2"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_retrieval_scorer(**options)
+
+
+def test_bad_use_is_refused(hasher, split):
+    X, y, X_query, y_query = split
+    scorer = make_retrieval_scorer()
+    with pytest.raises(ValueError, match="y is None"):
+        scorer(hasher, X_query, None)
+    with pytest.raises(TypeError, match=r"needs a fitted hasher.*StandardScaler"):
+        scorer(StandardScaler().fit(X), X_query, y_query)
+    with pytest.raises(TypeError, match="needs a fitted hasher"):
+        scorer(make_pipeline(hasher, BaseEstimator()), X_query, y_query)
+    with pytest.raises(ValueError, match="sound"):
+        make_retrieval_scorer(query="sound")(hasher, X_query, y_query)
+    with pytest.raises(ValueError, match="must both be class labels"):
+        make_retrieval_scorer(gallery=(X, np.eye(4, dtype=int)[y]))(hasher, X_query, y_query)
+    unlabelled = LinearHasher(modalities=COLUMNS).fit(X)
+    with pytest.raises(ValueError, match=r"fitted without y.*gallery='validation'"):
+        scorer(unlabelled, X_query, y_query)
+    assert 0 < make_retrieval_scorer(gallery="validation")(unlabelled, X_query, y_query) < 1
