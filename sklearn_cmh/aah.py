@@ -1,0 +1,474 @@
+"""Average approximate hashing (AAH).
+
+X. Fang, K. Jiang, N. Han, S. Teng, G. Zhou, S. Xie, "Average Approximate Hashing-Based
+Double Projections Learning for Cross-Modal Retrieval", IEEE Transactions on Cybernetics,
+2021. Every modality has a semantic space of its own, ``U_m = X_m W_m``, and the codes are
+the sign of their mean. Equation (8), for M modalities, every pair counted once:
+
+    sum_m theta_m sum_ij S_ij ||x_i - P_m u_j||^2             residual and energy
+    + alpha sum_{l<m} sum_ij S_ij ||u_i^l - u_j^m||^2         label consistency
+    + beta sum_{l<m} ||U_l - U_m||^2                          global approximation
+    + ||B - mean_m U_m||^2                                    average approximation
+    subject to P_m'P_m = I
+
+with S_ij = 1 where rows i and j share a label (or are mutual nearest neighbours), solved by
+the alternating direction method of multipliers with multipliers C_m and penalty mu for
+``U_m = X_m W_m``. Rows are samples here; the paper's matrices are the transposes. Where
+d_m < k, P_m cannot have orthonormal columns: its rows are orthonormal then, which is the
+method on X_m padded with zero columns to width k.
+
+The paper forms S and so subsamples large data; here S acts through its few label patterns
+(`similarity`), and a sweep passes twice over every X_m.
+"""
+
+import warnings
+from collections.abc import Mapping
+from itertools import combinations
+from numbers import Integral, Real
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import cho_factor, cho_solve
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neighbors import kneighbors_graph
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from .base import ShallowHasher, Solution, modality_weights, sign
+from .linalg import gram, inner, polar_factor
+from .similarity import GraphSimilarity, SharedLabelSimilarity
+
+__all__ = ["AAH"]
+
+_TINY = 1e-12
+
+
+def update_regression(X, factor, U, C, mu):
+    """W_m, eqs. (17) and (19): regress ``U - C / mu`` on the features.
+
+    `factor` is the Cholesky factor of ``X'X`` plus the ridge, as `cho_factor` gives it.
+    """
+    H = (U - C / mu).astype(X.dtype, copy=False)
+    return cho_solve(factor, (X.T @ H).astype(np.float64)).astype(X.dtype)
+
+
+def update_relaxed(
+    XW, C, SXP, SO, O, B, degrees, degrees_between, theta, alpha, beta, mu, averaging=True
+):
+    """U_m, eqs. (21) and (23), for any number of modalities.
+
+    `O` (n_others, n, k) are the other modalities' U, `SO` is ``S`` times their sum and `SXP`
+    is ``S_m X_m P_m``; `degrees` are the row sums of this modality's own S_m,
+    `degrees_between` those of the S that joins modalities.
+    """
+    others = len(O)
+    average = 1 / (others + 1) if averaging else 0.0
+    numerator = 2 * theta * SXP
+    numerator += mu * XW
+    numerator += C
+    numerator += 2 * alpha * SO
+    if others:
+        numerator += (2 * beta - 2 * average**2) * sum(O)
+    numerator += 2 * average * B
+    denominator = 2 * theta * degrees + 2 * alpha * others * degrees_between
+    denominator += 2 * beta * others + 2 * average**2 + mu
+    numerator /= denominator[:, None]
+    return numerator
+
+
+def update_projection(XSU):
+    """P_m, eqs. (26) and (28): the polar factor of ``X_m'S U_m``."""
+    return polar_factor(XSU)
+
+
+def update_codes(U, discrete=False):
+    """B, eq. (30): the mean of the relaxed codes, or its sign."""
+    B = sum(U[1:], start=U[0]) / len(U)
+    return sign(B).astype(B.dtype) if discrete else B
+
+
+def update_multiplier(C, XW, U, mu):
+    """C_m, eqs. (31) and (32)."""
+    return C + mu * (XW - U)
+
+
+def objective(U, P, B, XSU, energies, within, between, *, theta, alpha, beta, averaging=True):
+    """Eq. (8) at the relaxed codes, as (13) writes it; `energies` are ``sum_i deg_i ||x_i||^2``."""
+    norms = [np.einsum("ij,ij->i", u, u, dtype=np.float64) for u in U]
+    value = 0.0
+    for m, S in enumerate(within):
+        value += theta[m] * (energies[m] - 2 * inner(P[m], XSU[m]) + S.degrees() @ norms[m])
+    pairs = list(combinations(range(len(U)), 2))
+    if pairs:
+        degrees = between.degrees().astype(np.float64)
+        SU = [between @ u for u in U]
+        for i, j in pairs:
+            apart = U[i] - U[j]
+            value += alpha * (degrees @ (norms[i] + norms[j]) - 2 * inner(U[i], SU[j]))
+            value += beta * inner(apart, apart)
+    if averaging:
+        residual = B - sum(U) / len(U)
+        value += inner(residual, residual)
+    return value
+
+
+def solve(
+    X,
+    within,
+    between,
+    *,
+    n_bits,
+    theta,
+    alpha,
+    beta,
+    mu,
+    rho,
+    mu_max,
+    ridge,
+    discrete,
+    averaging,
+    max_iter,
+    tol,
+    rng,
+    verbose=0,
+):
+    """Algorithm 1 for any number of modalities.
+
+    `X` holds the features, `within` the similarity of each modality's own rows, `between`
+    the one that joins modalities, whose dtype is that of the relaxed codes.
+    """
+    n, modalities, dtype = X[0].shape[0], range(len(X)), between.dtype
+    factors = [cho_factor(_regularised_gram(x, ridge)) for x in X]
+    pooled = [S.pool(x).astype(dtype, copy=False) for S, x in zip(within, X, strict=True)]
+    degrees, degrees_between = [S.degrees() for S in within], between.degrees()
+    energies = [_row_energy(x) @ deg for x, deg in zip(X, degrees, strict=True)]
+
+    W = [(rng.standard_normal((x.shape[1], n_bits)) / np.sqrt(x.shape[1])) for x in X]
+    P = [update_projection(rng.standard_normal((x.shape[1], n_bits))) for x in X]
+    U = [(x @ w.astype(x.dtype)).astype(dtype) for x, w in zip(X, W, strict=True)]
+    C = [np.zeros((n, n_bits), dtype=dtype) for _ in modalities]
+    B = update_codes(U, discrete)
+    XW, XSU, trace = [None] * len(X), [None] * len(X), []
+    for sweep in range(1, max_iter + 1):
+        for m in modalities:
+            XW[m] = X[m] @ update_regression(X[m], factors[m], U[m], C[m], mu)
+        for m in modalities:
+            O = [U[j] for j in modalities if j != m]
+            SO = between @ sum(O) if alpha and O else 0.0
+            SXP = within[m].expand(within[m].core(pooled[m] @ P[m].astype(dtype)))
+            U[m] = update_relaxed(
+                XW[m], C[m], SXP, SO, O, B, degrees[m], degrees_between,
+                theta[m], alpha, beta, mu, averaging,
+            )  # fmt: skip
+        for m in modalities:
+            XSU[m] = pooled[m].T @ within[m].core(within[m].pool(U[m]))
+            P[m] = update_projection(XSU[m])
+        B = update_codes(U, discrete)
+        for m in modalities:
+            C[m] = update_multiplier(C[m], XW[m], U[m], mu)
+        mu = min(rho * mu, mu_max)
+        trace.append(
+            objective(
+                U, P, B, XSU, energies, within, between,
+                theta=theta, alpha=alpha, beta=beta, averaging=averaging,
+            )
+        )  # fmt: skip
+        if verbose:
+            print(f"[AAH] sweep {sweep}, objective {trace[-1]:.6e}")
+        if sweep > 1 and abs(trace[-2] - trace[-1]) <= tol * abs(trace[-1]):
+            break
+    else:
+        warnings.warn(
+            f"AAH did not converge within max_iter={max_iter} sweeps; raise max_iter or tol.",
+            ConvergenceWarning,
+        )
+    W = [update_regression(X[m], factors[m], U[m], C[m], mu) for m in modalities]
+    return Solution(sign(update_codes(U)), W, trace, sweep)
+
+
+def _regularised_gram(X, ridge):
+    """``X'X`` plus `ridge` times the mean squared norm of the rows, on the diagonal."""
+    G = gram(X)
+    # The second term keeps the factorisation going where columns are constant and ridge is 0.
+    G[np.diag_indices_from(G)] += ridge * np.trace(G) / X.shape[0] + _TINY * np.trace(G) + _TINY
+    return G
+
+
+def _row_energy(X):
+    """Squared norms of the rows, in float64."""
+    if sparse.issparse(X):
+        return np.asarray(X.power(2).sum(axis=1), dtype=np.float64).ravel()
+    return np.einsum("ij,ij->i", X, X, dtype=np.float64)
+
+
+def mutual_neighbours(X, n_neighbors):
+    """Graph of rows that are among each other's nearest neighbours, and of every row with itself.
+
+    Parameters
+    ----------
+    X : {ndarray, sparse} of shape (n, d)
+        Features.
+    n_neighbors : int
+        Nearest other rows looked at, at most n - 1.
+
+    Returns
+    -------
+    graph : csr_array of shape (n, n)
+        Symmetric, zeros and ones.
+    """
+    n = X.shape[0]
+    nearest = sparse.csr_array(kneighbors_graph(X, min(n_neighbors, n - 1), include_self=False))
+    return sparse.csr_array(nearest.minimum(nearest.T) + sparse.eye_array(n, format="csr"))
+
+
+class AAH(ShallowHasher):
+    """Average approximate hashing.
+
+    Projects every modality into a semantic space of its own, in which rows that share a
+    label lie together, draws these spaces towards one another, and takes the sign of
+    their mean as codes [1]_. The hash functions are linear in standardised features.
+
+    The ablations of the paper's Table IV are settings: AAH_knn is ``affinity="knn"``,
+    AAH_nl ``alpha=0``, AAH_ng ``beta=0``, and AAH_na ``averaging=False``.
+
+    Parameters
+    ----------
+    n_bits : int, default=64
+        Length of the codes.
+    alpha : float, default=1.0
+        Weight of label consistency between modalities.
+    beta : float, default=10.0
+        Weight of the global approximation: a row's modalities lie together.
+    theta : float or dict, default=10.0
+        Weight of residual and energy preservation of every modality after the first,
+        which has weight 1; or {name: weight} for all modalities. The paper's settings
+        are ``theta=10, alpha=1, beta=10`` on MIRFlickr and NUS-WIDE,
+        ``theta=1, alpha=10, beta=10`` on Wiki.
+    mu : float, default=0.1
+        First penalty on the gap between relaxed codes and hash functions.
+    rho : float, default=1.01
+        Factor by which the penalty grows every sweep.
+    mu_max : float, default=1e8
+        Largest penalty.
+    ridge : float, default=2.0
+        Ridge of the hash functions, relative to the mean squared norm of a row. The
+        paper has none, which is all but ``ridge=0`` and overfits where features are
+        many; with rows in plenty the term vanishes.
+    affinity : {"label", "knn"}, default="label"
+        Which rows belong together: those that share a label, or those that are mutual
+        nearest neighbours, in each modality by its own mapped features, and between
+        modalities where they are so in either. With "knn", y is optional and serves
+        `score` alone; -1 then marks rows without labels.
+    n_neighbors : int, default=20
+        Neighbours of a row for ``affinity="knn"``.
+    discrete : bool, default=False
+        Whether the codes are binary within the sweeps too, rather than relaxed.
+    averaging : bool, default=True
+        Whether the codes are drawn towards the mean over modalities.
+    feature_map : transformer, dict or "passthrough", default=None
+        Map of the features, cloned for every modality, or {name: transformer}. None
+        stands for StandardScaler, without centring where the features are sparse.
+    modalities : list of tuple, dict or "prefix", default=None
+        Which columns of X make up which modality: (name, transformer, columns) triples
+        as in ColumnTransformer, {name: columns}, or "prefix" for a DataFrame with
+        columns ``image__...``. None: those of a MultimodalData, or a single modality.
+    max_iter : int, default=30
+        Largest number of sweeps.
+    tol : float, default=1e-4
+        Stop when the objective changes by less than this, relatively.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial projections.
+    verbose : int, default=0
+        Whether to print the objective of every sweep.
+
+    Attributes
+    ----------
+    codes_ : ndarray of shape (n, n_bits), int8
+        Learned codes of the training rows, -1 and +1.
+    projections_ : dict
+        Modality name to the (q, n_bits) matrix of its hash function.
+    feature_maps_ : dict
+        Modality name to the fitted feature map.
+    labels_ : csr_array of shape (n, c) or None
+        Label indicator of the training rows.
+    classes_ : ndarray of shape (c,) or None
+        Classes of the columns of `labels_`.
+    modality_names_ : list of str
+        Names of the modalities.
+    objective_ : ndarray of shape (n_iter_,)
+        Equation (8) after every sweep. It need not fall: the paper solves by
+        multipliers.
+    n_iter_ : int
+        Sweeps done.
+    n_features_in_ : int
+        Columns seen during the fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names, where X had them.
+
+    See Also
+    --------
+    ASCMH : Codes from labels first, hash functions of any kind second.
+
+    Notes
+    -----
+    Time and memory grow linearly with the rows: the label similarity acts through its
+    distinct label patterns, and no n x n matrix is formed. With d columns, the fit takes
+    O(n d^2) once and O(n d n_bits) every sweep; reduce very wide sparse features first,
+    for instance by TruncatedSVD.
+
+    Of the paper's two strategies for more than two modalities, this is the joint model,
+    every pair counted once; the other is one AAH for every pair.
+
+    References
+    ----------
+    .. [1] X. Fang, K. Jiang, N. Han, S. Teng, G. Zhou, S. Xie, "Average Approximate
+       Hashing-Based Double Projections Learning for Cross-Modal Retrieval", IEEE
+       Transactions on Cybernetics, 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh import MultimodalData
+    >>> from sklearn_cmh.aah import AAH
+    >>> rng = np.random.RandomState(0)
+    >>> y = np.arange(90) % 3
+    >>> X = MultimodalData(image=np.eye(3)[y] + rng.rand(90, 3), text=np.eye(3)[y, ::-1])
+    >>> hasher = AAH(n_bits=16, random_state=0).fit(X, y)
+    >>> hasher.encode(X["text"], modality="text").shape
+    (90, 16)
+    >>> hasher.score(X, y) > 0.9
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **ShallowHasher._parameter_constraints,
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "beta": [Interval(Real, 0, None, closed="left")],
+        "theta": [Interval(Real, 0, None, closed="left"), dict],
+        "mu": [Interval(Real, 0, None, closed="neither")],
+        "rho": [Interval(Real, 1, None, closed="left")],
+        "mu_max": [Interval(Real, 0, None, closed="neither")],
+        "ridge": [Interval(Real, 0, None, closed="left")],
+        "affinity": [StrOptions({"label", "knn"})],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "discrete": ["boolean"],
+        "averaging": ["boolean"],
+    }
+    _parameter_constraints.pop("n_anchors")
+
+    def __init__(
+        self,
+        n_bits=64,
+        *,
+        alpha=1.0,
+        beta=10.0,
+        theta=10.0,
+        mu=0.1,
+        rho=1.01,
+        mu_max=1e8,
+        ridge=2.0,
+        affinity="label",
+        n_neighbors=20,
+        discrete=False,
+        averaging=True,
+        feature_map=None,
+        modalities=None,
+        max_iter=30,
+        tol=1e-4,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_bits = n_bits
+        self.alpha = alpha
+        self.beta = beta
+        self.theta = theta
+        self.mu = mu
+        self.rho = rho
+        self.mu_max = mu_max
+        self.ridge = ridge
+        self.affinity = affinity
+        self.n_neighbors = n_neighbors
+        self.discrete = discrete
+        self.averaging = averaging
+        self.feature_map = feature_map
+        self.modalities = modalities
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @property
+    def _requires_y(self):
+        return self.affinity != "knn"
+
+    @property
+    def _unlabelled(self):
+        return self.affinity == "knn"
+
+    @property
+    def _learns_from_unlabelled(self):
+        return self.affinity == "knn"
+
+    def _default_feature_map(self, block):
+        return StandardScaler(with_mean=not sparse.issparse(block))
+
+    def _solve(self, features, L, rng):
+        X = list(features.values())
+        within, between = self._similarities(X, L)
+        return solve(
+            X,
+            within,
+            between,
+            n_bits=self.n_bits,
+            theta=self._weights(list(features)),
+            alpha=float(self.alpha),
+            beta=float(self.beta),
+            mu=float(self.mu),
+            rho=float(self.rho),
+            mu_max=float(self.mu_max),
+            ridge=self.ridge,
+            discrete=self.discrete,
+            averaging=self.averaging,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            rng=rng,
+            verbose=self.verbose,
+        )
+
+    def _similarities(self, X, L):
+        dtype = np.result_type(*(x.dtype for x in X))
+        if self.affinity == "label":
+            shared = SharedLabelSimilarity(L, dtype=dtype)
+            return [shared] * len(X), shared
+        graphs = [mutual_neighbours(x, self.n_neighbors) for x in X]
+        either = graphs[0]
+        for graph in graphs[1:]:
+            either = either.maximum(graph)
+        return [GraphSimilarity(graph, dtype) for graph in graphs], GraphSimilarity(either, dtype)
+
+    def _weights(self, names):
+        if isinstance(self.theta, Mapping):
+            return modality_weights(self.theta, names, "theta").tolist()
+        return [1.0] + [float(self.theta)] * (len(names) - 1)
+
+    @staticmethod
+    def paper_grid():
+        """Parameter grid over the ranges that the paper studies, for GridSearchCV.
+
+        Returns
+        -------
+        param_grid : dict
+            Values of `theta`, `alpha`, `beta` and `rho`.
+
+        Examples
+        --------
+        >>> from sklearn_cmh.aah import AAH
+        >>> AAH.paper_grid()["theta"]
+        [0.1, 1.0, 10.0, 100.0]
+        """
+        return {
+            "theta": [0.1, 1.0, 10.0, 100.0],
+            "alpha": [0.1, 1.0, 10.0, 100.0],
+            "beta": [0.1, 1.0, 10.0, 100.0, 1000.0],
+            "rho": [1.01, 1.1],
+        }
