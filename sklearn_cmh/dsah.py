@@ -1,0 +1,687 @@
+"""Discrete semantics-guided asymmetric hashing (DSAH).
+
+J. Long, L. Sun, L. Hua, Z. Yang, "Discrete Semantics-Guided Asymmetric Hashing for
+Large-Scale Multimedia Retrieval", Applied Sciences 11, 8769, 2021. Equation (8), for M
+modalities, with ``Z_m = F_m P_m`` the projections of modality m:
+
+    sum_m ||Z_m B' - k S||^2                              asymmetric similarity
+    + sum_j sqrt(||e_j||^2 + eps^2)                       label alignment, E = B R - L
+    + alpha ||B - mean_m Z_m||^2                          quantisation
+    + gamma (sum_m ||Z_m||^2 + ||R||^2)                   regularisation
+    + delta sum_m ||P_m||^2                               (not in the paper)
+
+over codes B (n, k) in {-1, +1}, label projection R (k, c) and hash functions P_m (q_m, k);
+``S = 2 Lt Lt' - 1 1'`` with Lt the indicator L, rows of norm one. Rows are samples here; the
+paper's matrices are the transposes. Two things differ from the paper: eps = 1 smooths the
+2,1-norm, without which a class that is fitted exactly would freeze B, and
+``delta = 1e-6 n^2``, as F'F is singular where anchors are training rows and the map is
+centred.
+
+``solver="exact"`` minimises this by block coordinate descent, each step exact or, for the
+bits, cyclic: the objective never rises. ``solver="alm"`` takes the printed updates. Those
+drop the quadratic term tr(B (sum_m Z_m'Z_m) B') in (10) and replace B'B by the identity in
+(23), whose alpha terms belong to ``||M B - sum_m Z_m||^2``: they are not descent steps on
+(8), whose value rises for several sweeps and then oscillates.
+
+S acts through the classes and F'F is computed once, so that a sweep passes twice over every
+F_m and costs O(n k (q + k)).
+"""
+
+import inspect
+import warnings
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from .base import ShallowHasher, Solution, sign
+from .linalg import gram, inner
+from .similarity import CosineSimilarity
+
+__all__ = ["DSAH"]
+
+_EPS = 1.0
+_RIDGE = 1e-6
+_BLOCK_ROWS = 4096
+_SWEEPS_AFTER_PERTURBATION = 3
+
+
+@dataclass
+class Problem:
+    """What the sweeps need of the data, computed once.
+
+    `features` holds F_m, `labels` L, `similarity` S and `similarity_norm` ||S||^2;
+    `grams[l, m]` is F_l'F_m, `eigen` the (lam, U) of every F_m'F_m, and `pooled` the
+    (c + 1, q_m) matrices ``E'F_m`` of ``S = E C E'``. `dtype` is that of products over rows.
+    """
+
+    features: list
+    labels: sparse.csr_array
+    similarity: CosineSimilarity
+    similarity_norm: float
+    grams: dict
+    eigen: list
+    pooled: list
+    dtype: np.dtype
+
+    @classmethod
+    def from_data(cls, features, L):
+        """Prepare features [(n, q_m) arrays] and the indicator L (n, c), every row labelled."""
+        M = len(features)
+        dtype = np.result_type(*features)
+        S = CosineSimilarity(L, 2.0, 1.0)
+        grams = {(m, m): gram(F) for m, F in enumerate(features)}
+        for m in range(M):
+            for l in range(m):
+                grams[l, m] = cross(features[l], features[m])
+                grams[m, l] = grams[l, m].T
+        return cls(
+            features=features,
+            labels=L.astype(dtype),
+            similarity=S,
+            similarity_norm=similarity_norm(L),
+            grams=grams,
+            eigen=[eigen(grams[m, m]) for m in range(M)],
+            pooled=[dense(S.pool(F)) for F in features],
+            dtype=dtype,
+        )
+
+    @property
+    def delta(self):
+        """Weight of the ridge on P."""
+        return _RIDGE * self.labels.shape[0] ** 2
+
+
+@dataclass
+class CodeStatistics:
+    """Small products of the codes: B'B, B'L, and for every modality F_m'B and F_m'S B."""
+
+    gram: np.ndarray
+    labels: np.ndarray
+    features: list
+    similar: list
+
+
+def code_statistics(problem, B):
+    """All that R, P and the objective need of the codes: the one pass over rows for them."""
+    S = problem.similarity
+    classes = S.core(S.pool(B))
+    return CodeStatistics(
+        gram=gram(B),
+        labels=cross(B, problem.labels),
+        features=[cross(F, B) for F in problem.features],
+        similar=[pooled.T @ classes for pooled in problem.pooled],
+    )
+
+
+def cross(A, B):
+    """``A'B`` (q, k): products in the dtype of `A`, added up over blocks of rows in float64."""
+    if sparse.issparse(A):
+        return dense(A.T @ B).astype(np.float64, copy=False)
+    if sparse.issparse(B):
+        return cross(B, A).T
+    total = np.zeros((A.shape[1], B.shape[1]))
+    for rows in gen_batches(len(A), _BLOCK_ROWS):
+        total += A[rows].T @ B[rows].astype(A.dtype, copy=False)
+    return total
+
+
+def dense(A):
+    """`A` as an ndarray."""
+    return A.toarray() if sparse.issparse(A) else A
+
+
+def eigen(G):
+    """Eigenvalues, none negative, and eigenvectors of a Gram matrix."""
+    lam, U = np.linalg.eigh(G)
+    return np.maximum(lam, 0), U
+
+
+def similarity_norm(L):
+    """``||S||^2 = 4 ||Lt'Lt||^2 - 4 ||Lt'1||^2 + n^2`` for S = 2 Lt Lt' - 1 1'."""
+    Lt = CosineSimilarity(L)._factor
+    return 4 * (Lt.T @ Lt).power(2).sum() - 4 * np.square(Lt.sum(axis=0)).sum() + L.shape[0] ** 2
+
+
+# Updates of solver="exact".
+
+
+def start_codes(L, n_bits, rng):
+    """sgn(L A) with A random: rows with the same labels start alike.
+
+    From codes that are random row by row, short codes fall into poor local minima.
+    """
+    A = rng.standard_normal((L.shape[1], n_bits))
+    return sign(L @ A).astype(L.dtype)
+
+
+def codes_problem(problem, R, weights, P, alpha):
+    """Q (k, k) and N (n, k) of the problem in B: min tr(B Q B') - 2 tr(B N').
+
+    ``Q = sum_m Z_m'Z_m + R D R'``, the first term of which (10) drops, and
+    ``N = k S sum_m Z_m + L D R' + alpha mean_m Z_m``.
+    """
+    M, k = len(P), R.shape[0]
+    S = problem.similarity
+    Q = (R * weights) @ R.T
+    for m in range(M):
+        Q += P[m].T @ problem.grams[m, m] @ P[m]
+    classes = k * S.core(sum(pooled @ P_m for pooled, P_m in zip(problem.pooled, P, strict=True)))
+    N = sum(F @ P_m.astype(F.dtype) for F, P_m in zip(problem.features, P, strict=True))
+    N *= alpha / M
+    N += S.expand(classes)
+    N += problem.labels @ (weights[:, None] * R.T).astype(problem.dtype)
+    return Q, N
+
+
+def update_codes(B, Q, N, n_passes=3):
+    """B, eq. (9): cyclic over bits, ``b_j = sgn(n_j - B q_j + b_j q_jj)``, the best b_j each.
+
+    Given Q and N rows do not depend on each other: a block of them stays in the cache for
+    all bits and passes.
+    """
+    B = B.copy()
+    others = Q.astype(B.dtype)
+    np.fill_diagonal(others, 0)
+    for rows in gen_batches(len(B), _BLOCK_ROWS):
+        bits, target = B[rows].T.copy(), N[rows].T
+        for _ in range(n_passes):
+            before = bits.copy()
+            for j in range(len(bits)):
+                bits[j] = sign(target[j] - others[j] @ bits)
+            if np.array_equal(bits, before):
+                break
+        B[rows] = bits.T
+    return B
+
+
+def update_relaxed_codes(Q, N, alpha):
+    """B without the discrete constraint: ``N (Q + alpha I)^-1``."""
+    w, V = eigen(Q)
+    return (N @ (V / _positive(w + alpha)).astype(N.dtype)) @ V.T.astype(N.dtype)
+
+
+def update_label_projection(statistics, weights, gamma):
+    """R, eq. (21): ``(B'B + (gamma / d_j) I) r_j = B'l_j``, for all classes at once."""
+    w, V = eigen(statistics.gram)
+    return V @ ((V.T @ statistics.labels) / _positive(w[:, None] + gamma / weights))
+
+
+def label_errors(problem, statistics, R):
+    """Squared norms ||e_j||^2 of the columns of E = B R - L."""
+    counts = np.bincount(problem.labels.indices, minlength=problem.labels.shape[1])
+    fit = np.einsum("kj,kj->j", R, statistics.gram @ R - 2 * statistics.labels)
+    return np.maximum(fit + counts, 0)
+
+
+def update_weights(errors, label_term):
+    """Diagonal of D, eq. (4): ``1 / (2 ||e_j||)``, smoothed; 1 for the Frobenius norm."""
+    if label_term == "frobenius":
+        return np.ones_like(errors)
+    return 0.5 / np.sqrt(errors + _EPS**2)
+
+
+def update_projection(problem, statistics, P, m, alpha, gamma, code_eigen):
+    """P_m, the zero of the gradient of (22) as it should read.
+
+    ``F'F P (B'B + (alpha/M^2 + gamma) I) + delta P =
+    F'(k S B + (alpha/M) B - (alpha/M^2) sum_{j != m} Z_j)``, diagonal in the eigenvectors of
+    F'F and B'B (`code_eigen`).
+    """
+    M = len(P)
+    lam, U = problem.eigen[m]
+    w, V = code_eigen
+    right = len(w) * statistics.similar[m] + (alpha / M) * statistics.features[m]
+    for j in range(M):
+        if j != m:
+            right -= (alpha / M**2) * problem.grams[m, j] @ P[j]
+    scale = np.multiply.outer(lam, w + alpha / M**2 + gamma) + problem.delta
+    return U @ ((U.T @ right @ V) / scale) @ V.T
+
+
+def objective(problem, statistics, R, P, alpha, gamma, label_term):
+    """Equation (8), from small products only.
+
+    Parameters
+    ----------
+    problem : Problem
+        The data.
+    statistics : CodeStatistics
+        Of the codes.
+    R : ndarray of shape (k, c)
+        Label projection.
+    P : list of ndarrays of shape (q_m, k)
+        Hash functions.
+    alpha, gamma : float
+        Weights.
+    label_term : {"l21", "frobenius"}
+        Norm of E.
+
+    Returns
+    -------
+    value : float
+        The objective.
+    """
+    modalities = range(len(P))
+    M, k = len(P), len(R)
+    GP = {(l, m): problem.grams[l, m] @ P[m] for l in modalities for m in modalities}
+    value = gamma * inner(R, R)
+    for m in modalities:
+        ZZ = P[m].T @ GP[m, m]
+        value += inner(ZZ, statistics.gram) - 2 * k * inner(P[m], statistics.similar[m])
+        value += k**2 * problem.similarity_norm
+        value += gamma * np.trace(ZZ) + problem.delta * inner(P[m], P[m])
+    errors = label_errors(problem, statistics, R)
+    value += np.sum(errors if label_term == "frobenius" else np.sqrt(errors + _EPS**2))
+    quantisation = np.trace(statistics.gram)
+    quantisation -= 2 / M * sum(inner(P[m], statistics.features[m]) for m in modalities)
+    quantisation += sum(inner(P[l], GP[l, m]) for l in modalities for m in modalities) / M**2
+    return float(value + alpha * quantisation)
+
+
+@dataclass
+class State:
+    """All variables after a sweep, and the objective there."""
+
+    B: np.ndarray
+    R: np.ndarray
+    weights: np.ndarray
+    P: list
+    objective: float
+
+
+def fit_codes(problem, B, weights, P, alpha, gamma, label_term):
+    """Update R, D and every P_m to the codes `B`."""
+    statistics = code_statistics(problem, B)
+    R = update_label_projection(statistics, weights, gamma)
+    weights = update_weights(label_errors(problem, statistics, R), label_term)
+    code_eigen = eigen(statistics.gram)
+    P = list(P)
+    for m in range(len(P)):
+        P[m] = update_projection(problem, statistics, P, m, alpha, gamma, code_eigen)
+    value = objective(problem, statistics, R, P, alpha, gamma, label_term)
+    return State(B, R, weights, P, value)
+
+
+def start(problem, B, alpha, gamma, label_term):
+    """Fit R and P to codes, from R = 0 and P = 0."""
+    k = B.shape[1]
+    counts = np.bincount(problem.labels.indices, minlength=problem.labels.shape[1])
+    weights = update_weights(counts.astype(np.float64), label_term)
+    P = [np.zeros((F.shape[1], k)) for F in problem.features]
+    return fit_codes(problem, B, weights, P, alpha, gamma, label_term)
+
+
+def sweep(problem, state, alpha, gamma, label_term, relaxed=False):
+    """One sweep of the exact solver: B, R, D, P_1, ..., P_M. The objective does not rise."""
+    Q, N = codes_problem(problem, state.R, state.weights, state.P, alpha)
+    B = update_relaxed_codes(Q, N, alpha) if relaxed else update_codes(state.B, Q, N)
+    return fit_codes(problem, B, state.weights, state.P, alpha, gamma, label_term)
+
+
+def solve_exact(
+    problem,
+    n_bits,
+    *,
+    alpha,
+    gamma,
+    label_term="l21",
+    relaxed=False,
+    n_perturbations=10,
+    max_iter=12,
+    tol=1e-4,
+    rng,
+    verbose=0,
+):
+    """Block coordinate descent, then iterated local search.
+
+    A perturbation seeds an eighth of the bits anew, sweeps three times, and is kept if the
+    objective is lower. The trace has one value per sweep, then one per perturbation.
+    """
+    weighting = (alpha, gamma, label_term)
+    best = start(problem, start_codes(problem.labels, n_bits, rng), *weighting)
+    previous, trace = best.objective, []
+    for n_iter in range(1, max_iter + 1):
+        best = sweep(problem, best, *weighting, relaxed)
+        trace.append(best.objective)
+        _report(verbose, "sweep", n_iter, best.objective)
+        if previous - best.objective <= tol * abs(best.objective):
+            break
+        previous = best.objective
+    else:
+        _warn_not_converged(max_iter)
+    for i in range(0 if relaxed else n_perturbations):
+        B = best.B.copy()
+        bits = rng.choice(n_bits, max(1, n_bits // 8), replace=False)
+        B[:, bits] = start_codes(problem.labels, len(bits), rng)
+        trial = start(problem, B, *weighting)
+        for _ in range(_SWEEPS_AFTER_PERTURBATION):
+            trial = sweep(problem, trial, *weighting)
+        best = min(best, trial, key=lambda state: state.objective)
+        trace.append(best.objective)
+        _report(verbose, "perturbation", i + 1, best.objective)
+    codes = threshold_at_mean(best.B) if relaxed else best.B.astype(np.int8)
+    return Solution(codes, best.P, trace, n_iter)
+
+
+# Updates of solver="alm", as printed.
+
+
+def alm_codes(problem, R, weights, P, V, J, alpha, xi):
+    """B, eq. (12): no quadratic term of Z, and R D R' acts on the auxiliary V."""
+    RDR = (R * weights) @ R.T
+    _, N = codes_problem(problem, R, weights, P, alpha)
+    return sign(2 * N - V @ RDR + xi * V - J).astype(problem.dtype)
+
+
+def alm_auxiliary(B, R, weights, J, xi):
+    """V, eq. (16)."""
+    return sign(xi * B - B @ ((R * weights) @ R.T) + J).astype(B.dtype)
+
+
+def alm_relaxed_codes(problem, R, weights, P, alpha):
+    """B of DSAH-Re, eq. (30) with its missing term.
+
+    ``(alpha sum_m Z_m + L D R')(M alpha I + R D R')^-1``.
+    """
+    Z = sum(F @ P_m.astype(F.dtype) for F, P_m in zip(problem.features, P, strict=True))
+    N = alpha * Z + problem.labels @ (weights[:, None] * R.T)
+    return update_relaxed_codes((R * weights) @ R.T, N, len(P) * alpha).astype(problem.dtype)
+
+
+def alm_projection(problem, statistics, P, m, alpha, gamma):
+    """P_m, eqs. (24) and (27); a small ridge, as F'F is singular.
+
+    ``((1 + alpha + gamma) F'F)^-1 F'(k S B + M alpha B - alpha sum_{j != m} Z_j)``.
+    """
+    M = len(P)
+    lam, U = problem.eigen[m]
+    right = P[m].shape[1] * statistics.similar[m] + M * alpha * statistics.features[m]
+    for j in range(M):
+        if j != m:
+            right -= alpha * problem.grams[m, j] @ P[j]
+    scale = (1 + alpha + gamma) * lam + _RIDGE * problem.labels.shape[0]
+    return U @ ((U.T @ right) / scale[:, None])
+
+
+def solve_alm(
+    problem,
+    n_bits,
+    *,
+    alpha,
+    gamma,
+    xi,
+    rho,
+    label_term="l21",
+    relaxed=False,
+    max_iter=12,
+    tol=1e-4,
+    rng,
+    verbose=0,
+):
+    """Algorithm 1, as printed; the trace is eq. (8) after every sweep, which may rise."""
+    n, c = problem.labels.shape
+    R = rng.standard_normal((n_bits, c))
+    P = [rng.standard_normal((F.shape[1], n_bits)) for F in problem.features]
+    B, V = (sign(rng.standard_normal((n, n_bits))).astype(problem.dtype) for _ in range(2))
+    J = rng.standard_normal((n, n_bits)).astype(problem.dtype)
+    weights = np.ones(c)
+    trace = []
+    for n_iter in range(1, max_iter + 1):
+        if relaxed:
+            B = alm_relaxed_codes(problem, R, weights, P, alpha)
+        else:
+            B = alm_codes(problem, R, weights, P, V, J, alpha, xi)
+            V = alm_auxiliary(B, R, weights, J, xi)
+            J += xi * (B - V)  # eq. (17)
+            xi *= rho
+        statistics = code_statistics(problem, B)
+        R = update_label_projection(statistics, weights, gamma)
+        weights = update_weights(label_errors(problem, statistics, R), label_term)
+        for m in range(len(P)):
+            P[m] = alm_projection(problem, statistics, P, m, alpha, gamma)
+        trace.append(objective(problem, statistics, R, P, alpha, gamma, label_term))
+        _report(verbose, "sweep", n_iter, trace[-1])
+        if n_iter > 1 and abs(trace[-2] - trace[-1]) <= tol * abs(trace[-1]):
+            break
+    else:
+        _warn_not_converged(max_iter)
+    codes = threshold_at_mean(B) if relaxed else B.astype(np.int8)
+    return Solution(codes, P, trace, n_iter)
+
+
+def threshold_at_mean(B):
+    """Codes of relaxed ones: +1 from the mean of a bit upwards."""
+    return sign(B - B.mean(axis=0, dtype=np.float64).astype(B.dtype))
+
+
+def _positive(w):
+    """Keep eigenvalues away from zero; what they would divide is zero there too."""
+    return np.maximum(w, 1e-12 * np.max(w) + np.finfo(np.float64).tiny)
+
+
+def _report(verbose, step, number, value):
+    if verbose:
+        print(f"[DSAH] {step} {number}, objective {value:.6e}")
+
+
+def _warn_not_converged(max_iter):
+    warnings.warn(
+        f"DSAH did not converge within max_iter={max_iter} sweeps; raise max_iter or tol.",
+        ConvergenceWarning,
+    )
+
+
+class DSAH(ShallowHasher):
+    """Discrete semantics-guided asymmetric hashing.
+
+    Learns one code per row so that its inner products with real-valued projections of
+    every modality agree with label similarity, and a hash function per modality, linear
+    in Gaussian kernels with anchors [1]_.
+
+    The ablations of the paper's Tables 4 and 5 are settings: DSAH-Re is ``relaxed=True``,
+    DSAH-Ke ``feature_map=StandardScaler()``, DSAH-Nm ``label_term="frobenius"``.
+
+    Parameters
+    ----------
+    n_bits : int, default=64
+        Length of the codes.
+    alpha : float, default=0.1
+        Weight of the quantisation error between codes and the mean projection.
+    gamma : float, default=1e-3
+        Weight of the regularisation of projections and label projection.
+    xi : float, default=1e-2
+        First penalty between codes and their auxiliary copy. ``solver="alm"`` only.
+    rho : float, default=1.5
+        Factor by which the penalty grows every sweep. ``solver="alm"`` only.
+    solver : {"exact", "alm"}, default="exact"
+        "exact" minimises the objective by block coordinate descent, which never raises
+        it, and a local search. "alm" takes the updates as the paper prints them; they
+        do not minimise it, and cost accuracy on multi-label data above all.
+    label_term : {"l21", "frobenius"}, default="l21"
+        Norm of the label alignment error: sum over classes of 2-norms, or of squares.
+    relaxed : bool, default=False
+        Whether codes are real-valued during the fit, and thresholded at their mean.
+    n_perturbations : int, default=10
+        Number of times that some bits are drawn anew, to leave a local minimum; what
+        does not lower the objective is undone. ``solver="exact"`` only.
+    n_anchors : int, default=1000
+        Anchors of the default feature map.
+    feature_map : transformer, dict or "passthrough", default=None
+        Map of the features, cloned for every modality, or {name: transformer}. None
+        stands for ``AnchorRBF(n_anchors)``.
+    modalities : list of tuple, dict or "prefix", default=None
+        Which columns of X make up which modality: (name, transformer, columns) triples
+        as in ColumnTransformer, {name: columns}, or "prefix" for a DataFrame with
+        columns ``image__...``. None: those of a MultimodalData, or a single modality.
+    max_iter : int, default=12
+        Largest number of sweeps.
+    tol : float, default=1e-4
+        Stop when the objective changes by less than this, relatively.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the anchors, the first codes and the perturbations.
+    verbose : int, default=0
+        Whether to print the objective of every sweep.
+
+    Attributes
+    ----------
+    codes_ : ndarray of shape (n, n_bits), int8
+        Learned codes of the training rows, -1 and +1.
+    projections_ : dict
+        Modality name to the (q, n_bits) matrix of its hash function.
+    feature_maps_ : dict
+        Modality name to the fitted feature map.
+    labels_ : csr_array of shape (n, c)
+        Label indicator of the training rows.
+    classes_ : ndarray of shape (c,)
+        Classes of the columns of `labels_`.
+    modality_names_ : list of str
+        Names of the modalities.
+    objective_ : ndarray
+        The objective after every sweep, then after every perturbation.
+    n_iter_ : int
+        Sweeps done.
+    n_features_in_ : int
+        Columns seen during the fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names, where X had them.
+
+    See Also
+    --------
+    AnchorRBF : The default feature map.
+    RefinedHasher : Hash functions and bits chosen by leave-one-out retrieval.
+
+    Notes
+    -----
+    With n rows and q anchors, a fit takes O(n q^2) once and O(n n_bits (q + n_bits)) per
+    sweep and modality, memory O(n q) and O(q^2). No n x n matrix is formed.
+
+    References
+    ----------
+    .. [1] J. Long, L. Sun, L. Hua, Z. Yang, "Discrete Semantics-Guided Asymmetric Hashing
+       for Large-Scale Multimedia Retrieval", Applied Sciences 11, 8769, 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh import MultimodalData
+    >>> from sklearn_cmh.dsah import DSAH
+    >>> rng = np.random.RandomState(0)
+    >>> y = np.arange(90) % 3
+    >>> X = MultimodalData(image=np.eye(3)[y] + rng.rand(90, 3), text=np.eye(3)[y, ::-1])
+    >>> hasher = DSAH(n_bits=16, n_anchors=50, random_state=0).fit(X, y)
+    >>> hasher.encode(X["text"], modality="text").shape
+    (90, 16)
+    >>> hasher.score(X, y) > 0.9
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **ShallowHasher._parameter_constraints,
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "gamma": [Interval(Real, 0, None, closed="left")],
+        "xi": [Interval(Real, 0, None, closed="neither")],
+        "rho": [Interval(Real, 1, None, closed="left")],
+        "solver": [StrOptions({"exact", "alm"})],
+        "label_term": [StrOptions({"l21", "frobenius"})],
+        "relaxed": ["boolean"],
+        "n_perturbations": [Interval(Integral, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_bits=64,
+        *,
+        alpha=0.1,
+        gamma=1e-3,
+        xi=1e-2,
+        rho=1.5,
+        solver="exact",
+        label_term="l21",
+        relaxed=False,
+        n_perturbations=10,
+        n_anchors=1000,
+        feature_map=None,
+        modalities=None,
+        max_iter=12,
+        tol=1e-4,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_bits = n_bits
+        self.alpha = alpha
+        self.gamma = gamma
+        self.xi = xi
+        self.rho = rho
+        self.solver = solver
+        self.label_term = label_term
+        self.relaxed = relaxed
+        self.n_perturbations = n_perturbations
+        self.n_anchors = n_anchors
+        self.feature_map = feature_map
+        self.modalities = modalities
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _solve(self, features, L, rng):
+        self._warn_ignored()
+        solve, own = {
+            "exact": (solve_exact, {"n_perturbations": self.n_perturbations}),
+            "alm": (solve_alm, {"xi": self.xi, "rho": self.rho}),
+        }[self.solver]
+        return solve(
+            Problem.from_data(list(features.values()), L),
+            self.n_bits,
+            alpha=self.alpha,
+            gamma=self.gamma,
+            label_term=self.label_term,
+            relaxed=self.relaxed,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            rng=rng,
+            verbose=self.verbose,
+            **own,
+        )
+
+    def _restart_params(self):
+        # Many restarts explore as the perturbations of one do.
+        return {"n_perturbations": 0} if self.solver == "exact" and not self.relaxed else {}
+
+    def _warn_ignored(self):
+        """Warn of parameters that are set but have no effect."""
+        ignored = {"exact": ["xi", "rho"], "alm": ["n_perturbations"]}[self.solver]
+        reason = f"solver={self.solver!r}"
+        if self.relaxed and self.solver == "exact":
+            ignored, reason = [*ignored, "n_perturbations"], f"{reason} and relaxed=True"
+        defaults = inspect.signature(type(self).__init__).parameters
+        ignored = [name for name in ignored if getattr(self, name) != defaults[name].default]
+        if ignored:
+            warnings.warn(f"{', '.join(ignored)} has no effect with {reason}.")
+
+    @staticmethod
+    def paper_grid():
+        """Parameter grids over the ranges that the paper studies, for GridSearchCV.
+
+        Returns
+        -------
+        param_grid : list of dict
+            One grid per solver.
+
+        Examples
+        --------
+        >>> from sklearn_cmh.dsah import DSAH
+        >>> [sorted(grid) for grid in DSAH.paper_grid()]
+        [['alpha', 'gamma', 'solver'], ['alpha', 'gamma', 'rho', 'solver', 'xi']]
+        """
+        powers = [10.0**i for i in range(-5, 6)]
+        shared = {"alpha": powers, "gamma": powers}
+        return [
+            {"solver": ["exact"], **shared},
+            {"solver": ["alm"], **shared, "xi": [1e-2, 1e-1], "rho": [1.1, 1.5, 2.0]},
+        ]
