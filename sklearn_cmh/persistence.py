@@ -10,6 +10,8 @@ FORMAT = 1
 
 TRUSTED_TYPES = [
     "scipy.sparse._csr.csr_array",
+    "scipy.sparse._csr.csr_matrix",
+    "sklearn_cmh._leave_one_out.signed_sqrt",
     "sklearn_cmh.aah.AAH",
     "sklearn_cmh.ascmh.ASCMH",
     "sklearn_cmh.base.ModalityEncoder",
@@ -19,7 +21,7 @@ TRUSTED_TYPES = [
     "sklearn_cmh.ranking.HammingRanker",
     "sklearn_cmh.refine.RefinedHasher",
 ]
-"""Types of this package, and scipy's CSR array, in a model saved by `skops.io`.
+"""Types of this package, and scipy's CSR matrices, in a model saved by `skops.io`.
 
 A pickle can run any code when it is loaded; `skops.io` builds only types that it is told
 to trust. These are safe to trust: ``skops.io.load(file, trusted=TRUSTED_TYPES)`` loads the
