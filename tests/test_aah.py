@@ -1,0 +1,317 @@
+"""AAH: the paper's updates number for number, optimality, ablations, and the estimator."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from scipy.linalg import cho_factor
+from scipy.optimize import minimize
+from scipy.spatial.distance import cdist
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neighbors import NearestNeighbors
+
+from sklearn_cmh import MultimodalData, aah
+from sklearn_cmh.aah import AAH
+from sklearn_cmh.metrics import make_retrieval_scorer
+from sklearn_cmh.similarity import GraphSimilarity, SharedLabelSimilarity
+
+N, K = 16, 3
+
+
+def make_problem(widths, seed=0):
+    """Features, indicator, and a random point of every variable."""
+    rng = np.random.RandomState(seed)
+    L = (rng.rand(N, 5) < 0.2).astype(np.int8)
+    L[L.sum(axis=1) == 0, 0] = 1
+    X = [rng.randn(N, d) for d in widths]
+    W = [rng.randn(d, K) for d in widths]
+    U, C = ([rng.randn(N, K) for _ in widths] for _ in range(2))
+    P = [aah.update_projection(rng.randn(d, K)) for d in widths]
+    B = np.sign(rng.randn(N, K))
+    return X, sparse.csr_array(L), W, U, C, P, B
+
+
+def dense_similarity(L):
+    return (L.toarray().astype(int) @ L.toarray().T > 0).astype(float)
+
+
+def lagrangian(X, S, W, U, C, P, B, theta, alpha, beta, mu):
+    """Equation (14), from the double sums of (8), for any number of modalities."""
+    value = np.linalg.norm(B - sum(U) / len(U)) ** 2
+    for m in range(len(X)):
+        value += theta[m] * (S * cdist(X[m], U[m] @ P[m].T, "sqeuclidean")).sum()
+        gap = X[m] @ W[m] - U[m]
+        value += mu / 2 * np.linalg.norm(gap) ** 2 + (C[m] * gap).sum()
+        for j in range(m):
+            value += alpha * (S * cdist(U[j], U[m], "sqeuclidean")).sum()
+            value += beta * np.linalg.norm(U[j] - U[m]) ** 2
+    return value
+
+
+def relaxed_by_update(m, X, S, W, U, C, P, B, theta, alpha, beta, mu):
+    others = [U[j] for j in range(len(X)) if j != m]
+    SO = S @ sum(others) if others else 0.0
+    degrees = S.sum(axis=1)
+    return aah.update_relaxed(
+        X[m] @ W[m], C[m], S @ X[m] @ P[m], SO, others, B, degrees, degrees,
+        theta[m], alpha, beta, mu,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("widths", [(6,), (6, 5), (6, 5, 7)])
+def test_every_update_solves_its_subproblem(widths):
+    """The minimum of (14) in one variable: no perturbation and no optimiser does better."""
+    X, L, W, U, C, P, B = make_problem(widths)
+    S = dense_similarity(L)
+    weights = {"theta": [1.0, 0.5, 2.0], "alpha": 0.7, "beta": 1.3, "mu": 0.4}
+    rng = np.random.RandomState(1)
+
+    def value(W=W, U=U, P=P, B=B):
+        return lagrangian(X, S, W, U, C, P, B, **weights)
+
+    def put(variables, m, new):
+        return [new if j == m else v for j, v in enumerate(variables)]
+
+    for m, x in enumerate(X):
+        best_U = relaxed_by_update(m, X, S, W, U, C, P, B, **weights)
+        factor = cho_factor(x.T @ x)
+        best_W = aah.update_regression(x, factor, U[m], C[m], weights["mu"])
+        best_P = aah.update_projection(x.T @ (S @ U[m]))
+        np.testing.assert_allclose(best_P.T @ best_P, np.eye(K), atol=1e-10)
+        for name, variables, best in (("U", U, best_U), ("W", W, best_W)):
+            found = minimize(
+                lambda v, name=name, variables=variables, best=best, m=m: value(
+                    **{name: put(variables, m, v.reshape(best.shape))}
+                ),
+                variables[m].ravel(),
+            )
+            np.testing.assert_allclose(found.x.reshape(best.shape), best, atol=1e-3)
+            optimum = value(**{name: put(variables, m, best)})
+            for scale in (1e-3, 1e-1, 1.0):
+                other = best + scale * rng.randn(*best.shape)
+                assert value(**{name: put(variables, m, other)}) > optimum
+        optimum = value(P=put(P, m, best_P))
+        for scale in (1e-3, 1e-1, 1.0):
+            other = aah.update_projection(best_P + scale * rng.randn(*best_P.shape))
+            assert value(P=put(P, m, other)) > optimum
+    relaxed = value(B=aah.update_codes(U))
+    discrete = aah.update_codes(U, discrete=True)
+    assert set(np.unique(discrete)) <= {-1.0, 1.0}
+    for scale in (1e-3, 1.0):
+        assert value(B=aah.update_codes(U) + scale * rng.randn(N, K)) > relaxed
+        flipped = np.where(rng.rand(N, K) < scale, -1, 1) * discrete
+        assert value(B=flipped) >= value(B=discrete)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_two_modalities_follow_the_paper_number_for_number():
+    """Algorithm 1, transcribed with the paper's column matrices and the n x n graph."""
+    (image, text), labels, *_ = make_problem((6, 5))
+    alpha, beta, theta, mu, rho, sweeps = 0.8, 3.0, 4.0, 0.1, 1.01, 5
+    S = SharedLabelSimilarity(labels)
+    ours = aah.solve(
+        [image, text], [S, S], S, n_bits=K, theta=[1.0, theta], alpha=alpha, beta=beta, mu=mu,
+        rho=rho, mu_max=1e8, ridge=0.0, discrete=False, averaging=True, max_iter=sweeps, tol=0.0,
+        rng=np.random.RandomState(3),
+    )  # fmt: skip
+
+    rng = np.random.RandomState(3)
+    X, Y, L = image.T, text.T, dense_similarity(labels)
+    Q, A = (rng.standard_normal((d, K)) / np.sqrt(d) for d in (6, 5))
+    P1, P2 = (aah.update_projection(rng.standard_normal((d, K))) for d in (6, 5))
+    U, V = Q.T @ X, A.T @ Y
+    B = (U + V) / 2
+    C1, C2, D, I = np.zeros_like(U), np.zeros_like(V), np.diag(L.sum(axis=1)), np.eye(N)
+    trace = []
+    for _ in range(sweeps):
+        Q = np.linalg.inv(X @ X.T) @ X @ (U - C1 / mu).T  # (17)
+        A = np.linalg.inv(Y @ Y.T) @ Y @ (V - C2 / mu).T  # (19)
+        E = 2 * P1.T @ X @ L + mu * (Q.T @ X + C1 / mu) + 2 * alpha * V @ L
+        E += (2 * beta - 1 / 2) * V + B
+        U = E @ np.linalg.inv(2 * (1 + alpha) * D + (2 * beta + 1 / 2 + mu) * I)  # (21)
+        J = 2 * theta * P2.T @ Y @ L + mu * (A.T @ Y + C2 / mu) + 2 * alpha * U @ L
+        J += (2 * beta - 1 / 2) * U + B
+        V = J @ np.linalg.inv(2 * (theta + alpha) * D + (2 * beta + 1 / 2 + mu) * I)  # (23)
+        U1, _, Vt1 = np.linalg.svd(X @ L @ U.T, full_matrices=False)
+        U2, _, Vt2 = np.linalg.svd(Y @ L @ V.T, full_matrices=False)
+        P1, P2 = U1 @ Vt1, U2 @ Vt2  # (26), (28)
+        B = (U + V) / 2  # (30)
+        C1 = C1 + mu * (Q.T @ X - U)  # (31)
+        C2 = C2 + mu * (A.T @ Y - V)  # (32)
+        mu = min(rho * mu, 1e8)  # (33)
+        trace.append(
+            (L * cdist(X.T, (P1 @ U).T, "sqeuclidean")).sum()
+            + theta * (L * cdist(Y.T, (P2 @ V).T, "sqeuclidean")).sum()
+            + alpha * (L * cdist(U.T, V.T, "sqeuclidean")).sum()
+            + beta * np.linalg.norm(U - V) ** 2
+            + np.linalg.norm(B - (U + V) / 2) ** 2
+        )  # (8)
+    np.testing.assert_allclose(ours.objective, trace, rtol=1e-9)
+    np.testing.assert_array_equal(ours.codes, np.where(B.T >= 0, 1, -1))
+    Q = np.linalg.inv(X @ X.T) @ X @ (U - C1 / mu).T
+    A = np.linalg.inv(Y @ Y.T) @ Y @ (V - C2 / mu).T
+    np.testing.assert_allclose(ours.projections[0], Q, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(ours.projections[1], A, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@settings(deadline=None, max_examples=15)
+@given(
+    st.lists(st.integers(1, 7), min_size=1, max_size=3),
+    st.sampled_from([0.0, 0.5]),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 100),
+)
+def test_patterns_give_what_the_dense_graph_gives(widths, alpha, discrete, averaging, seed):
+    """Also where a modality is narrower than the codes, and for every ablation."""
+    X, L, *_ = make_problem(widths, seed)
+    patterns = SharedLabelSimilarity(L)
+    graph = GraphSimilarity(sparse.csr_array(dense_similarity(L)))
+    both = [
+        aah.solve(
+            X, [S] * len(X), S, n_bits=K, theta=[1.0] * len(X), alpha=alpha, beta=1.0, mu=0.1,
+            rho=1.01, mu_max=1e8, ridge=0.1, discrete=discrete, averaging=averaging, max_iter=3,
+            tol=0.0, rng=np.random.RandomState(0),
+        )
+        for S in (patterns, graph)
+    ]  # fmt: skip
+    np.testing.assert_allclose(both[0].objective, both[1].objective, rtol=1e-8)
+    for P, Q in zip(both[0].projections, both[1].projections, strict=True):
+        np.testing.assert_allclose(P, Q, rtol=1e-6, atol=1e-8)
+
+
+def test_narrow_modality_is_the_method_on_zero_columns():
+    """d_m < k: the same codes as with the features padded to k columns by zeros."""
+    X, L, *_ = make_problem((6, 2))
+    padded = np.hstack([X[1], np.zeros((N, 1))])
+    U = np.random.RandomState(0).randn(N, K)
+    S = SharedLabelSimilarity(L)
+    P, P_padded = (aah.update_projection(x.T @ (S @ U)) for x in (X[1], padded))
+    np.testing.assert_allclose(X[1] @ P, padded @ P_padded, atol=1e-10)
+    np.testing.assert_allclose(P_padded.T @ P_padded, np.eye(K), atol=1e-10)
+
+
+def test_mutual_neighbours_are_mutual():
+    X = np.random.RandomState(0).randn(30, 3)
+    graph = aah.mutual_neighbours(X, 4).toarray()
+    near = NearestNeighbors(n_neighbors=4).fit(X).kneighbors_graph().toarray()
+    expected = np.minimum(near, near.T) + np.eye(30)
+    np.testing.assert_array_equal(graph, expected)
+
+
+@pytest.fixture
+def hasher():
+    return AAH(n_bits=8, random_state=0)
+
+
+def test_knn_affinity_needs_no_labels(hasher, paired):
+    X = MultimodalData(**paired.blocks)
+    hasher.set_params(affinity="knn", max_iter=60)
+    alone = hasher.fit(X).codes_
+    assert hasher.labels_ is None
+    with pytest.raises(ValueError, match="fitted without y"):
+        hasher.score(X, paired.y)
+    hasher.fit(X, np.where(np.arange(len(paired.y)) % 3, paired.y, -1))
+    np.testing.assert_array_equal(hasher.codes_, alone)
+    assert hasher.score(X, paired.y) > 0.4  # without labels; chance is 0.25
+
+
+def test_label_affinity_needs_labels(hasher, paired):
+    with pytest.raises(ValueError, match="requires y"):
+        hasher.fit(MultimodalData(**paired.blocks))
+
+
+@pytest.mark.parametrize(
+    "ablation", [{"alpha": 0}, {"beta": 0}, {"averaging": False}, {"discrete": True}]
+)
+def test_ablations_change_the_solution_and_still_learn(hasher, paired, ablation):
+    X = MultimodalData(**paired.blocks)
+    whole = hasher.fit(X, paired.y).objective_[-1]
+    hasher.set_params(**ablation, max_iter=200).fit(X, paired.y)
+    assert hasher.objective_[-1] != whole
+    assert hasher.score(X, paired.y) > 0.8
+
+
+def test_theta_per_modality_is_the_number_after_the_first(hasher, paired):
+    X = MultimodalData(**paired.blocks)
+    number = hasher.set_params(theta=3.0).fit(X, paired.y).objective_
+    mapping = hasher.set_params(theta={"image": 1.0, "text": 3.0}).fit(X, paired.y).objective_
+    np.testing.assert_array_equal(number, mapping)
+    with pytest.raises(ValueError, match="theta must be"):
+        hasher.set_params(theta={"image": 1.0}).fit(X, paired.y)
+
+
+@pytest.mark.parametrize("names", [["image"], ["image", "text", "sound"]])
+def test_any_number_of_modalities(hasher, paired, names):
+    sound = paired.text[:, ::-1] ** 2
+    blocks = {name: {**paired.blocks, "sound": sound}[name] for name in names}
+    X = MultimodalData(**blocks)
+    hasher.fit(X, paired.indicator)
+    assert hasher.score(X, paired.indicator) > 0.7
+    assert list(hasher.projections_) == names
+
+
+def test_sparse_features_equal_dense_ones(hasher, paired):
+    blocks = {name: np.where(block > 1, block, 0) for name, block in paired.blocks.items()}
+    hasher.set_params(feature_map="passthrough")
+    dense = hasher.fit(MultimodalData(**blocks), paired.y)
+    trace, projections = dense.objective_, dense.projections_
+    hasher.fit(MultimodalData(**{k: sparse.csr_array(b) for k, b in blocks.items()}), paired.y)
+    np.testing.assert_allclose(hasher.objective_, trace)
+    for name, P in projections.items():
+        np.testing.assert_allclose(hasher.projections_[name], P, atol=1e-8)
+    hasher.set_params(feature_map=None)
+    hasher.fit(MultimodalData(**{k: sparse.csr_array(b) for k, b in blocks.items()}), paired.y)
+    assert not hasher.feature_maps_["image"].with_mean
+
+
+def test_float32_agrees_with_float64(hasher, paired):
+    X = MultimodalData(**paired.blocks)
+    X32 = MultimodalData(**{name: block.astype(np.float32) for name, block in X.blocks.items()})
+    exact = hasher.fit(X, paired.y)
+    trace, codes = exact.objective_, exact.codes_
+    hasher.fit(X32, paired.y)
+    assert {P.dtype for P in hasher.projections_.values()} == {np.dtype(np.float32)}
+    np.testing.assert_allclose(hasher.objective_, trace, rtol=1e-3)
+    assert np.mean(hasher.codes_ == codes) > 0.99
+
+
+def test_constant_columns_without_ridge(hasher, paired):
+    X = MultimodalData(image=np.hstack([paired.image, np.ones((len(paired.y), 2))]))
+    hasher.set_params(ridge=0).fit(X, paired.y)
+    assert np.isfinite(hasher.projections_["image"]).all()
+
+
+def test_warns_when_sweeps_run_out(hasher, paired):
+    with pytest.warns(ConvergenceWarning, match="max_iter=2"):
+        hasher.set_params(max_iter=2).fit(MultimodalData(**paired.blocks), paired.y)
+    assert hasher.n_iter_ == len(hasher.objective_) == 2
+
+
+def test_paper_grid_is_a_grid(hasher):
+    for name, values in AAH.paper_grid().items():
+        for value in values:
+            hasher.set_params(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("bits", "learned", "held_out"),
+    [(16, (0.329, 0.703), (0.247, 0.194)), (64, (0.365, 0.730), (0.262, 0.203))],
+)
+def test_wiki_reaches_the_reference(wiki, bits, learned, held_out):
+    """Mean of three seeds, an independent implementation's figures less 0.01."""
+    X, y = MultimodalData(image=wiki.image, text=wiki.text), wiki.labels
+    scorers = [
+        make_retrieval_scorer(query="image"),
+        make_retrieval_scorer(query="text"),
+        make_retrieval_scorer(query="image", database="text", gallery="validation"),
+        make_retrieval_scorer(query="text", database="image", gallery="validation"),
+    ]
+    figures = []
+    for seed in range(3):
+        hasher = AAH(n_bits=bits, theta=1, alpha=10, random_state=seed)
+        hasher.fit(X[wiki.train], y[wiki.train])
+        figures.append([scorer(hasher, X[wiki.test], y[wiki.test]) for scorer in scorers])
+    assert (np.mean(figures, axis=0) > np.array([*learned, *held_out]) - 0.01).all()
