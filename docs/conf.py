@@ -1,6 +1,7 @@
 """Sphinx configuration. Nothing here, and nothing in the built pages, fetches from a network."""
 
 import os
+import re
 import sys
 import warnings
 from importlib.util import find_spec
@@ -129,5 +130,18 @@ def skip_foreign_members(app, what, name, obj, skip, options):
     return None
 
 
+def quote_shapes(app, what, name, obj, options, lines):
+    """Quote fitted names in shapes, as `n_features_in_`, which rst takes for a reference."""
+    for i, line in enumerate(lines):
+        lines[i] = re.sub(r"\bshape \([^()`]*\)", quote_fitted_names, line)
+
+
+def quote_fitted_names(match):
+    """Put words that end in an underscore between double backticks."""
+    return re.sub(r"(\w+_)(?!\w)", r"``\1``", match[0])
+
+
 def setup(app):
     app.connect("autodoc-skip-member", skip_foreign_members)
+    # Before numpydoc, which listens to the same event.
+    app.connect("autodoc-process-docstring", quote_shapes, priority=100)

@@ -104,8 +104,12 @@ def render():
 
 
 def write(app, config):
-    """Write the page."""
+    """Write the page, and remove those of names that are gone."""
     TARGET.parent.mkdir(exist_ok=True)
+    current = {f"{module}.{name}" for module, _, _, names in sections() for name in names}
+    for page in TARGET.parent.glob("sklearn_cmh.*.rst"):
+        if page.stem not in current:
+            page.unlink()
     text = render()
     if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != text:
         TARGET.write_text(text, encoding="utf-8")

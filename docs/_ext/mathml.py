@@ -4,6 +4,10 @@ Docutils translates LaTeX; a formula that it cannot translate is a warning, and 
 error in a strict build.
 """
 
+import re
+from html import unescape
+from xml.etree import ElementTree
+
 from docutils import nodes
 from docutils.utils.math import MathError, latex2mathml
 from sphinx.util import logging
@@ -11,16 +15,44 @@ from sphinx.util import logging
 logger = logging.getLogger(__name__)
 
 
+FENCES = set("()[]{}|‖∣∥⟨⟩")
+
+
 def to_mathml(translator, node, as_block):
     """MathML source of a math node, or its LaTeX with a warning."""
-    latex = node.astext().replace("^\\top", "^{\\top}")
+    latex = node.astext()
     if as_block and "\\\\" in latex and "\\begin" not in latex:
         latex = f"\\begin{{aligned}}{latex}\\end{{aligned}}"
+    # What docutils does not know, or takes only in braces.
+    latex = latex.replace("\\dots", "\\ldots").replace("^\\top", "^{\\top}")
     try:
-        return str(latex2mathml.tex2mathml(latex, as_block=as_block))
+        source = str(latex2mathml.tex2mathml(latex, as_block=as_block))
     except (MathError, IndexError, KeyError) as error:
         logger.warning("formula %r: %s", latex, error, location=node)
         return translator.encode(latex)
+    return polish(source)
+
+
+def polish(source):
+    """Keep brackets small unless they come from \\left and \\right; display style in tables."""
+    # XML knows no entities but these.
+    source = re.sub(r"&(?!amp;|lt;|gt;)\w+;", lambda entity: unescape(entity[0]), source)
+    root = ElementTree.fromstring(source)
+    for parent in root.iter():
+        ends = (parent[0], parent[-1]) if len(parent) > 1 else ()
+        paired = parent.tag.endswith("mrow") and all(is_fence(end) for end in ends)
+        for child in parent:
+            if is_fence(child) and not (paired and child in ends):
+                child.set("stretchy", "false")
+        if parent.tag.endswith("mtable"):
+            parent.set("displaystyle", "true")
+    ElementTree.register_namespace("", root.tag[1:].partition("}")[0])
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def is_fence(element):
+    """Whether an element is a bracket or bar."""
+    return element.tag.endswith("mo") and element.text in FENCES
 
 
 def visit_inline(translator, node):
