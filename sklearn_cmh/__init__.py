@@ -6,7 +6,19 @@ distance.
 """
 
 from ._version import __version__
+from .aah import AAH
+from .dsah import DSAH
 from .feature_maps import AnchorRBF
 from .modalities import MultimodalData
+from .ranking import HammingRanker
+from .refine import RefinedHasher
 
-__all__ = ["AnchorRBF", "MultimodalData", "__version__"]
+__all__ = [
+    "AAH",
+    "DSAH",
+    "AnchorRBF",
+    "HammingRanker",
+    "MultimodalData",
+    "RefinedHasher",
+    "__version__",
+]

@@ -1,0 +1,161 @@
+"""Checks that every estimator passes: scikit-learn's, and the package's own.
+
+A new estimator joins by being public; what it needs to be small enough for the
+checks stands in SMALL.
+"""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import sklearn_cmh
+from sklearn_cmh import MultimodalData
+from sklearn_cmh.base import BaseHasher
+from sklearn_cmh.utils.discovery import all_estimators
+
+ESTIMATORS = dict(all_estimators())
+# RefinedHasher wraps a hasher, and the deep ones are checked with tiny networks beside their tests.
+SHALLOW = [
+    name
+    for name, cls in ESTIMATORS.items()
+    if issubclass(cls, BaseHasher) and cls.__module__ in {f"sklearn_cmh.{name.lower()}"}
+]
+ALONE = [name for name, cls in ESTIMATORS.items() if not issubclass(cls, BaseHasher)]
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:n_anchors", "ignore::sklearn.exceptions.ConvergenceWarning"
+)
+
+
+def two_modalities(cls):
+    return cls(modalities={"first": slice(0, 1), "second": slice(1, None)})
+
+
+@parametrize_with_checks(
+    [ESTIMATORS[name]() for name in ALONE + SHALLOW]
+    + [two_modalities(ESTIMATORS[name]) for name in SHALLOW]
+)
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(params=SHALLOW)
+def hasher(request):
+    return ESTIMATORS[request.param](n_bits=12, random_state=0)
+
+
+@pytest.fixture
+def X(paired):
+    return MultimodalData(**paired.blocks)
+
+
+def test_fitted_attributes(hasher, X, paired):
+    hasher.fit(X, paired.indicator)
+    assert hasher.codes_.shape == (120, 12) and hasher.codes_.dtype == np.int8
+    assert set(np.unique(hasher.codes_)) == {-1, 1}
+    assert hasher.modality_names_ == ["image", "text"]
+    assert hasher.n_features_in_ == 11
+    assert 1 <= hasher.n_iter_ <= hasher.max_iter
+    assert hasher.objective_.ndim == 1 and len(hasher.objective_) >= hasher.n_iter_
+    np.testing.assert_array_equal(hasher.labels_.toarray(), paired.indicator)
+    np.testing.assert_array_equal(hasher.classes_, np.arange(4))
+    assert hasher.get_feature_names_out().shape == (12,)
+
+
+def test_learns_what_is_easy(hasher, X, paired):
+    half = np.arange(120) < 60
+    assert hasher.fit(X[half], paired.y[half]).score(X[~half], paired.y[~half]) > 0.8
+
+
+def test_same_seed_same_codes(hasher, X, paired):
+    first, second = (clone(hasher).fit(X, paired.y) for _ in range(2))
+    np.testing.assert_array_equal(first.codes_, second.codes_)
+    np.testing.assert_array_equal(first.transform(X), second.transform(X))
+
+
+def test_names_of_modalities_are_only_names(hasher, X, paired):
+    renamed = MultimodalData(left=X["image"], right=X["text"])
+    first, second = clone(hasher).fit(X, paired.y), clone(hasher).fit(renamed, paired.y)
+    np.testing.assert_array_equal(first.codes_, second.codes_)
+    np.testing.assert_array_equal(
+        first.encode(X, modality="text"), second.encode(renamed, modality="right")
+    )
+
+
+def test_one_and_three_modalities(hasher, X, paired):
+    one = MultimodalData(text=X["text"])
+    three = MultimodalData(image=X["image"], text=X["text"], extra=X["image"][:, :3] ** 2)
+    for data in [one, three]:
+        fitted = clone(hasher).fit(data, paired.y)
+        assert fitted.score(data, paired.y) > 0.5
+        for name in data.names:
+            assert fitted.encode(data[name], modality=name).shape == (120, 12)
+
+
+def test_float32_follows_float64(hasher, X, paired):
+    X32 = MultimodalData(**{name: X[name].astype(np.float32) for name in X.names})
+    score64 = clone(hasher).fit(X, paired.y).score(X, paired.y)
+    fitted = clone(hasher).fit(X32, paired.y)
+    assert fitted.score(X32, paired.y) == pytest.approx(score64, abs=0.02)
+    assert all(P.dtype == np.float32 for P in fitted.projections_.values())
+
+
+@pytest.mark.parametrize("n_bits", [1, 40])
+def test_fewer_bits_than_classes_and_more_than_columns(hasher, X, paired, n_bits):
+    assert hasher.set_params(n_bits=n_bits).fit(X, paired.y).codes_.shape == (120, n_bits)
+
+
+def test_a_constant_column_and_a_class_that_never_occurs(hasher, X, paired):
+    image = X["image"].copy()
+    image[:, 2] = 7.0
+    data = MultimodalData(image=image, text=X["text"])
+    indicator = np.hstack([paired.indicator, np.zeros((120, 1), dtype=int)])
+    assert hasher.fit(data, indicator).score(data, indicator) > 0.9
+
+
+def test_rows_in_another_order(hasher, X, paired):
+    # Anchors are drawn by position, so only the retrieval is the same.
+    order = np.random.RandomState(0).permutation(120)
+    first = clone(hasher).fit(X, paired.y).score(X, paired.y)
+    second = clone(hasher).fit(X[order], paired.y[order]).score(X, paired.y)
+    assert first == pytest.approx(second, abs=0.05)
+
+
+def test_pickle_keeps_every_bit(hasher, X, paired):
+    fitted = hasher.fit(X, paired.y)
+    copy = pickle.loads(pickle.dumps(fitted))
+    for name in X.names:
+        np.testing.assert_array_equal(
+            copy.encode(X, modality=name), fitted.encode(X, modality=name)
+        )
+
+
+def test_paper_grid_is_a_grid(hasher, X, paired):
+    grids = hasher.paper_grid()
+    for grid in grids if isinstance(grids, list) else [grids]:
+        for name, values in grid.items():
+            assert name in hasher.get_params() and len(values) > 0
+
+
+def test_the_public_names_are_there():
+    for name in sklearn_cmh.__all__:
+        assert hasattr(sklearn_cmh, name)
+    assert {"DSAH", "AAH", "ASCMH"} <= set(SHALLOW)
+
+
+@pytest.mark.parametrize("name", SHALLOW)
+def test_parameters_out_of_range_are_refused(name, X, paired):
+    with pytest.raises(ValueError, match="n_bits"):
+        ESTIMATORS[name](n_bits=0).fit(X, paired.y)
+    with pytest.raises(ValueError, match="max_iter"):
+        ESTIMATORS[name](max_iter=0).fit(X, paired.y)
+
+
+@pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
+def test_no_convergence_is_said(hasher, X, paired):
+    with pytest.warns(ConvergenceWarning, match="max_iter"):
+        hasher.set_params(max_iter=1, tol=0.0).fit(X, paired.y)
