@@ -13,10 +13,11 @@ from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.parallel import Parallel
 
 import sklearn_cmh.refine
 from sklearn_cmh import MultimodalData
-from sklearn_cmh._leave_one_out import cross_modal_map, leave_one_out_codes
+from sklearn_cmh._leave_one_out import coordinate_search, cross_modal_map, leave_one_out_codes
 from sklearn_cmh.base import ShallowHasher, Solution, sign
 from sklearn_cmh.labels import encode_labels
 from sklearn_cmh.metrics import average_precision_scores
@@ -356,6 +357,39 @@ def test_search_scores_leave_a_row_s_own_pair_out(paired):
             values, _ = average_precision_scores(query[[i]], database[others], L[[i]], L[others])
             expected.append(values[0])
     assert_allclose(cross_modal_map(first, [second], L), np.mean(expected))
+
+
+def test_search_finds_the_candidates_that_match(paired):
+    L, _ = encode_labels(paired.y)
+    rng = np.random.default_rng(3)
+    classes = np.where(rng.random((4, 16)) < 0.5, -1, 1)
+
+    def noisy(level, flips):
+        return classes[paired.y] * flips * np.where(rng.random((120, 16)) < level, -1, 1)
+
+    # "turned" retrieves best within a modality, but only "plain" codes agree across.
+    turned, plain = np.where(rng.random(16) < 0.5, -1, 1), np.ones(16, dtype=int)
+    codes = {
+        "image": {
+            "turned": noisy(0.0, turned),
+            "plain": noisy(0.1, plain),
+            "bad": noisy(0.4, plain),
+        },
+        "text": {"plain": noisy(0.1, plain), "bad": noisy(0.3, plain)},
+    }
+    steps = list(coordinate_search(codes, L, Parallel()))
+    assert [(name, best) for name, _, best in steps[:3]] == [
+        ("image", "turned"),
+        ("text", "plain"),
+        ("image", "plain"),
+    ]
+    assert {name: best for name, _, best in steps} == {"image": "plain", "text": "plain"}
+    assert len(steps) == 6
+    expected = cross_modal_map(codes["text"]["plain"], [codes["image"]["plain"]], L)
+    assert steps[-1][1]["plain"] == expected
+    # With nothing to change, one pass across modalities is enough.
+    codes["image"].pop("turned")
+    assert len(list(coordinate_search(codes, L, Parallel()))) == 4
 
 
 def test_errors_of_candidates_are_returned(paired):
