@@ -1,0 +1,250 @@
+"""Packing, distances, exact top-k and counts, against brute force and between backends."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from sklearn_cmh import hamming
+from sklearn_cmh.hamming import (
+    as_words,
+    choose_backend,
+    distance_dtype,
+    distances_to,
+    nearest,
+    pack_codes,
+    rank_rows,
+    with_fallback,
+    within_radius,
+)
+from sklearn_cmh.labels import encode_labels
+from sklearn_cmh.metrics import _engine
+from sklearn_cmh.metrics._engine import Retrieval
+
+BACKENDS = [
+    pytest.param(name, marks=pytest.mark.skipif(not find_spec(name), reason=f"{name} is missing"))
+    for name in ("numpy", "numba", "faiss")
+]
+LENGTHS = [1, 3, 7, 8, 9, 16, 17, 31, 32, 33, 64, 65, 100, 128, 254, 255, 256, 1000, 4096]
+
+
+def random_bits(n, n_bits, seed=0, n_distinct=None):
+    rng = np.random.default_rng(seed)
+    bits = rng.integers(0, 2, (n_distinct or n, n_bits), dtype=np.uint8)
+    return bits[rng.integers(0, n_distinct, n)] if n_distinct else bits
+
+
+def brute_force(queries, database):
+    """Distances and rows in ranking order, from unpacked bits."""
+    d = np.stack([(query != database).sum(axis=1) for query in queries])
+    order = np.argsort(d, axis=1, kind="stable")
+    return np.take_along_axis(d, order, axis=1), order
+
+
+@pytest.mark.parametrize("n_bits", LENGTHS)
+def test_distances_equal_those_of_unpacked_bits(n_bits):
+    database, queries = random_bits(50, n_bits), random_bits(3, n_bits, seed=1)
+    words, query_words = as_words(pack_codes(database)), as_words(pack_codes(queries))
+    assert words.dtype.itemsize == min(8, next(s for s in (1, 2, 4, 8, 512) if s * 8 >= n_bits))
+    for i in range(3):
+        d = distances_to(words, query_words[:, i], out=np.empty(50, distance_dtype(n_bits)))
+        assert_array_equal(d, (queries[i] != database).sum(axis=1))
+
+
+def test_packing_is_that_of_numpy_in_any_block():
+    bits = random_bits(300, 70)
+    codes = np.where(bits, 1, -1)
+    assert_array_equal(pack_codes(codes), np.packbits(bits, axis=1))
+    assert_array_equal(pack_codes(codes * 0.3, binarize=0.2), np.packbits(bits, axis=1))
+    wide = random_bits(3, 2**22 + 5)
+    assert_array_equal(pack_codes(wide), np.packbits(wide, axis=1))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("n_bits", LENGTHS)
+def test_nearest_for_any_length(backend, n_bits):
+    database, queries = random_bits(200, n_bits), random_bits(20, n_bits, seed=1)
+    distances, rows = nearest(
+        [pack_codes(database)], pack_codes(queries), 30, n_bits=n_bits, backend=backend
+    )
+    expected = brute_force(queries, database)
+    assert_array_equal(distances, expected[0][:, :30])
+    assert_array_equal(rows, expected[1][:, :30])
+    assert distances.dtype == np.int32 and rows.dtype == np.intp
+
+
+@st.composite
+def searches(draw):
+    """Queries, database in chunks, k: with many ties, few rows, equal rows."""
+    n_bits = draw(st.integers(1, 20))
+    n = draw(st.integers(1, 300))
+    n_distinct = draw(st.sampled_from([None, 1, 2, 10]))
+    seed = draw(st.integers(0, 99))
+    database = random_bits(n, n_bits, seed, n_distinct)
+    queries = random_bits(draw(st.integers(1, 35)), n_bits, seed + 1)
+    k = draw(st.one_of(st.just(1), st.just(n), st.integers(1, n)))
+    cuts = sorted(draw(st.lists(st.integers(1, n), max_size=2, unique=True)))
+    packed = pack_codes(database)
+    return queries, database, [c for c in np.split(packed, cuts) if len(c)], k
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@settings(deadline=None, max_examples=40)
+@given(search=searches())
+def test_nearest_equals_brute_force(backend, search):
+    queries, database, chunks, k = search
+    n_bits = queries.shape[1]
+    expected = brute_force(queries, database)
+    for n_jobs in (1, 2):
+        distances, rows = nearest(
+            chunks, pack_codes(queries), k, n_bits=n_bits, backend=backend, n_jobs=n_jobs
+        )
+        assert_array_equal(distances, expected[0][:, :k])
+        assert_array_equal(rows, expected[1][:, :k])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("order", ["random", "nearest last", "nearest first", "all equal"])
+@pytest.mark.parametrize("k", [1, 100, 9000])
+def test_nearest_in_a_database_of_many_strips(backend, order, k):
+    # Longer than a strip of the kernels; the worst order replaces what was kept all the time.
+    database, queries = random_bits(9000, 24), random_bits(3, 24, seed=1)
+    queries[1:] = queries[0]
+    if order != "random":
+        database = database[np.argsort((database != queries[0]).sum(axis=1), kind="stable")]
+    if order == "nearest last":
+        database = database[::-1].copy()
+    if order == "all equal":
+        database[:] = database[0]
+    found = nearest([pack_codes(database)], pack_codes(queries), k, n_bits=24, backend=backend)
+    expected = brute_force(queries, database)
+    assert_array_equal(found[0], expected[0][:, :k])
+    assert_array_equal(found[1], expected[1][:, :k])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nearest_over_blocks_of_the_database(backend, monkeypatch):
+    database, queries = random_bits(1000, 10), random_bits(5, 10, seed=1)
+    expected = brute_force(queries, database)
+    monkeypatch.setattr(hamming, "BLOCK", 64)
+    for k in (1, 40, 100, 1000):
+        found = nearest([pack_codes(database)], pack_codes(queries), k, n_bits=10, backend=backend)
+        assert_array_equal(found[0], expected[0][:, :k])
+        assert_array_equal(found[1], expected[1][:, :k])
+
+
+@settings(deadline=None, max_examples=25)
+@given(search=searches(), radius=st.integers(0, 20))
+def test_radius_and_ranking_equal_brute_force(search, radius):
+    queries, database, chunks, _ = search
+    n_bits = queries.shape[1]
+    expected = brute_force(queries, database)
+    ranked = rank_rows(chunks, pack_codes(queries), n_bits=n_bits)
+    assert_array_equal(ranked[0], expected[0])
+    assert_array_equal(ranked[1], expected[1])
+    distances, rows = within_radius(chunks, pack_codes(queries), radius, n_bits=n_bits)
+    for i, query in enumerate(queries):
+        d = (query != database).sum(axis=1)
+        assert_array_equal(rows[i], np.flatnonzero(d <= radius))
+        assert_array_equal(distances[i], d[d <= radius])
+
+
+# --- Counts of the metrics --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("numba", marks=BACKENDS[1].marks)])
+@pytest.mark.parametrize("graded", [False, True])
+@pytest.mark.parametrize("exclude_self", [False, True])
+@pytest.mark.parametrize("c", [3, 70])
+@pytest.mark.parametrize("n_bits", [6, 300])
+@pytest.mark.parametrize("collapse", [False, True])
+def test_counts_and_rankings(backend, graded, exclude_self, c, n_bits, collapse, monkeypatch):
+    monkeypatch.setattr(_engine, "MANY_QUERIES", 1 if collapse else np.inf)
+    n, n_distinct = 300 if exclude_self else 5000, 30 if collapse else None
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 30, n) if collapse else np.arange(n)
+    bits = random_bits(n_distinct or n, n_bits)[rows]
+    L = (rng.random((n_distinct or n, c)) < 2 / c).astype(int)[rows]
+    n_queries = n if exclude_self else 9
+    other = random_bits(n_queries, n_bits, seed=1)
+    retrieval = Retrieval(
+        pack_codes(other),
+        pack_codes(bits),
+        n_bits,
+        encode_labels(L[:n_queries])[0],
+        encode_labels(L)[0],
+        graded=graded,
+        exclude_self=exclude_self,
+        backend=backend,
+    )
+    assert (retrieval._distinct()[2] is not None) == collapse
+    block, counts = next(retrieval.histograms())
+    rankings = retrieval.rankings()
+    for i in range(9):
+        d = (other[i] != bits).sum(axis=1)
+        shared = L @ L[i] if graded else (L @ L[i] > 0).astype(int)
+        keep = np.arange(n) != i if exclude_self else np.ones(n, dtype=bool)
+        expected = np.zeros_like(counts[0])
+        np.add.at(expected, (d[keep], shared[keep]), 1)
+        assert_array_equal(counts[i], expected)
+        order = np.argsort(d[keep], kind="stable")
+        assert_array_equal(next(rankings)[1], shared[keep][order])
+    assert block.start == 0
+
+
+# --- Backends ---------------------------------------------------------------------------------
+
+
+def test_auto_loads_numba_only_for_many_pairs():
+    assert choose_backend("auto", hamming.MANY_PAIRS - 1) == "numpy"
+    assert choose_backend("numpy", 10**12) == "numpy"
+    if find_spec("numba"):
+        assert choose_backend("auto", hamming.MANY_PAIRS) == "numba"
+
+
+def test_import_loads_and_compiles_nothing():
+    code = (
+        "import sys, sklearn_cmh, sklearn_cmh.metrics, sklearn_cmh.ranking\n"
+        "assert not {'numba', 'faiss', 'torch'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("package", ["numba", "faiss"])
+@pytest.mark.parametrize("auto", [False, True])
+def test_a_missing_package_falls_back_with_a_warning(package, auto, monkeypatch):
+    if auto and package == "faiss":
+        pytest.skip("auto never chooses faiss")
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "sklearn_cmh._hamming_numba", raising=False)
+    monkeypatch.delattr("sklearn_cmh._hamming_numba", raising=False)
+    with pytest.warns(UserWarning, match=rf"{package} cannot be imported.*pip install"):
+        assert choose_backend("auto" if auto else package, 10**9) == "numpy"
+
+
+def test_a_failing_backend_falls_back_with_a_warning():
+    def compute(backend):
+        if backend == "numba":
+            raise RuntimeError("no compiler")
+        return 42
+
+    with pytest.warns(UserWarning, match=r"numba failed .*no compiler.*NumPy"):
+        assert with_fallback("numba", compute) == 42
+
+
+def test_an_error_of_numpy_is_an_error():
+    with pytest.raises(ZeroDivisionError):
+        with_fallback("numpy", lambda backend: 1 / 0)
+
+
+@pytest.mark.skipif(not find_spec("numba"), reason="numba is missing")
+def test_kernels_are_cached_and_release_the_gil():
+    kernels = hamming.load_kernels()
+    for kernel in (kernels._top_k, kernels._count_pairs, kernels._rank_shared):
+        assert kernel.targetoptions["nogil"]
+        assert type(kernel._cache).__name__ == "FunctionCache"
