@@ -297,7 +297,7 @@ class BaseDeepHasher(BaseHasher):
         cache = vars(self).setdefault("_networks", {})
         if name not in cache:
             network = build_network(self.specs_[name])
-            state = {key: torch.from_numpy(w) for key, w in self.weights_[name].items()}
+            state = {key: torch.tensor(w) for key, w in self.weights_[name].items()}
             network.load_state_dict(state)
             cache[name] = network.eval()
         return cache[name].to(device)

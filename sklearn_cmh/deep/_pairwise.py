@@ -76,6 +76,7 @@ class PairwiseTask:
         }
         self.B = torch.where(sum(codes.values()) >= 0, 1.0, -1.0)
         self.buffers = codes if self.pairs == "buffer" else None
+        self.pending = []
         return {}
 
     def epoch(self, t):
@@ -112,12 +113,13 @@ class PairwiseTask:
 
         An intra-modal pair moves at both ends, hence its factor 2.
         """
+        # Not before the last step is over: its gradient needs the buffers as they were.
+        for name, rows, codes in self.pending:
+            self.buffers[name][rows] = codes
+        self.pending = [(name, batch, codes.detach()) for name, codes in F.items()]
         S = self.similarity(self.labels[self.rows[batch]], self.labels[self.rows])
-        loss = sum(
+        return sum(
             (2 if first == second else 1) * pairwise_loss(F[first], self.buffers[second], S)
             for first in F
             for second in F
         )
-        for name, codes in F.items():
-            self.buffers[name][batch] = codes.detach()
-        return loss

@@ -1,0 +1,437 @@
+"""DSPAH and SCHGAN as scikit-learn estimators, on tiny networks."""
+
+import pickle
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+from sklearn_cmh import MultimodalData  # noqa: E402
+from sklearn_cmh.deep import DSPAH, SCHGAN  # noqa: E402
+from sklearn_cmh.metrics import mean_average_precision  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+TINY = {"n_bits": 8, "hidden": (16,), "learning_rate": 1e-2, "random_state": 0}
+HASHERS = [
+    DSPAH(**TINY, max_iter=15, batch_size=32),
+    SCHGAN(**TINY, pretrain_iter=8, max_iter=15, batch_size=32, n_candidates=50, n_selected=5),
+]
+
+
+@parametrize_with_checks(
+    [
+        clone(hasher).set_params(max_iter=6, modalities=modalities)
+        for hasher in HASHERS
+        for modalities in [None, {"first": slice(0, 1), "second": slice(1, None)}]
+    ]
+)
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(params=HASHERS, ids=lambda hasher: type(hasher).__name__)
+def hasher(request):
+    return clone(request.param)
+
+
+@pytest.fixture
+def X(paired):
+    return MultimodalData(**paired.blocks)
+
+
+def pictures(n=24, size=32, seed=0):
+    """Bright and dark pictures with a word each."""
+    rng = np.random.RandomState(seed)
+    y = np.arange(n) % 2
+    image = rng.randint(0, 100, (n, size, size, 3)) + 120 * y[:, None, None, None]
+    text = np.eye(2)[y] + 0.1 * rng.rand(n, 2)
+    return MultimodalData(image=image.astype(np.uint8), text=text), y
+
+
+# Learning.
+
+
+def test_two_clusters(hasher):
+    rng = np.random.RandomState(0)
+    y = rng.permutation(np.arange(200) % 2)
+    X = MultimodalData(
+        image=rng.randn(200, 10) + 2 * y[:, None], text=rng.randn(200, 6) - 2 * y[:, None]
+    )
+    known = y[:100].copy()
+    if isinstance(hasher, SCHGAN):
+        known[50:] = -1
+    hasher.set_params(max_iter=30).fit(X[:100], known)
+    codes = {name: hasher.encode(X[100:][name], modality=name) for name in X.names}
+    for query, database in [("image", "text"), ("text", "image")]:
+        assert mean_average_precision(codes[query], codes[database], y[100:], y[100:]) > 0.95
+    assert hasher.objective_[-1] < hasher.objective_[0]
+
+
+def test_fitted_attributes(hasher, X, paired):
+    hasher.fit(X, paired.indicator)
+    assert hasher.codes_.shape == (120, 8) and hasher.codes_.dtype == np.int8
+    assert hasher.n_iter_ == 15 == len(hasher.history_) == len(hasher.objective_)
+    assert set(hasher.specs_) == set(hasher.weights_) >= {"image", "text"}
+    np.testing.assert_array_equal(hasher.labels_.toarray(), paired.indicator)
+    np.testing.assert_array_equal(hasher.transform(X), hasher.codes_)
+    assert hasher.get_feature_names_out().shape == (8,)
+
+
+def test_same_seed_same_codes_whatever_torch_is_seeded_with(hasher, X, paired):
+    first = clone(hasher).fit(X, paired.y)
+    torch.manual_seed(99)
+    np.testing.assert_array_equal(clone(hasher).fit(X, paired.y).codes_, first.codes_)
+    other = clone(hasher).set_params(random_state=1).fit(X, paired.y)
+    assert (other.codes_ != first.codes_).any()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pairs": "buffer"},
+        {"updates": "alternating"},
+        {"pairs": "buffer", "updates": "alternating"},
+        {"similarity": "any"},
+        {"optimiser": "sgd", "learning_rate": 0.3},
+        {"quantisation": 0.0, "dropout": 0.0},
+        {"network": {"text": "multiscale"}, "width": 2},
+        {"network": lambda shape, n_bits: torch.nn.Linear(*shape, n_bits)},
+    ],
+    ids=str,
+)
+def test_variants_of_dspah(options, X, paired):
+    hasher = clone(HASHERS[0]).set_params(**options).fit(X[:80], paired.y[:80])
+    assert hasher.score(X[80:], paired.y[80:]) > 0.5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"baseline": "dis"},
+        {"guard": False},
+        {"pair_weight": 0.0},
+        {"pretrain_iter": 0},
+        {"adversarial_weight": 1.0, "margin": 2.0},
+    ],
+    ids=str,
+)
+def test_variants_of_schgan(options, X, paired):
+    known = np.where(np.arange(120) < 80, paired.y, -1)
+    hasher = clone(HASHERS[1]).set_params(**options).fit(X, known)
+    assert hasher.score(X[80:], paired.y[80:]) > 0.35
+    rates = np.array([figures["relevant_rate"] for figures in hasher.history_])
+    n_pretrain = 15 if "baseline" in options else hasher.pretrain_iter
+    assert np.isnan(rates[:n_pretrain]).all()
+    assert ((rates[n_pretrain:] >= 0) & (rates[n_pretrain:] <= 1)).all()
+    assert ("generator__text" in hasher.weights_) == ("baseline" not in options)
+
+
+def test_without_the_guard_selections_are_mostly_relevant(X, paired):
+    rates = [
+        clone(HASHERS[1]).set_params(guard=guard).fit(X, paired.y).history_[-1]["relevant_rate"]
+        for guard in [True, False]
+    ]
+    assert rates[0] < 0.3 < rates[1]
+
+
+def test_multi_label_rows(hasher, X):
+    rng = np.random.RandomState(0)
+    Y = (rng.rand(120, 4) < 0.4).astype(int)
+    Y[np.arange(120), rng.randint(4, size=120)] = 1
+    for indicator in [Y, sparse.csr_array(Y)]:
+        assert hasher.fit(X, indicator).codes_.shape == (120, 8)
+
+
+def test_one_and_three_modalities(hasher, X, paired):
+    one = MultimodalData(text=X["text"])
+    three = MultimodalData(image=X["image"], text=X["text"], extra=X["image"][:, :3] ** 2)
+    for data in [one, three]:
+        fitted = clone(hasher).fit(data, paired.y)
+        assert fitted.score(data, paired.y) > 0.5
+        for name in data.names:
+            assert fitted.encode(data[name], modality=name).shape == (120, 8)
+
+
+# The data contract.
+
+
+def test_sparse_is_dense(hasher, X, paired):
+    words = np.maximum(X["text"], 0)
+    dense = MultimodalData(image=X["image"], text=words)
+    mixed = MultimodalData(image=X["image"], text=sparse.csr_array(words))
+    codes = [clone(hasher).fit(data, paired.y).codes_ for data in [dense, mixed]]
+    assert (codes[0] == codes[1]).mean() > 0.99
+
+
+def test_a_row_is_encoded_alike_in_any_company(hasher, X, paired):
+    hasher.fit(X, paired.y)
+    order = np.random.RandomState(0).permutation(120)
+    for name in X.names:
+        whole = hasher.encode(X, modality=name)
+        np.testing.assert_array_equal(hasher.encode(X[order], modality=name), whole[order])
+        np.testing.assert_array_equal(hasher.encode(X[5:6], modality=name), whole[5:6])
+    half = MultimodalData(text=X["text"])
+    np.testing.assert_array_equal(hasher.transform(half), hasher.encode(half, modality="text"))
+
+
+def test_pictures_as_blocks_and_as_columns():
+    X, y = pictures()
+    hasher = DSPAH(8, width=2, max_iter=8, learning_rate=1e-2, random_state=0).fit(X, y)
+    assert hasher.specs_["image"]["network"] == "resnet34"
+    assert hasher.specs_["text"]["network"] == "mlp"
+    assert hasher.score(X, y) > 0.9
+    table = np.hstack([X["image"].reshape(24, -1), X["text"]])
+    flat = clone(hasher).set_params(
+        modalities={"image": slice(0, 3072), "text": slice(3072, None)},
+        image_shape={"image": (32, 32, 3)},
+    )
+    np.testing.assert_array_equal(flat.fit(table, y).codes_, hasher.codes_)
+    columns = hasher.encode(X["image"].reshape(24, -1), modality="image")
+    np.testing.assert_array_equal(columns, hasher.encode(X["image"], modality="image"))
+
+
+@pytest.mark.parametrize(
+    "options", [{"attention": False}, {"cross_level": False}, {"augment": True}], ids=str
+)
+def test_ablations_of_the_picture_network(options):
+    X, y = pictures()
+    hasher = DSPAH(8, width=2, max_iter=2, random_state=0, **options).fit(X, y)
+    assert hasher.encode(X["image"], modality="image").shape == (24, 8)
+
+
+def test_pretrained_weights_reach_the_network():
+    from sklearn_cmh.deep._networks import HashResNet
+
+    X, y = pictures()
+    state = HashResNet(4).state_dict()
+    hasher = DSPAH(8, pretrained=state, max_iter=1, learning_rate=1e-12, random_state=0)
+    hasher.fit(X[:8], y[:8])
+    np.testing.assert_allclose(
+        hasher.weights_["image"]["resnet.layer1.0.conv1.weight"],
+        state["layer1.0.conv1.weight"],
+        atol=1e-6,
+    )
+    assert "pretrained" not in hasher.specs_["image"]
+
+
+# Tools of scikit-learn.
+
+
+def test_pickle_holds_arrays_only(hasher, X, paired, tmp_path):
+    hasher.fit(X, paired.y)
+    assert b"torch" not in pickle.dumps(hasher)
+    joblib.dump(hasher, tmp_path / "hasher.joblib")
+    for copy in [
+        pickle.loads(pickle.dumps(hasher)),
+        joblib.load(tmp_path / "hasher.joblib"),
+        joblib.load(tmp_path / "hasher.joblib", mmap_mode="r"),
+    ]:
+        for name in X.names:
+            np.testing.assert_array_equal(
+                copy.encode(X, modality=name), hasher.encode(X, modality=name)
+            )
+
+
+def test_a_model_from_a_gpu_encodes_on_the_cpu(hasher, X, paired, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    copy = pickle.loads(pickle.dumps(hasher.fit(X, paired.y))).set_params(device="cuda")
+    np.testing.assert_array_equal(copy.transform(X), hasher.codes_)
+    with pytest.raises(ValueError, match="'cuda' was requested"):
+        copy.fit(X, paired.y)
+
+
+def test_grid_search(hasher, X, paired):
+    n_jobs = 2 if isinstance(hasher, SCHGAN) else 1
+    grid = {"learning_rate": [1e-6, 1e-2]}
+    search = GridSearchCV(
+        hasher.set_params(max_iter=5),
+        grid,
+        cv=KFold(2, shuffle=True, random_state=0),
+        n_jobs=n_jobs,
+    ).fit(X, paired.y)
+    assert search.best_params_ == {"learning_rate": 1e-2}
+    assert search.best_estimator_.encoder("text").transform(X["text"]).shape == (120, 8)
+
+
+def test_preprocessing_in_a_pipeline(hasher, paired):
+    hasher.set_params(
+        modalities=[("image", StandardScaler(), slice(0, 6)), ("text", None, slice(6, 11))]
+    )
+    pipeline = make_pipeline(StandardScaler(), hasher).fit(paired.X, paired.y)
+    assert pipeline.score(paired.X, paired.y) > 0.5
+    assert hasher.get_params()["image__with_mean"] is True
+
+
+def test_warm_start_goes_on(hasher, X, paired):
+    # Adversarial rounds are other losses than pre-training: compare within the latter.
+    hasher.set_params(warm_start=True, max_iter=4).fit(X, paired.y)
+    first = hasher.objective_
+    hasher.fit(X, paired.y)
+    assert hasher.n_iter_ == 8 and len(hasher.history_) == 8
+    np.testing.assert_array_equal(hasher.objective_[:4], first)
+    assert hasher.objective_[7] < first[0]
+    with pytest.raises(ValueError, match="same networks"):
+        hasher.set_params(hidden=(5,)).fit(X, paired.y)
+    assert hasher.n_iter_ == 8
+    assert hasher.set_params(warm_start=False).fit(X, paired.y).n_iter_ == 4
+
+
+def test_partial_fit_takes_one_epoch_of_any_rows(hasher, X, paired):
+    for epoch in range(6):
+        rows = slice(0, 60) if epoch % 2 else slice(60, 120)
+        hasher.partial_fit(X[rows], paired.y[rows])
+        assert hasher.n_iter_ == epoch + 1
+    assert hasher.codes_.shape == (60, 8)
+    np.testing.assert_array_equal(hasher.classes_, np.arange(4))
+    assert hasher.score(X, paired.y) > 0.5
+    copy = pickle.loads(pickle.dumps(hasher)).partial_fit(X, paired.y)
+    assert copy.n_iter_ == 7 and hasher.n_iter_ == 6
+
+
+def test_early_stopping(hasher, X, paired):
+    hasher.set_params(early_stopping=True, validation_fraction=0.25, n_iter_no_change=3)
+    hasher.set_params(max_iter=200, pretrain_iter=200) if isinstance(hasher, SCHGAN) else (
+        hasher.set_params(max_iter=200)
+    )
+    hasher.fit(X, paired.y)
+    scores = [figures["validation_score"] for figures in hasher.history_]
+    assert hasher.n_iter_ < 200 and max(scores) > 0.6
+    assert max(scores[-3:]) <= max(scores[:-3]) + hasher.tol
+    assert hasher.codes_.shape == (120, 8)
+    with pytest.raises(ValueError, match="early_stopping"):
+        hasher.partial_fit(X, paired.y)
+
+
+def test_verbose(hasher, X, paired, capsys):
+    hasher.set_params(max_iter=2, verbose=2).fit(X, paired.y)
+    assert capsys.readouterr().out.count(f"[{type(hasher).__name__}] epoch") == 2
+
+
+def test_threads_and_random_state_of_torch_are_left_alone(hasher, X, paired):
+    threads = torch.get_num_threads()
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    hasher.fit(X, paired.y).transform(X)
+    assert torch.get_num_threads() == threads
+    assert torch.rand(1) == expected
+
+
+# What goes wrong.
+
+
+def test_unlabelled_rows_are_for_schgan_only(X, paired):
+    Y = paired.indicator.copy()
+    Y[:30] = 0
+    with pytest.raises(ValueError, match=r"30 rows .* use SCHGAN"):
+        clone(HASHERS[0]).fit(X, Y)
+    Y[:30] = -1
+    with pytest.raises(ValueError, match="-1"):
+        clone(HASHERS[0]).fit(X, Y)
+    known = np.where(np.arange(120) < 30, -1, paired.y)
+    codes = [clone(HASHERS[1]).fit(X, y) for y in [Y, known]]
+    np.testing.assert_array_equal(codes[0].codes_, codes[1].codes_)
+    assert codes[0].labels_[:30].nnz == 0
+    with pytest.raises(ValueError, match="no row at all"):
+        clone(HASHERS[1]).fit(X, np.full(120, -1))
+
+
+def test_wrong_networks_and_shapes(X, paired):
+    small = MultimodalData(image=np.zeros((120, 8, 8, 3), np.uint8), text=X["text"])
+    with pytest.raises(ValueError, match="at least 32 x 32"):
+        clone(HASHERS[0]).fit(small, paired.y)
+    with pytest.raises(ValueError, match="set image_shape"):
+        clone(HASHERS[0]).set_params(network="resnet34").fit(X, paired.y)
+    with pytest.raises(ValueError, match="must be one of"):
+        clone(HASHERS[0]).set_params(network={"text": "vgg"}).fit(X, paired.y)
+    with pytest.raises(ValueError, match="no modality 'sound'"):
+        clone(HASHERS[0]).set_params(network={"sound": "mlp"}).fit(X, paired.y)
+
+
+def test_non_finite_loss_keeps_the_last_good_epoch(hasher, X, paired, monkeypatch):
+    from sklearn_cmh.deep import _training
+
+    train_epoch = _training._train_epoch
+
+    def fail(task, epoch, *args):
+        return None if epoch == 4 else train_epoch(task, epoch, *args)
+
+    monkeypatch.setattr(_training, "_train_epoch", fail)
+    with pytest.raises(FloatingPointError, match=r"epoch 5: lower learning_rate"):
+        hasher.fit(X, paired.y)
+    assert hasher.n_iter_ == 4 and hasher.codes_.shape == (120, 8)
+    np.testing.assert_array_equal(hasher.transform(X), hasher.codes_)
+
+
+def test_huge_features_are_an_error_and_leave_no_state(hasher, X, paired):
+    data = MultimodalData(image=X["image"], text=X["text"] * 1e300)
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="Nothing was learned"):
+        hasher.fit(data, paired.y)
+    assert not hasattr(hasher, "codes_")
+
+
+def test_interrupted_fit(hasher, X, paired, monkeypatch):
+    from sklearn_cmh.deep import _training
+
+    train_epoch = _training._train_epoch
+
+    def interrupt(task, epoch, *args):
+        if epoch == 3:
+            raise KeyboardInterrupt
+        return train_epoch(task, epoch, *args)
+
+    monkeypatch.setattr(_training, "_train_epoch", interrupt)
+    with pytest.warns(ConvergenceWarning, match="interrupted after 3 complete epochs"):
+        hasher.fit(X, paired.y)
+    np.testing.assert_array_equal(hasher.transform(X), hasher.codes_)
+
+
+def test_constant_bits_are_reported(X, paired):
+    def constant(shape, n_bits):
+        network = torch.nn.Linear(*shape, n_bits)
+        torch.nn.init.constant_(network.bias, 1e6)
+        return network
+
+    hasher = DSPAH(4, network=constant, max_iter=1, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="4 of 4 bits"):
+        hasher.fit(X, paired.y)
+
+
+def test_without_torch():
+    code = """
+import sys
+import numpy as np
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise ImportError(name)
+
+sys.meta_path.insert(0, NoTorch())
+from sklearn_cmh.deep import DSPAH, SCHGAN
+for cls in (DSPAH, SCHGAN):
+    try:
+        cls(8).fit(np.random.rand(10, 3), np.arange(10) % 2)
+    except ImportError as error:
+        assert 'pip install "sklearn-cmh[torch]"' in str(error), error
+    else:
+        raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_importing_does_not_import_torch():
+    code = "import sys, sklearn_cmh, sklearn_cmh.deep; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
