@@ -84,7 +84,7 @@ class HammingRanker(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     Examples
     --------
-    >>> from sklearn_cmh.ranking import HammingRanker
+    >>> from sklearn_cmh import HammingRanker
     >>> codes = [[1, 1, 1, 1], [1, 1, 1, -1], [-1, -1, 1, 1], [-1, -1, -1, -1]]
     >>> ranker = HammingRanker(n_neighbors=2).fit(codes)
     >>> distances, indices = ranker.kneighbors([[1, 1, -1, -1]])
@@ -392,7 +392,7 @@ class HammingRanker(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
         Examples
         --------
-        >>> from sklearn_cmh.ranking import HammingRanker
+        >>> from sklearn_cmh import HammingRanker
         >>> ranker = HammingRanker().fit([[1, 1], [-1, -1], [1, -1]])
         >>> for distances, indices in ranker.rank([[1, 1], [-1, -1]]):
         ...     print(indices)

@@ -12,11 +12,10 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_cmh import metrics
+from sklearn_cmh import HammingRanker, metrics
 from sklearn_cmh.base import BaseHasher, sign
 from sklearn_cmh.metrics import make_retrieval_scorer, mean_average_precision
 from sklearn_cmh.modalities import MultimodalData
-from sklearn_cmh.ranking import HammingRanker
 
 
 class LinearHasher(BaseHasher):
