@@ -614,10 +614,13 @@ def project(F, P):
     """
     P = P.astype(F.dtype, copy=False)
     Z = stable_dot(F, P)
-    rounding = 4 * np.sqrt(F.shape[1]) * np.finfo(Z.dtype).eps
-    noise = rounding * row_norms(F)[:, None] * np.linalg.norm(P, axis=0)
-    Z[np.abs(Z) <= noise] = 0
+    Z[np.abs(Z) <= row_norms(F)[:, None] * rounding_noise(P)] = 0
     return Z
+
+
+def rounding_noise(P):
+    """Rounding error of a row of norm one times every column of P: (k,)."""
+    return 4 * np.sqrt(len(P)) * np.finfo(P.dtype).eps * np.linalg.norm(P, axis=0)
 
 
 def inner_clone(transformer, rng):
