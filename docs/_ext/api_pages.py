@@ -41,9 +41,14 @@ SECTIONS = [
         "Parts of :class:`~sklearn_cmh.RefinedHasher` that are useful on their own.",
     ),
     (
-        "sklearn_cmh.export",
-        "Export",
-        "Encoders in other runtimes. See :doc:`/user_guide/persistence`.",
+        "sklearn_cmh.persistence",
+        "Persistence",
+        "See :doc:`/user_guide/persistence`.",
+    ),
+    (
+        "sklearn_cmh.onnx",
+        "Export to ONNX",
+        "Encoders in other runtimes. This needs the extra ``onnx``.",
     ),
     (
         "sklearn_cmh.utils.discovery",

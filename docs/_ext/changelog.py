@@ -10,8 +10,8 @@ TARGET = HERE.parent / "generated" / "changelog.inc"
 
 def to_rst(markdown):
     """The few constructs of a changelog: headings, lists, code and links."""
-    text = re.sub(r"\[([^\]]+)\]\(([^)]+)\)", r"`\1 <\2>`__", markdown)
-    text = re.sub(r"(?<!`)`(?!`)([^`<]+)(?<!`)`(?![`_])", r"``\1``", text)
+    text = markdown.replace("`", "``")
+    text = re.sub(r"\[([^\]]+)\]\(([^)]+)\)", r"`\1 <\2>`__", text)
     lines = []
     for line in text.splitlines():
         heading = re.match(r"(#+) (.*)", line)
