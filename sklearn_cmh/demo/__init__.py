@@ -1,0 +1,1 @@
+"""The main job on real data: ``python -m sklearn_cmh.demo --help``."""

