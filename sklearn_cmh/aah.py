@@ -28,25 +28,23 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_solve
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import kneighbors_graph
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .base import ShallowHasher, Solution, modality_weights, sign
-from .linalg import gram, inner, polar_factor
+from .linalg import gram, inner, polar_factor, ridge_factor
 from .similarity import GraphSimilarity, SharedLabelSimilarity
 
 __all__ = ["AAH"]
-
-_TINY = 1e-12
 
 
 def update_regression(X, factor, U, C, mu):
     """W_m, eqs. (17) and (19): regress ``U - C / mu`` on the features.
 
-    `factor` is the Cholesky factor of ``X'X`` plus the ridge, as `cho_factor` gives it.
+    `factor` is the Cholesky factor of ``X'X`` plus the ridge, as `ridge_factor` gives it.
     """
     H = (U - C / mu).astype(X.dtype, copy=False)
     return cho_solve(factor, (X.T @ H).astype(np.float64)).astype(X.dtype)
@@ -138,7 +136,7 @@ def solve(
     the one that joins modalities, whose dtype is that of the relaxed codes.
     """
     n, modalities, dtype = X[0].shape[0], range(len(X)), between.dtype
-    factors = [cho_factor(_regularised_gram(x, ridge)) for x in X]
+    factors = [_factor(x, ridge) for x in X]
     pooled = [S.pool(x).astype(dtype, copy=False) for S, x in zip(within, X, strict=True)]
     degrees, degrees_between = [S.degrees() for S in within], between.degrees()
     energies = [_row_energy(x) @ deg for x, deg in zip(X, degrees, strict=True)]
@@ -186,12 +184,10 @@ def solve(
     return Solution(sign(update_codes(U)), W, trace, sweep)
 
 
-def _regularised_gram(X, ridge):
-    """``X'X`` plus `ridge` times the mean squared norm of the rows, on the diagonal."""
+def _factor(X, ridge):
+    """Factor of ``X'X`` plus `ridge` times the mean squared norm of the rows."""
     G = gram(X)
-    # The second term keeps the factorisation going where columns are constant and ridge is 0.
-    G[np.diag_indices_from(G)] += ridge * np.trace(G) / X.shape[0] + _TINY * np.trace(G) + _TINY
-    return G
+    return ridge_factor(G, ridge * np.trace(G) / X.shape[0])
 
 
 def _row_energy(X):
@@ -328,8 +324,7 @@ class AAH(ShallowHasher):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_cmh import MultimodalData
-    >>> from sklearn_cmh.aah import AAH
+    >>> from sklearn_cmh import AAH, MultimodalData
     >>> rng = np.random.RandomState(0)
     >>> y = np.arange(90) % 3
     >>> X = MultimodalData(image=np.eye(3)[y] + rng.rand(90, 3), text=np.eye(3)[y, ::-1])
@@ -462,7 +457,7 @@ class AAH(ShallowHasher):
 
         Examples
         --------
-        >>> from sklearn_cmh.aah import AAH
+        >>> from sklearn_cmh import AAH
         >>> AAH.paper_grid()["theta"]
         [0.1, 1.0, 10.0, 100.0]
         """

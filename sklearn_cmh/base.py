@@ -58,11 +58,12 @@ class Solution:
     """What a solver returns.
 
     `codes` is the (n, k) matrix B, `projections` one (q_m, k) matrix P_m per
-    modality, `objective` its value after every sweep, `n_iter` the sweeps done.
+    modality (None where the method projects by other means), `objective` its value
+    after every sweep, `n_iter` the sweeps done.
     """
 
     codes: np.ndarray
-    projections: list
+    projections: list | None
     objective: list
     n_iter: int
 
@@ -547,8 +548,9 @@ class ShallowHasher(BaseHasher):
         features = self._fit_features(blocks, random_state)
         solution = self._solve(features, L, random_state)
         self.codes_ = solution.codes
-        projections = [clear_rounding(P) for P in solution.projections]
-        self.projections_ = dict(zip(features, projections, strict=True))
+        if solution.projections is not None:
+            projections = [clear_rounding(P) for P in solution.projections]
+            self.projections_ = dict(zip(features, projections, strict=True))
         self.objective_ = np.asarray(solution.objective, dtype=np.float64)
         self.n_iter_ = solution.n_iter
 

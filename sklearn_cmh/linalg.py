@@ -2,11 +2,13 @@
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import cho_factor
 from sklearn.utils import gen_batches
 
-__all__ = ["gram", "inner", "polar_factor"]
+__all__ = ["gram", "inner", "polar_factor", "ridge_factor", "squared_norm"]
 
 _BLOCK_ENTRIES = 2**22
+_TINY = 1e-12
 
 
 def gram(X):
@@ -41,6 +43,17 @@ def gram(X):
     return G
 
 
+def ridge_factor(G, ridge):
+    """Cholesky factor of ``G + ridge I``, as `scipy.linalg.cho_solve` takes it.
+
+    A last trace of ridge, 1e-12 of the trace of `G`, stays even at ``ridge=0``: columns
+    may be constant or collinear.
+    """
+    G = G.copy()
+    G[np.diag_indices_from(G)] += ridge + _TINY * (np.trace(G) or 1.0)
+    return cho_factor(G, overwrite_a=True)
+
+
 def inner(A, B):
     """``tr(A'B)``, accumulated in float64."""
     return np.einsum("ij,ij->", A, B, dtype=np.float64)
@@ -70,3 +83,9 @@ def polar_factor(A):
     """
     U, _, Vt = np.linalg.svd(A.astype(np.float64, copy=False), full_matrices=False)
     return U @ Vt
+
+
+def squared_norm(X):
+    """Squared Frobenius norm of `X`, dense or sparse, accumulated in float64."""
+    data = X.data if sparse.issparse(X) else X.ravel()
+    return float(np.einsum("i,i->", data, data, dtype=np.float64))

@@ -1,0 +1,369 @@
+"""Asymmetric scalable cross-modal hashing (ASCMH).
+
+W. Li, C.-M. Pun, "Asymmetric Scalable Cross-modal Hashing", 2022. Codes of the training rows
+first, equation (7) with the conventions repaired (rows are samples, k the number of bits, G
+the label indicator L with rows of norm one, F_m the mapped features of modality m):
+
+    ||V R (L M)' - k G G'||^2 + omega ||B - L M||^2 + sum_m lambda_m ||F_m - V P_m||^2
+    subject to V'V = n I, 1'V = 0, R'R = I, B in {-1, +1}
+
+then, from these codes, hash functions of any kind, equation (23). The n x n term is never
+formed: with the constraints it is ``n ||L M||^2 - 2 k tr(R'V'G G'L M) + k^2 ||G'G||^2``.
+
+Errata. The paper's (12) and (14) to (20) mix row and column conventions (R is k x k, not
+n x k) and switch to V'V = I on the way. Every update here is the exact minimiser of its
+subproblem under V'V = n I, so the objective never rises.
+"""
+
+import warnings
+from numbers import Real
+
+import numpy as np
+from scipy.linalg import cho_solve
+from sklearn.base import is_classifier, is_regressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
+from sklearn.utils import get_tags
+from sklearn.utils._param_validation import HasMethods, Interval
+
+from .base import ShallowHasher, Solution, inner_clone, modality_weights, sign
+from .labels import normalise_rows
+from .linalg import gram, inner, polar_factor, ridge_factor, squared_norm
+
+__all__ = ["ASCMH"]
+
+
+def update_projection(V, F):
+    """P_m, eq. (10): ``V'F_m / n``, of shape (k, q)."""
+    return V.astype(F.dtype, copy=False).T @ F / len(V)
+
+
+def update_label_map(LL_inverse, GL, GV, R, LB, n, omega):
+    """M, eq. (12): of shape (c, k).
+
+    The pseudo-inverse of ``L'L`` makes it the minimiser of least norm where a class never
+    occurs or classes are collinear.
+    """
+    k = len(R)
+    return LL_inverse @ (k * GL.T @ (GV @ R) + omega * LB) / (n + omega)
+
+
+def update_rotation(GV, GL, M):
+    """R, eq. (16): the polar factor of ``V'G G'L M``."""
+    return polar_factor(GV.T @ (GL @ M))
+
+
+def update_basis(Z, rng):
+    """V, eq. (20): the maximiser of ``tr(V'Z)`` subject to V'V = n I and 1'V = 0.
+
+    The paper centres Z, takes its singular vectors, and completes those of singular value
+    zero at random. The same from one QR decomposition: with a leading column of ones, all
+    others come out orthogonal to it, those in null directions included.
+    """
+    n, k = Z.shape
+    fill = rng.standard_normal((n, k)) * (1e-13 * np.linalg.norm(Z) / np.sqrt(n))
+    Q, T = np.linalg.qr(np.column_stack([np.ones(n), Z + fill]))
+    return np.sqrt(n) * Q[:, 1:] @ polar_factor(T[1:, 1:])
+
+
+def update_codes(L, M):
+    """B, eq. (22)."""
+    return sign(L @ M)
+
+
+def objective(GV, GL, GG, LL, LB, R, M, P, VF, energies, n, omega, lambdas):
+    """Equation (7), from products that do not grow with n; `VF` is ``V'F_m``."""
+    k = len(R)
+    LM = inner(M, LL @ M)
+    value = n * LM - 2 * k * inner(GV @ R, GL @ M) + k**2 * inner(GG, GG)
+    value += omega * (n * k - 2 * inner(M, LB) + LM)
+    for weight, p, vf, energy in zip(lambdas, P, VF, energies, strict=True):
+        value += weight * (energy - 2 * inner(p, vf) + n * inner(p, p))
+    return value
+
+
+def solve(F, L, *, n_bits, omega, lambdas, max_iter, tol, rng, verbose=0):
+    """Algorithm 1: codes B of the rows, the objective after every sweep, and the sweeps done."""
+    n, k = L.shape[0], n_bits
+    G, L = normalise_rows(L), L.astype(np.float64)
+    GL, GG, LL = ((A.T @ B).toarray() for A, B in ((G, L), (G, G), (L, L)))
+    LL_inverse = np.linalg.pinv(LL, hermitian=True)
+    energies = [squared_norm(f) for f in F]
+
+    V = update_basis(rng.standard_normal((n, k)), rng)
+    R = polar_factor(rng.standard_normal((k, k)))
+    B = update_codes(L, rng.standard_normal((L.shape[1], k)))
+    P, GV, LB, trace = [update_projection(V, f) for f in F], G.T @ V, L.T @ B, []
+    for sweep in range(1, max_iter + 1):
+        M = update_label_map(LL_inverse, GL, GV, R, LB, n, omega)
+        R = update_rotation(GV, GL, M)
+        Z = G @ (k * (GL @ M) @ R.T)
+        for weight, f, p in zip(lambdas, F, P, strict=True):
+            Z += weight * (f @ p.T)
+        V = update_basis(Z, rng)
+        B = update_codes(L, M)
+        GV, LB = G.T @ V, L.T @ B
+        # Of the next sweep; here, because the products serve the objective as well.
+        P = [update_projection(V, f) for f in F]
+        VF = [n * p for p in P]
+        trace.append(objective(GV, GL, GG, LL, LB, R, M, P, VF, energies, n, omega, lambdas))
+        if verbose:
+            print(f"[ASCMH] sweep {sweep}, objective {trace[-1]:.6e}")
+        if sweep > 1 and trace[-2] - trace[-1] <= tol * abs(trace[-1]):
+            break
+    else:
+        warnings.warn(
+            f"ASCMH did not converge within max_iter={max_iter} sweeps; raise max_iter or tol.",
+            ConvergenceWarning,
+        )
+    return B, trace, sweep
+
+
+def ridge_functions(F, B, ridge):
+    """Hash function of a modality, eq. (24): ridge regression of the codes on the features."""
+    FB = F.T @ B.astype(F.dtype)
+    return cho_solve(ridge_factor(gram(F), ridge), FB.astype(np.float64)).astype(F.dtype)
+
+
+def fit_bits(estimator, F, B):
+    """Fit any regressor or classifier from features to bits, none of which is constant.
+
+    A classifier sees zeros and ones, a regressor -1 and +1. An estimator that takes one
+    target only is fitted bit by bit.
+    """
+    tags = get_tags(estimator)
+    multi_label = tags.classifier_tags is not None and tags.classifier_tags.multi_label
+    several = tags.target_tags.multi_output or multi_label
+    if is_classifier(estimator):
+        targets, wrapper = (B > 0).astype(np.int64), MultiOutputClassifier
+    else:
+        targets, wrapper = B.astype(F.dtype), MultiOutputRegressor
+    if B.shape[1] == 1:
+        return estimator.fit(F, targets.ravel())
+    return (estimator if several else wrapper(estimator)).fit(F, targets)
+
+
+def score_bits(model, F, n_outputs):
+    """Real-valued scores (n, n_outputs) of a model from `fit_bits`; their signs are the bits."""
+    if isinstance(model, MultiOutputClassifier):
+        Z = np.column_stack([score_bits(single, F, 1) for single in model.estimators_])
+    elif is_regressor(model):
+        Z = model.predict(F)
+    elif hasattr(model, "decision_function"):
+        Z = model.decision_function(F)
+    elif hasattr(model, "predict_proba"):
+        Z = model.predict_proba(F)
+        if isinstance(Z, list):
+            Z = np.column_stack([of_bit[:, 1] for of_bit in Z])
+        elif n_outputs == 1:
+            Z = Z[:, 1]
+        Z = Z - 0.5
+    else:
+        Z = model.predict(F) - 0.5
+    return np.reshape(Z, (F.shape[0], n_outputs))
+
+
+class ASCMH(ShallowHasher):
+    """Asymmetric scalable cross-modal hashing.
+
+    Learns the codes of the training rows first, from their labels and from what the
+    mapped features of all modalities have in common, and then a hash function per
+    modality that predicts them [1]_. Since the two steps are apart, any regressor or
+    classifier of scikit-learn can be the hash function.
+
+    Parameters
+    ----------
+    n_bits : int, default=64
+        Length of the codes.
+    omega : float, default=0.01
+        Weight of the regression of the codes on the labels. Within the paper's range
+        it hardly matters, against the number of rows.
+    lambdas : float or dict, default=0.5
+        Weight of the factorisation of every modality's features; a number, or
+        {name: weight}. Within the paper's range it hardly matters either.
+    lambda_h : float, default=1e-3
+        Penalty of the ridge regression from features to codes. Heavier penalties cost
+        mAP wherever features say much about the labels.
+    hash_estimator : regressor or classifier, default=None
+        Hash function, cloned for every modality and fitted from mapped features to
+        bits, bit by bit where it takes a single target. Regressors are fused by
+        predictions, classifiers by decision values or, failing these, probabilities.
+        None is ridge regression with `lambda_h` and no intercept, since mapped features
+        are centred. ``Ridge(alpha)`` has one: it keeps the share of ones of every bit.
+    n_anchors : int, default=1000
+        Anchors of the default feature map.
+    feature_map : transformer, dict or "passthrough", default=None
+        Map of the features, cloned for every modality, or {name: transformer}. None
+        stands for ``AnchorRBF(n_anchors)``; the paper has 500 anchors for images and
+        1,000 for text.
+    modalities : list of tuple, dict or "prefix", default=None
+        Which columns of X make up which modality: (name, transformer, columns) triples
+        as in ColumnTransformer, {name: columns}, or "prefix" for a DataFrame with
+        columns ``image__...``. None: those of a MultimodalData, or a single modality.
+    max_iter : int, default=30
+        Largest number of sweeps.
+    tol : float, default=1e-6
+        Stop when the objective falls by less than this, relatively.
+    random_state : int, RandomState instance or None, default=None
+        Seed of anchors, of the initial latent space, and of the hash estimators.
+    verbose : int, default=0
+        Whether to print the objective of every sweep.
+
+    Attributes
+    ----------
+    codes_ : ndarray of shape (n, n_bits), int8
+        Learned codes of the training rows, -1 and +1. Rows with the same labels have
+        the same code.
+    projections_ : dict
+        Modality name to the (q, n_bits) matrix of its hash function; only where
+        `hash_estimator` is None.
+    hash_estimators_ : dict
+        Modality name to the fitted estimator of the bits that vary among the training
+        rows, or None if none does; only where `hash_estimator` is given.
+    feature_maps_ : dict
+        Modality name to the fitted feature map.
+    labels_ : csr_array of shape (n, c)
+        Label indicator of the training rows.
+    classes_ : ndarray of shape (c,)
+        Classes of the columns of `labels_`.
+    modality_names_ : list of str
+        Names of the modalities.
+    objective_ : ndarray of shape (n_iter_,)
+        Equation (7) after every sweep; it never rises.
+    n_iter_ : int
+        Sweeps done.
+    n_features_in_ : int
+        Columns seen during the fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names, where X had them.
+
+    See Also
+    --------
+    AAH : Codes and linear hash functions of the features themselves at once.
+    RefinedHasher : Chooses hash functions, and bits among restarts, by retrieval.
+
+    Notes
+    -----
+    Time and memory grow linearly with the rows; no n x n matrix is formed.
+
+    The codes depend on a row's labels alone (``B = sgn(L M)``), and at the published
+    weights the features all but do not enter; they matter for the hash functions.
+
+    References
+    ----------
+    .. [1] W. Li, C.-M. Pun, "Asymmetric Scalable Cross-modal Hashing", 2022.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn_cmh import ASCMH, MultimodalData
+    >>> rng = np.random.RandomState(0)
+    >>> y = np.arange(90) % 3
+    >>> X = MultimodalData(image=np.eye(3)[y] + rng.rand(90, 3), text=np.eye(3)[y, ::-1])
+    >>> hasher = ASCMH(n_bits=16, n_anchors=30, random_state=0).fit(X, y)
+    >>> hasher.encode(X["text"], modality="text").shape
+    (90, 16)
+    >>> hasher.set_params(hash_estimator=LogisticRegression()).fit(X, y).score(X, y) > 0.9
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **ShallowHasher._parameter_constraints,
+        "omega": [Interval(Real, 0, None, closed="left")],
+        "lambdas": [Interval(Real, 0, None, closed="left"), dict],
+        "lambda_h": [Interval(Real, 0, None, closed="left")],
+        "hash_estimator": [HasMethods(["fit", "predict"]), None],
+    }
+
+    def __init__(
+        self,
+        n_bits=64,
+        *,
+        omega=0.01,
+        lambdas=0.5,
+        lambda_h=1e-3,
+        hash_estimator=None,
+        n_anchors=1000,
+        feature_map=None,
+        modalities=None,
+        max_iter=30,
+        tol=1e-6,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_bits = n_bits
+        self.omega = omega
+        self.lambdas = lambdas
+        self.lambda_h = lambda_h
+        self.hash_estimator = hash_estimator
+        self.n_anchors = n_anchors
+        self.feature_map = feature_map
+        self.modalities = modalities
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fit_blocks(self, blocks, L, random_state):
+        for stale in ("projections_", "hash_estimators_"):
+            vars(self).pop(stale, None)
+        super()._fit_blocks(blocks, L, random_state)
+
+    def _solve(self, features, L, rng):
+        F = list(features.values())
+        B, trace, n_iter = solve(
+            F,
+            L,
+            n_bits=self.n_bits,
+            omega=self.omega,
+            lambdas=modality_weights(self.lambdas, list(features), "lambdas").tolist(),
+            max_iter=self.max_iter,
+            tol=self.tol,
+            rng=rng,
+            verbose=self.verbose,
+        )
+        if self.hash_estimator is None:
+            projections = [ridge_functions(f, B, self.lambda_h) for f in F]
+            return Solution(B, projections, trace, n_iter)
+        self._fit_hash_estimators(features, B, rng)
+        return Solution(B, None, trace, n_iter)
+
+    def _fit_hash_estimators(self, features, B, rng):
+        self._varied_bits = np.ptp(B, axis=0) > 0
+        self._first_bits = B[0].astype(np.float64)
+        self.hash_estimators_ = {}
+        for name, F in features.items():
+            estimator = inner_clone(self.hash_estimator, rng)
+            varied = B[:, self._varied_bits]
+            self.hash_estimators_[name] = fit_bits(estimator, F, varied) if varied.size else None
+
+    def _project(self, name, block):
+        if hasattr(self, "projections_"):
+            return super()._project(name, block)
+        F, model = self._map_features(name, block), self.hash_estimators_[name]
+        # A bit that is constant in training stays what it is.
+        Z = np.tile(self._first_bits, (F.shape[0], 1))
+        if model is not None:
+            Z[:, self._varied_bits] = score_bits(model, F, np.count_nonzero(self._varied_bits))
+        return Z
+
+    @staticmethod
+    def paper_grid():
+        """Parameter grid over the ranges that the paper studies, for GridSearchCV.
+
+        Returns
+        -------
+        param_grid : dict
+            Values of `omega` and `lambdas`.
+
+        Examples
+        --------
+        >>> from sklearn_cmh import ASCMH
+        >>> ASCMH.paper_grid()["omega"]
+        [0.0, 0.01, 0.1, 0.25, 0.5, 0.75, 1.0]
+        """
+        return {
+            "omega": [0.0, 0.01, 0.1, 0.25, 0.5, 0.75, 1.0],
+            "lambdas": [0.1, 0.3, 0.5, 0.7, 0.9],
+        }
