@@ -103,8 +103,8 @@ def render():
     parts = ["API reference", "=============", "", INTRODUCTION, ""]
     for module, title, introduction, names in sections():
         parts += [title, "-" * len(title), "", introduction, ""]
-        parts += [f".. currentmodule:: {module}", "", ".. autosummary::", "   :toctree: ."]
-        parts += ["", *(f"   {name}" for name in names), ""]
+        parts += [f".. currentmodule:: {module}", "", ".. autosummary::"]
+        parts += ["   :toctree: .", "   :nosignatures:", "", *(f"   {name}" for name in names), ""]
     return "\n".join(parts)
 
 
