@@ -16,7 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.parallel import Parallel
 
 import sklearn_cmh.refine
-from sklearn_cmh import MultimodalData
+from sklearn_cmh import AAH, ASCMH, DSAH, MultimodalData
 from sklearn_cmh._leave_one_out import coordinate_search, cross_modal_map, leave_one_out_codes
 from sklearn_cmh.base import ShallowHasher, Solution, sign
 from sklearn_cmh.labels import encode_labels
@@ -103,6 +103,16 @@ def test_without_its_steps_it_is_the_wrapped_estimator(X, paired, seeds):
     assert refined.score(X, paired.y) == plain.score(X, paired.y)
 
 
+@pytest.mark.parametrize("cls", [DSAH, AAH, ASCMH])
+def test_wraps_every_shallow_method(cls, X, paired):
+    anchors = {} if cls is AAH else {"n_anchors": 40}
+    plain = cls(8, random_state=0, **anchors).fit(X, paired.y)
+    off = RefinedHasher(plain, 8, select_bits=False, refit_hash_functions=False)
+    assert_array_equal(off.fit(X, paired.y).transform(X), plain.transform(X))
+    refined = RefinedHasher(cls(**anchors), **QUICK).fit(X[:80], paired.y[:80])
+    assert held_out_map(refined, X[80:], paired.y[80:]) > 0.7
+
+
 @pytest.mark.parametrize("refit", [True, False])
 @pytest.mark.parametrize("select", [True, False])
 def test_steps_can_be_switched_off(X, paired, refit, select):
@@ -160,6 +170,20 @@ def test_a_single_modality_and_three(paired):
     refined = RefinedHasher(LabelCodes(), **QUICK).fit(three, paired.y)
     assert list(refined.best_params_) == ["image", "text", "sound"]
     assert refined.encode(three["sound"], modality="sound").shape == (120, 8)
+
+
+def test_gains_on_rows_never_seen(wiki):
+    X = MultimodalData(image=wiki.image, text=wiki.text)
+    y, train, test = wiki.labels, wiki.train, wiki.test
+    estimator = ASCMH(32, n_anchors=300, random_state=0)
+    quick = {"widths": (0.25,), "ridges": (0.1, 10.0), "n_anchors": 500, "n_restarts": 4}
+    refined = RefinedHasher(estimator, 32, **quick, max_scoring_rows=500, random_state=0)
+    plain = estimator.fit(X[train], y[train])
+    refined.fit(X[train], y[train])
+    gain = held_out_map(refined, X[test], y[test]) - held_out_map(plain, X[test], y[test])
+    assert gain > 0.015
+    # What leaving out promised is what comes.
+    assert abs(refined.best_score_ - held_out_map(refined, X[test], y[test])) < 0.02
 
 
 # --- Data contract --------------------------------------------------------------------------
@@ -417,6 +441,14 @@ def test_leave_one_out_ridge_agrees_with_scikit_learn(fit_intercept, one):
         assert_allclose(ridge.leave_one_out_, predicted.reshape(B.shape), atol=1e-10)
     assert ridge.alpha_ == ridge.alphas[int(ridge.alignments_.argmax())]
     assert clone(ridge).get_params() == ridge.get_params()
+
+
+def test_leave_one_out_ridge_as_hash_estimator(X, paired):
+    ridge = LeaveOneOutRidge()
+    hasher = ASCMH(8, n_anchors=40, hash_estimator=ridge, random_state=0)
+    hasher.fit(X[:80], paired.y[:80])
+    assert held_out_map(hasher, X[80:], paired.y[80:]) > 0.7
+    assert not hasattr(ridge, "alpha_")
 
 
 def test_leave_one_out_ridge_refuses_bad_penalties():
