@@ -330,17 +330,14 @@ def test_preprocessing_by_hand(hasher, X, y):
 def test_weights_are_routed_to_the_score(hasher, X, y):
     weight = (np.arange(N) % 2).astype(float)
     with config_context(enable_metadata_routing=True):
-        pipe = make_pipeline(hasher.set_score_request(sample_weight=True))
+        model = clone(hasher).set_score_request(sample_weight=True)
         params = {"sample_weight": weight}
-        weighted = cross_validate(pipe, X, y, cv=FOLDS, params=params)["test_score"]
-        expected = [
-            clone(hasher)
-            .fit(X[train], y[train])
-            .score(X[test][weight[test] > 0], y[test][weight[test] > 0])
-            for train, test in FOLDS.split(y)
-        ]
-        search = GridSearchCV(pipe, {"dsah__n_bits": [4]}, cv=FOLDS)
-        assert np.isfinite(search.fit(X, y, sample_weight=weight).best_score_)
+        weighted = cross_validate(model, X, y, cv=FOLDS, params=params)["test_score"]
+    expected = [
+        clone(hasher).fit(X[train], y[train]).score(X[test[odd]], y[test[odd]])
+        for train, test in FOLDS.split(y)
+        for odd in [weight[test] > 0]
+    ]
     np.testing.assert_allclose(weighted, expected)
 
 
