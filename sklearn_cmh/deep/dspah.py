@@ -150,7 +150,8 @@ class DSPAH(BaseDeepHasher):
     >>> y = np.arange(60) % 2
     >>> X = MultimodalData(image=rng.randn(60, 4) + 3 * y[:, None],
     ...                    text=rng.randn(60, 3) - 3 * y[:, None])
-    >>> hasher = DSPAH(n_bits=8, hidden=(16,), max_iter=10, random_state=0).fit(X, y)
+    >>> hasher = DSPAH(n_bits=8, hidden=(16,), learning_rate=0.01, max_iter=20, random_state=0)
+    >>> hasher = hasher.fit(X, y)
     >>> hasher.encode(X["text"], modality="text").shape
     (60, 8)
     >>> hasher.score(X, y) > 0.95

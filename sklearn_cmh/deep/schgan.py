@@ -124,6 +124,10 @@ class SCHGAN(BaseDeepHasher):
     to itself it costs up to ten points of mAP, since two thirds of what it selects are relevant
     rows, and `guard` with a small `adversarial_weight` make it harmless.
 
+    A row without labels is relevant to nothing: in `score`, the unlabelled rows among `codes_`
+    count as misses. Where their labels are known after all, use
+    :func:`~sklearn_cmh.metrics.mean_average_precision`, or score on a labelled gallery.
+
     References
     ----------
     J. Zhang, Y. Peng and M. Yuan, "SCH-GAN: Semi-supervised Cross-modal Hashing by Generative
@@ -134,13 +138,16 @@ class SCHGAN(BaseDeepHasher):
     >>> import numpy as np
     >>> from sklearn_cmh import MultimodalData
     >>> from sklearn_cmh.deep import SCHGAN
+    >>> from sklearn_cmh.metrics import mean_average_precision
     >>> rng = np.random.RandomState(0)
     >>> y = np.arange(80) % 2
     >>> X = MultimodalData(image=rng.randn(80, 4) + 3 * y[:, None],
     ...                    text=rng.randn(80, 3) - 3 * y[:, None])
     >>> known = np.where(np.arange(80) < 40, y, -1)  # half of the rows are unlabelled
-    >>> hasher = SCHGAN(n_bits=8, hidden=(16,), pretrain_iter=5, max_iter=10, random_state=0)
-    >>> hasher.fit(X, known).score(X, y) > 0.95
+    >>> hasher = SCHGAN(n_bits=8, hidden=(16,), pretrain_iter=15, max_iter=20, learning_rate=0.01,
+    ...                 random_state=0).fit(X, known)
+    >>> query = hasher.encode(X["text"], modality="text")
+    >>> mean_average_precision(query, hasher.codes_, y, y) > 0.95
     True
     """
 
