@@ -8,6 +8,7 @@ distance.
 from ._version import __version__
 from .aah import AAH
 from .ascmh import ASCMH
+from .ascmh import ASCMH
 from .dsah import DSAH
 from .feature_maps import AnchorRBF
 from .modalities import MultimodalData
@@ -16,6 +17,7 @@ from .refine import RefinedHasher
 
 __all__ = [
     "AAH",
+    "ASCMH",
     "ASCMH",
     "DSAH",
     "AnchorRBF",
