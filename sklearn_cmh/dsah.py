@@ -39,6 +39,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .base import ShallowHasher, Solution, sign
+from .labels import normalise_rows
 from .linalg import gram, inner
 from .similarity import CosineSimilarity
 
@@ -47,7 +48,6 @@ __all__ = ["DSAH"]
 _EPS = 1.0
 _RIDGE = 1e-6
 _BLOCK_ROWS = 4096
-_SWEEPS_AFTER_PERTURBATION = 3
 
 
 @dataclass
@@ -143,7 +143,7 @@ def eigen(G):
 
 def similarity_norm(L):
     """``||S||^2 = 4 ||Lt'Lt||^2 - 4 ||Lt'1||^2 + n^2`` for S = 2 Lt Lt' - 1 1'."""
-    Lt = CosineSimilarity(L)._factor
+    Lt = normalise_rows(L)
     return 4 * (Lt.T @ Lt).power(2).sum() - 4 * np.square(Lt.sum(axis=0)).sum() + L.shape[0] ** 2
 
 
@@ -157,6 +157,46 @@ def start_codes(L, n_bits, rng):
     """
     A = rng.standard_normal((L.shape[1], n_bits))
     return sign(L @ A).astype(L.dtype)
+
+
+def improve_start(problem, B, gamma, n_rounds, rng):
+    """Draw every bit of the first codes anew, `n_rounds` times; keep what is better.
+
+    Better is a lower similarity term with P at its best, alpha = 0: it follows from B'B and
+    the class sums of B alone, no pass over the features. Descent cannot do this: where P
+    fits B closely, B is a fixed point of its update, good or bad.
+    """
+    S = problem.similarity
+    turned = [U.T @ F.T for (_, U), F in zip(problem.eigen, problem.pooled, strict=True)]
+    B, products, sums = B.copy(), gram(B), S.pool(B)
+    best = _similarity_at_best_projection(problem, turned, products, sums, gamma)
+    for _ in range(n_rounds):
+        for j in rng.permutation(B.shape[1]):
+            bit = start_codes(problem.labels, 1, rng)
+            trial, trial_sums = products.copy(), sums.copy()
+            trial[:, j] = trial[j] = cross(B, bit)[:, 0]
+            trial[j, j] = len(B)
+            trial_sums[:, j] = S.pool(bit)[:, 0]
+            value = _similarity_at_best_projection(problem, turned, trial, trial_sums, gamma)
+            if value < best:
+                best, products, sums = value, trial, trial_sums
+                B[:, j] = bit[:, 0]
+    return B
+
+
+def _similarity_at_best_projection(problem, turned, products, sums, gamma):
+    """Minimum over P of the first term and the penalties on P, less ``k^2 M ||S||^2``.
+
+    `products` is B'B, `sums` the class sums ``E'B`` of ``S = E C E'``, `turned` holds
+    ``U'F'E`` for every modality.
+    """
+    w, V = eigen(products)
+    classes = problem.similarity.core(sums) @ V
+    value = 0.0
+    for (lam, _), T in zip(problem.eigen, turned, strict=True):
+        scale = np.multiply.outer(lam, w + gamma) + problem.delta
+        value -= len(w) ** 2 * np.sum(np.square(T @ classes) / scale)
+    return value
 
 
 def codes_problem(problem, R, weights, P, alpha):
@@ -333,39 +373,25 @@ def solve_exact(
     relaxed=False,
     n_perturbations=10,
     max_iter=12,
-    tol=1e-4,
+    tol=1e-5,
     rng,
     verbose=0,
 ):
-    """Block coordinate descent, then iterated local search.
-
-    A perturbation seeds an eighth of the bits anew, sweeps three times, and is kept if the
-    objective is lower. The trace has one value per sweep, then one per perturbation.
-    """
+    """Block coordinate descent from improved random codes; the trace never rises."""
     weighting = (alpha, gamma, label_term)
-    best = start(problem, start_codes(problem.labels, n_bits, rng), *weighting)
-    previous, trace = best.objective, []
+    B = start_codes(problem.labels, n_bits, rng)
+    B = improve_start(problem, B, gamma, n_perturbations, rng)
+    state, trace = start(problem, B, *weighting), []
     for n_iter in range(1, max_iter + 1):
-        best = sweep(problem, best, *weighting, relaxed)
-        trace.append(best.objective)
-        _report(verbose, "sweep", n_iter, best.objective)
-        if previous - best.objective <= tol * abs(best.objective):
+        previous, state = state, sweep(problem, state, *weighting, relaxed)
+        trace.append(state.objective)
+        _report(verbose, n_iter, state.objective)
+        if previous.objective - state.objective <= tol * abs(state.objective):
             break
-        previous = best.objective
     else:
         _warn_not_converged(max_iter)
-    for i in range(0 if relaxed else n_perturbations):
-        B = best.B.copy()
-        bits = rng.choice(n_bits, max(1, n_bits // 8), replace=False)
-        B[:, bits] = start_codes(problem.labels, len(bits), rng)
-        trial = start(problem, B, *weighting)
-        for _ in range(_SWEEPS_AFTER_PERTURBATION):
-            trial = sweep(problem, trial, *weighting)
-        best = min(best, trial, key=lambda state: state.objective)
-        trace.append(best.objective)
-        _report(verbose, "perturbation", i + 1, best.objective)
-    codes = threshold_at_mean(best.B) if relaxed else best.B.astype(np.int8)
-    return Solution(codes, best.P, trace, n_iter)
+    codes = threshold_at_mean(state.B) if relaxed else state.B.astype(np.int8)
+    return Solution(codes, state.P, trace, n_iter)
 
 
 # Updates of solver="alm", as printed.
@@ -419,7 +445,7 @@ def solve_alm(
     label_term="l21",
     relaxed=False,
     max_iter=12,
-    tol=1e-4,
+    tol=1e-5,
     rng,
     verbose=0,
 ):
@@ -445,7 +471,7 @@ def solve_alm(
         for m in range(len(P)):
             P[m] = alm_projection(problem, statistics, P, m, alpha, gamma)
         trace.append(objective(problem, statistics, R, P, alpha, gamma, label_term))
-        _report(verbose, "sweep", n_iter, trace[-1])
+        _report(verbose, n_iter, trace[-1])
         if n_iter > 1 and abs(trace[-2] - trace[-1]) <= tol * abs(trace[-1]):
             break
     else:
@@ -464,9 +490,9 @@ def _positive(w):
     return np.maximum(w, 1e-12 * np.max(w) + np.finfo(np.float64).tiny)
 
 
-def _report(verbose, step, number, value):
+def _report(verbose, sweep, value):
     if verbose:
-        print(f"[DSAH] {step} {number}, objective {value:.6e}")
+        print(f"[DSAH] sweep {sweep}, objective {value:.6e}")
 
 
 def _warn_not_converged(max_iter):
@@ -500,15 +526,16 @@ class DSAH(ShallowHasher):
         Factor by which the penalty grows every sweep. ``solver="alm"`` only.
     solver : {"exact", "alm"}, default="exact"
         "exact" minimises the objective by block coordinate descent, which never raises
-        it, and a local search. "alm" takes the updates as the paper prints them; they
-        do not minimise it, and cost accuracy on multi-label data above all.
+        it, from the best of many random codes. "alm" takes the updates as the paper
+        prints them; they do not minimise it, and cost accuracy on multi-label data
+        above all.
     label_term : {"l21", "frobenius"}, default="l21"
         Norm of the label alignment error: sum over classes of 2-norms, or of squares.
     relaxed : bool, default=False
         Whether codes are real-valued during the fit, and thresholded at their mean.
     n_perturbations : int, default=10
-        Number of times that some bits are drawn anew, to leave a local minimum; what
-        does not lower the objective is undone. ``solver="exact"`` only.
+        Rounds in which every bit of the random first codes is drawn anew, and kept if it
+        is better. Short codes gain most. ``solver="exact"`` only.
     n_anchors : int, default=1000
         Anchors of the default feature map.
     feature_map : transformer, dict or "passthrough", default=None
@@ -520,10 +547,10 @@ class DSAH(ShallowHasher):
         columns ``image__...``. None: those of a MultimodalData, or a single modality.
     max_iter : int, default=12
         Largest number of sweeps.
-    tol : float, default=1e-4
+    tol : float, default=1e-5
         Stop when the objective changes by less than this, relatively.
     random_state : int, RandomState instance or None, default=None
-        Seed of the anchors, the first codes and the perturbations.
+        Seed of the anchors and of the first codes.
     verbose : int, default=0
         Whether to print the objective of every sweep.
 
@@ -541,8 +568,8 @@ class DSAH(ShallowHasher):
         Classes of the columns of `labels_`.
     modality_names_ : list of str
         Names of the modalities.
-    objective_ : ndarray
-        The objective after every sweep, then after every perturbation.
+    objective_ : ndarray of shape (n_iter_,)
+        The objective after every sweep.
     n_iter_ : int
         Sweeps done.
     n_features_in_ : int
@@ -608,7 +635,7 @@ class DSAH(ShallowHasher):
         feature_map=None,
         modalities=None,
         max_iter=12,
-        tol=1e-4,
+        tol=1e-5,
         random_state=None,
         verbose=0,
     ):
@@ -656,13 +683,15 @@ class DSAH(ShallowHasher):
     def _warn_ignored(self):
         """Warn of parameters that are set but have no effect."""
         ignored = {"exact": ["xi", "rho"], "alm": ["n_perturbations"]}[self.solver]
-        reason = f"solver={self.solver!r}"
-        if self.relaxed and self.solver == "exact":
-            ignored, reason = [*ignored, "n_perturbations"], f"{reason} and relaxed=True"
+        if self.relaxed and self.solver == "alm":
+            ignored = [*ignored, "xi", "rho"]
         defaults = inspect.signature(type(self).__init__).parameters
         ignored = [name for name in ignored if getattr(self, name) != defaults[name].default]
         if ignored:
-            warnings.warn(f"{', '.join(ignored)} has no effect with {reason}.")
+            warnings.warn(
+                f"{', '.join(ignored)} has no effect with solver={self.solver!r}, "
+                f"relaxed={self.relaxed}."
+            )
 
     @staticmethod
     def paper_grid():
