@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_cmh.aah import AAH
+from sklearn_cmh import AAH
 from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.metrics import (
     MAPByBitsDisplay,

@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from sklearn_cmh.aah import AAH
+from sklearn_cmh import AAH
 from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.inspection import RetrievalReport, bit_report
 from sklearn_cmh.metrics import make_retrieval_scorer, mean_average_precision

@@ -8,21 +8,22 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 
-from sklearn_cmh import AnchorRBF, MultimodalData
-from sklearn_cmh.aah import AAH
+from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, MultimodalData, RefinedHasher
 from sklearn_cmh.datasets import make_multimodal_classification
-from sklearn_cmh.dsah import DSAH
 from sklearn_cmh.onnx import to_onnx
-from sklearn_cmh.refine import RefinedHasher
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.ConvergenceWarning", "ignore:n_anchors"
+)
 
 DSAH_SMALL = DSAH(24, n_anchors=40, max_iter=2, n_perturbations=0, random_state=0)
 HASHERS = {
     "rbf": DSAH_SMALL,
+    "ascmh": ASCMH(24, n_anchors=40, random_state=0),
     "scaled": AAH(24, max_iter=3, random_state=0),
     "passthrough": clone(DSAH_SMALL).set_params(feature_map="passthrough"),
     "not centred": clone(DSAH_SMALL).set_params(feature_map=AnchorRBF(30, centre=False)),
@@ -136,6 +137,7 @@ class Doubler(StandardScaler):
             clone(DSAH_SMALL).set_params(feature_map=FunctionTransformer(np.abs)),
             "cannot export the function <ufunc 'absolute'>",
         ),
+        (ASCMH(4, hash_estimator=LogisticRegression()), "no linear hash functions"),
         (
             RefinedHasher(DSAH_SMALL, 8, n_restarts=1, refit_hash_functions=False, random_state=0),
             "no linear hash functions",

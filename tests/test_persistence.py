@@ -13,16 +13,12 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_cmh import MultimodalData
-from sklearn_cmh._version import __version__
-from sklearn_cmh.aah import AAH
+from sklearn_cmh import AAH, ASCMH, DSAH, HammingRanker, MultimodalData, RefinedHasher, __version__
 from sklearn_cmh.datasets import make_multimodal_classification
-from sklearn_cmh.dsah import DSAH
 from sklearn_cmh.persistence import FORMAT, TRUSTED_TYPES
-from sklearn_cmh.ranking import HammingRanker
-from sklearn_cmh.refine import RefinedHasher
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 DATA = Path(__file__).parent / "data"
@@ -59,6 +55,11 @@ def models(data, table):
         "refined": (refined.fit(X, y), X),
         "dsah": (clone(dsah).fit(X, WORDS[y]), X),
         "aah": (AAH(12, max_iter=2, random_state=np.random.RandomState(0)).fit(X, y), X),
+        "ascmh": (ASCMH(12, n_anchors=20, max_iter=2, random_state=0).fit(X, y), X),
+        "estimators": (
+            ASCMH(4, n_anchors=20, hash_estimator=LogisticRegression(), random_state=0).fit(X, y),
+            X,
+        ),
         "preprocessed": (clone(dsah).set_params(modalities=triples).fit(table, y), table),
         "encoder": (clone(dsah).fit(X, y).encoder("text"), X),
     }

@@ -8,9 +8,8 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from sklearn_cmh import MultimodalData, __version__
+from sklearn_cmh import DSAH, MultimodalData, __version__
 from sklearn_cmh.datasets import make_multimodal_classification
-from sklearn_cmh.dsah import DSAH
 
 X, y = make_multimodal_classification(60, {"image": 6, "text": 4}, random_state=0)
 labels = np.array(["ant", "bee", "cat", "dog"])[y]
