@@ -67,16 +67,27 @@ def below(typingctx, values, start, limit):
 @jit
 def strip_distances(words, query, start, stop, out):
     """Distances of one query to columns start..stop of `words`, into the front of `out`."""
+    n_words = words.shape[0]
     n = stop - start
-    first = words[0, start:stop]
-    q = query[0]
-    for j in range(n):
-        out[j] = popcount(first[j] ^ q)
-    for w in range(1, words.shape[0]):
-        word = words[w, start:stop]
-        q = query[w]
-        for j in range(n):
-            out[j] += popcount(word[j] ^ q)
+    # Two words at a time, so that narrowing the counts, the dear part, is done once for both.
+    for w in range(0, n_words - 1, 2):
+        one, two = words[w, start:stop], words[w + 1, start:stop]
+        p, q = query[w], query[w + 1]
+        if w == 0:
+            for j in range(n):
+                out[j] = popcount(one[j] ^ p) + popcount(two[j] ^ q)
+        else:
+            for j in range(n):
+                out[j] += popcount(one[j] ^ p) + popcount(two[j] ^ q)
+    if n_words % 2:
+        last = words[n_words - 1, start:stop]
+        q = query[n_words - 1]
+        if n_words == 1:
+            for j in range(n):
+                out[j] = popcount(last[j] ^ q)
+        else:
+            for j in range(n):
+                out[j] += popcount(last[j] ^ q)
 
 
 def top_k(words, queries, k, limits, n_bits):

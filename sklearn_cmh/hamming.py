@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 # Columns handled at once, so that the temporaries of one query stay in the cache.
-STRIP = 2**14
+STRIP = 2**16
 # Rows of a database laid out as words at once.
 BLOCK = 2**18
 # Pairs of codes above which it pays to load, and perhaps to compile, the numba kernels.
@@ -145,17 +145,13 @@ def as_words(packed):
     >>> as_words(np.zeros((5, 9), dtype=np.uint8)).shape
     (2, 5)
     """
-    n, n_bytes = packed.shape
+    n_bytes = packed.shape[1]
     size = next((s for s in (1, 2, 4) if n_bytes <= s), 8)
     dtype = np.dtype(f"u{size}")
     n_words = -(-n_bytes // size)
-    words = np.empty((n_words, n), dtype=dtype)
-    for w in range(n_words):
-        part = packed[:, w * size : (w + 1) * size]
-        if part.shape[1] < size:
-            part = np.pad(part, ((0, 0), (0, size - part.shape[1])))
-        words[w] = np.ascontiguousarray(part).view(dtype)[:, 0]
-    return words
+    if n_bytes < n_words * size:
+        packed = np.pad(packed, ((0, 0), (0, n_words * size - n_bytes)))
+    return np.ascontiguousarray(np.ascontiguousarray(packed).view(dtype).T)
 
 
 def block_rows(n_bytes):
@@ -194,16 +190,18 @@ def distances_to(words, query, *, out):
     array([0, 3], dtype=uint8)
     """
     n = words.shape[1]
-    different = np.empty(min(n, STRIP), dtype=words.dtype)
-    count = np.empty(len(different), dtype=np.uint8)
-    for strip in gen_batches(n, STRIP):
-        width = min(strip.stop, n) - strip.start
-        np.bitwise_xor(words[0, strip], query[0], out=different[:width])
-        np.bitwise_count(different[:width], out=out[strip])
+    scratch = np.empty(min(n, STRIP), dtype=words.dtype)
+    scratch_count = np.empty(len(scratch), dtype=np.uint8)
+    for start in range(0, n, STRIP):
+        strip = slice(start, start + STRIP)
+        d = out[strip]
+        different, count = scratch[: len(d)], scratch_count[: len(d)]
+        np.bitwise_xor(words[0, strip], query[0], out=different)
+        np.bitwise_count(different, out=d)
         for w in range(1, len(words)):
-            np.bitwise_xor(words[w, strip], query[w], out=different[:width])
-            np.bitwise_count(different[:width], out=count[:width])
-            np.add(out[strip], count[:width], out=out[strip])
+            np.bitwise_xor(words[w, strip], query[w], out=different)
+            np.bitwise_count(different, out=count)
+            np.add(d, count, out=d)
     return out
 
 
@@ -326,29 +324,35 @@ def top_k_numpy(words, queries, k, limits, n_bits):
     indices = np.full((len(limits), k), -1, dtype=np.intp)
     d = np.empty(n, dtype=distances.dtype)
     radius = n_bits // 4
-    for i, limit in enumerate(limits):
+    for i, limit in enumerate(limits.tolist()):
         distances_to(words, queries[:, i], out=d)
-        radius = _radius_of(d, k, radius, limit - 1)
-        near = np.flatnonzero(d <= radius)
-        order = np.argsort(d[near], kind="stable")[:k]
-        found = near[order]
+        near = _k_or_more_near(d, k, min(radius, limit - 1), limit - 1)
+        found = near[np.argsort(d[near], kind="stable")[:k]]
         indices[i, : len(found)] = found
         distances[i, : len(found)] = d[found]
+        # Where the next query looks first.
+        radius = int(distances[i, -1])
     return distances, indices
 
 
-def _radius_of(d, k, guess, most):
-    """Smallest radius that holds k distances, at most `most`, searched from a guess."""
-    radius = min(max(guess, 0), most)
-    if np.count_nonzero(d <= radius) < k:
-        while radius < most:
-            radius += 1
-            if np.count_nonzero(d <= radius) >= k:
-                break
-        return radius
-    while radius > 0 and np.count_nonzero(d < radius) >= k:
+def _k_or_more_near(d, k, radius, most):
+    """Columns within the smallest radius from a guess on that holds k, but not above `most`.
+
+    A guess that holds far too many columns, which then had to be sorted, is reduced.
+    """
+    mask = d <= radius
+    n_near = np.count_nonzero(mask)
+    while n_near < k and radius < most:
+        radius += 1
+        np.less_equal(d, radius, out=mask)
+        n_near = np.count_nonzero(mask)
+    while n_near > 8 * k and radius > 0:
+        n_near = np.count_nonzero(d < radius)
+        if n_near < k:
+            break
         radius -= 1
-    return radius
+        np.less_equal(d, radius, out=mask)
+    return np.flatnonzero(mask)
 
 
 def _search_faiss(chunks, queries, k, n_bits, _):

@@ -210,14 +210,13 @@ def test_packed_codes(data, n_bits):
     assert_array_equal(ranker.kneighbors(little[1]), expected)
 
 
-def test_packed_database_is_neither_copied_nor_read(data, tmp_path):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_packed_database_is_neither_copied_nor_read(data, tmp_path, backend):
     codes = packed(data.database)
-    assert HammingRanker(packed=True).fit(codes)._chunks[0].base is codes or np.shares_memory(
-        HammingRanker(packed=True).fit(codes)._chunks[0], codes
-    )
+    assert np.shares_memory(HammingRanker(packed=True).fit(codes)._chunks[0], codes)
     np.save(tmp_path / "codes.npy", codes)
     mapped = np.load(tmp_path / "codes.npy", mmap_mode="r")
-    ranker = HammingRanker(packed=True, n_bits=20).fit(mapped)
+    ranker = HammingRanker(packed=True, n_bits=20, backend=backend).fit(mapped)
     assert np.shares_memory(ranker._chunks[0], mapped)
     expected = HammingRanker().fit(data.database).kneighbors(data.queries)
     assert_array_equal(ranker.kneighbors(packed(data.queries)), expected)
@@ -258,6 +257,18 @@ def test_partial_fit_of_many_single_rows_keeps_few_chunks(data):
     assert len(ranker._chunks) < 8
     expected = HammingRanker().fit(data.database).kneighbors(data.queries)
     assert_array_equal(ranker.kneighbors(data.queries), expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("n_bytes", [1, 8, 16])
+def test_read_only_and_unaligned_codes(backend, n_bytes):
+    rng = np.random.default_rng(0)
+    buffer = rng.integers(0, 256, 300 * n_bytes + 1, dtype=np.uint8)
+    codes = buffer[1:].reshape(300, n_bytes)
+    expected = HammingRanker(packed=True, backend="numpy").fit(codes.copy()).kneighbors(codes[:9])
+    codes.flags.writeable = False
+    found = HammingRanker(packed=True, backend=backend).fit(codes).kneighbors(codes[:9])
+    assert_array_equal(found, expected)
 
 
 def test_threads_give_the_same_answers(data):

@@ -126,7 +126,7 @@ def _expected_precision_sum(N, R, n, r):
     """
     slope = (r - 1) / np.maximum(n - 1, 1)
     first = (R + 1 - slope * (N + 1)) * harmonic_difference(N, n)
-    return np.where(r > 0, r / np.maximum(n, 1) * (slope * n + first), 0.0)
+    return r / n * (slope * n + first)
 
 
 def _tied_average_precision(counts, k):
@@ -134,7 +134,9 @@ def _tied_average_precision(counts, k):
     n = counts.sum(axis=2)
     r = counts[:, :, 1:].sum(axis=2)
     N, R = np.cumsum(n, axis=1) - n, np.cumsum(r, axis=1) - r
-    sums = _expected_precision_sum(N, R, n, r)
+    sums = np.zeros(n.shape)
+    some = r > 0
+    sums[some] = _expected_precision_sum(N[some], R[some], n[some], r[some])
     n_relevant = r.sum(axis=1)
     if k is None or k >= n[0].sum():
         return sums.sum(axis=1) / np.maximum(n_relevant, 1), n_relevant > 0
