@@ -28,11 +28,14 @@ from .hamming import (
 )
 from .labels import align_labels, encode_labels, is_indicator
 from .metrics._ranking import packed_mean_average_precision
+from .persistence import VersionedStateMixin
 
 __all__ = ["HammingRanker"]
 
 
-class HammingRanker(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class HammingRanker(
+    VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Exact nearest rows of binary codes by Hamming distance.
 
     Parameters
