@@ -31,6 +31,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from ._callbacks import CallbackSupportMixin, fit_task
 from .feature_maps import AnchorRBF, stable_dot
 from .labels import align_labels, encode_labels, is_indicator, label_patterns, labelled_rows
 from .metrics import average_precision_scores
@@ -69,7 +70,11 @@ class Solution:
 
 
 class BaseHasher(
-    VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    CallbackSupportMixin,
+    VersionedStateMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """The data contract of every hasher; a method overrides the hooks below.
 
@@ -134,13 +139,14 @@ class BaseHasher(
         TypeError
             If X is a list of views.
         """
-        before = vars(self).copy()
-        try:
-            return self._fit(X, y)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
+        with fit_task(self, X, y):
+            before = vars(self).copy()
+            try:
+                return self._fit(X, y)
+            except BaseException:
+                vars(self).clear()
+                vars(self).update(before)
+                raise
 
     def _fit(self, X, y):
         rng = check_random_state(self.random_state)
@@ -549,8 +555,10 @@ class ShallowHasher(BaseHasher):
         solution = self._solve(features, L, random_state)
         self.codes_ = solution.codes
         if solution.projections is not None:
-            projections = [clear_rounding(P) for P in solution.projections]
-            self.projections_ = dict(zip(features, projections, strict=True))
+            self.projections_ = {
+                name: clear_rounding(P.astype(F.dtype, copy=False))
+                for (name, F), P in zip(features.items(), solution.projections, strict=True)
+            }
         self.objective_ = np.asarray(solution.objective, dtype=np.float64)
         self.n_iter_ = solution.n_iter
 

@@ -67,8 +67,12 @@ def test_fitted_attributes(hasher, X, paired):
 
 
 def test_learns_what_is_easy(hasher, X, paired):
+    """Rows not seen, against chance (four classes: 0.25) and shuffled labels."""
     half = np.arange(120) < 60
-    assert hasher.fit(X[half], paired.y[half]).score(X[~half], paired.y[~half]) > 0.8
+    score = clone(hasher).fit(X[half], paired.y[half]).score(X[~half], paired.y[~half])
+    shuffled = np.random.RandomState(1).permutation(paired.y[half])
+    chance = hasher.fit(X[half], shuffled).score(X[~half], paired.y[~half])
+    assert score > 0.6 and score > chance + 0.25
 
 
 def test_same_seed_same_codes(hasher, X, paired):
@@ -110,11 +114,11 @@ def test_fewer_bits_than_classes_and_more_than_columns(hasher, X, paired, n_bits
 
 
 def test_a_constant_column_and_a_class_that_never_occurs(hasher, X, paired):
-    image = X["image"].copy()
-    image[:, 2] = 7.0
-    data = MultimodalData(image=image, text=X["text"])
+    """Neither says anything, so neither may cost anything."""
+    plain = clone(hasher).fit(X, paired.indicator).score(X, paired.indicator)
+    data = MultimodalData(image=np.hstack([X["image"], np.full((120, 1), 7.0)]), text=X["text"])
     indicator = np.hstack([paired.indicator, np.zeros((120, 1), dtype=int)])
-    assert hasher.fit(data, indicator).score(data, indicator) > 0.9
+    assert hasher.fit(data, indicator).score(data, indicator) > plain - 0.1
 
 
 def test_rows_in_another_order(hasher, X, paired):
