@@ -112,10 +112,10 @@ def objective(U, P, B, XSU, energies, within, between, *, theta, alpha, beta, av
 
 def solve(
     X,
+    U,
     within,
     between,
     *,
-    n_bits,
     theta,
     alpha,
     beta,
@@ -127,26 +127,31 @@ def solve(
     averaging,
     max_iter,
     tol,
-    rng,
     verbose=0,
 ):
     """Algorithm 1 for any number of modalities.
 
-    `X` holds the features, `within` the similarity of each modality's own rows, `between`
-    the one that joins modalities, whose dtype is that of the relaxed codes.
+    `X` holds the features, `U` the relaxed codes to start from, `within` the similarity of
+    each modality's own rows, `between` the one that joins modalities, whose dtype is that
+    of the relaxed codes.
     """
-    n, modalities, dtype = X[0].shape[0], range(len(X)), between.dtype
+    modalities, dtype, U = range(len(X)), between.dtype, list(U)
     factors = [_factor(x, ridge) for x in X]
     pooled = [S.pool(x).astype(dtype, copy=False) for S, x in zip(within, X, strict=True)]
     degrees, degrees_between = [S.degrees() for S in within], between.degrees()
     energies = [_row_energy(x) @ deg for x, deg in zip(X, degrees, strict=True)]
 
-    W = [(rng.standard_normal((x.shape[1], n_bits)) / np.sqrt(x.shape[1])) for x in X]
-    P = [update_projection(rng.standard_normal((x.shape[1], n_bits))) for x in X]
-    U = [(x @ w.astype(x.dtype)).astype(dtype) for x, w in zip(X, W, strict=True)]
-    C = [np.zeros((n, n_bits), dtype=dtype) for _ in modalities]
+    P = [None] * len(X)
+    C = [np.zeros_like(u) for u in U]
     B = update_codes(U, discrete)
     XW, XSU, trace = [None] * len(X), [None] * len(X), []
+
+    def fit_projection(m):
+        XSU[m] = pooled[m].T @ within[m].core(within[m].pool(U[m]))
+        P[m] = update_projection(XSU[m])
+
+    for m in modalities:
+        fit_projection(m)
     for sweep in range(1, max_iter + 1):
         for m in modalities:
             XW[m] = X[m] @ update_regression(X[m], factors[m], U[m], C[m], mu)
@@ -159,8 +164,7 @@ def solve(
                 theta[m], alpha, beta, mu, averaging,
             )  # fmt: skip
         for m in modalities:
-            XSU[m] = pooled[m].T @ within[m].core(within[m].pool(U[m]))
-            P[m] = update_projection(XSU[m])
+            fit_projection(m)
         B = update_codes(U, discrete)
         for m in modalities:
             C[m] = update_multiplier(C[m], XW[m], U[m], mu)
@@ -273,7 +277,7 @@ class AAH(ShallowHasher):
     tol : float, default=1e-4
         Stop when the objective changes by less than this, relatively.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial projections.
+        Seed of the initial codes.
     verbose : int, default=0
         Whether to print the objective of every sweep.
 
@@ -412,9 +416,9 @@ class AAH(ShallowHasher):
         within, between = self._similarities(X, L)
         return solve(
             X,
+            self._start(X, L, between.dtype, rng),
             within,
             between,
-            n_bits=self.n_bits,
             theta=self._weights(list(features)),
             alpha=float(self.alpha),
             beta=float(self.beta),
@@ -426,7 +430,6 @@ class AAH(ShallowHasher):
             averaging=self.averaging,
             max_iter=self.max_iter,
             tol=self.tol,
-            rng=rng,
             verbose=self.verbose,
         )
 
@@ -440,6 +443,22 @@ class AAH(ShallowHasher):
         for graph in graphs[1:]:
             either = either.maximum(graph)
         return [GraphSimilarity(graph, dtype) for graph in graphs], GraphSimilarity(either, dtype)
+
+    def _start(self, X, L, dtype, rng):
+        """Relaxed codes to start from, near binary ones where labels give such.
+
+        The paper starts from random projections, as AAH_knn does here. But a solution
+        turned in code space has the same objective but for the last term, which is small,
+        so the sweeps keep much of the turn that they begin with; from random codes of the
+        labels, less is lost when the signs are taken.
+        """
+        if self.affinity == "knn":
+            W = [rng.standard_normal((x.shape[1], self.n_bits)) for x in X]
+            return [(x @ w.astype(x.dtype)).astype(dtype) for x, w in zip(X, W, strict=True)]
+        A = rng.standard_normal((L.shape[1], self.n_bits))
+        # Centred, so that hardly a bit is constant even when classes are few.
+        B = sign(L @ A - L.mean(axis=0) @ A).astype(dtype)
+        return [B] * len(X)
 
     def _weights(self, names):
         if isinstance(self.theta, Mapping):

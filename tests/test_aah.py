@@ -110,18 +110,20 @@ def test_two_modalities_follow_the_paper_number_for_number():
     (image, text), labels, *_ = make_problem((6, 5))
     alpha, beta, theta, mu, rho, sweeps = 0.8, 3.0, 4.0, 0.1, 1.01, 5
     S = SharedLabelSimilarity(labels)
+    start = [np.random.RandomState(3).randn(N, K) for _ in range(2)]
     ours = aah.solve(
-        [image, text], [S, S], S, n_bits=K, theta=[1.0, theta], alpha=alpha, beta=beta, mu=mu,
+        [image, text], start, [S, S], S, theta=[1.0, theta], alpha=alpha, beta=beta, mu=mu,
         rho=rho, mu_max=1e8, ridge=0.0, discrete=False, averaging=True, max_iter=sweeps, tol=0.0,
-        rng=np.random.RandomState(3),
     )  # fmt: skip
 
-    rng = np.random.RandomState(3)
     X, Y, L = image.T, text.T, dense_similarity(labels)
-    Q, A = (rng.standard_normal((d, K)) / np.sqrt(d) for d in (6, 5))
-    P1, P2 = (aah.update_projection(rng.standard_normal((d, K))) for d in (6, 5))
-    U, V = Q.T @ X, A.T @ Y
-    B = (U + V) / 2
+    U, V = (u.T for u in start)
+
+    def procrustes(A):
+        left, _, right = np.linalg.svd(A, full_matrices=False)
+        return left @ right
+
+    P1, P2, B = procrustes(X @ L @ U.T), procrustes(Y @ L @ V.T), (U + V) / 2
     C1, C2, D, I = np.zeros_like(U), np.zeros_like(V), np.diag(L.sum(axis=1)), np.eye(N)
     trace = []
     for _ in range(sweeps):
@@ -133,9 +135,7 @@ def test_two_modalities_follow_the_paper_number_for_number():
         J = 2 * theta * P2.T @ Y @ L + mu * (A.T @ Y + C2 / mu) + 2 * alpha * U @ L
         J += (2 * beta - 1 / 2) * U + B
         V = J @ np.linalg.inv(2 * (theta + alpha) * D + (2 * beta + 1 / 2 + mu) * I)  # (23)
-        U1, _, Vt1 = np.linalg.svd(X @ L @ U.T, full_matrices=False)
-        U2, _, Vt2 = np.linalg.svd(Y @ L @ V.T, full_matrices=False)
-        P1, P2 = U1 @ Vt1, U2 @ Vt2  # (26), (28)
+        P1, P2 = procrustes(X @ L @ U.T), procrustes(Y @ L @ V.T)  # (26), (28)
         B = (U + V) / 2  # (30)
         C1 = C1 + mu * (Q.T @ X - U)  # (31)
         C2 = C2 + mu * (A.T @ Y - V)  # (32)
@@ -169,11 +169,12 @@ def test_patterns_give_what_the_dense_graph_gives(widths, alpha, discrete, avera
     X, L, *_ = make_problem(widths, seed)
     patterns = SharedLabelSimilarity(L)
     graph = GraphSimilarity(sparse.csr_array(dense_similarity(L)))
+    start = [np.random.RandomState(seed).randn(N, K)] * len(X)
     both = [
         aah.solve(
-            X, [S] * len(X), S, n_bits=K, theta=[1.0] * len(X), alpha=alpha, beta=1.0, mu=0.1,
+            X, start, [S] * len(X), S, theta=[1.0] * len(X), alpha=alpha, beta=1.0, mu=0.1,
             rho=1.01, mu_max=1e8, ridge=0.1, discrete=discrete, averaging=averaging, max_iter=3,
-            tol=0.0, rng=np.random.RandomState(0),
+            tol=0.0,
         )
         for S in (patterns, graph)
     ]  # fmt: skip
