@@ -351,3 +351,62 @@ def test_preprocessing_that_changes_width_needs_triples(hasher, frame, y):
     grid = {"image__pca__n_components": [2, 4], "text__ngram_range": [(1, 1), (1, 2)]}
     search = GridSearchCV(model, grid, cv=FOLDS, error_score="raise").fit(frame, y)
     assert search.best_score_ > 0.6
+
+
+# Callbacks of scikit-learn 1.9.
+
+
+@pytest.fixture
+def callback():
+    return pytest.importorskip("sklearn.callback", reason="scikit-learn < 1.9 has no callbacks")
+
+
+class Recorder:
+    """A callback that notes what it is told."""
+
+    max_propagation_depth = None
+
+    def __init__(self):
+        self.told = []
+
+    def setup(self, estimator, context):
+        self.told.append("setup")
+
+    def teardown(self, estimator, context):
+        self.told.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.told.append(f"{context.estimator_name} begins")
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        self.told.append(f"{context.estimator_name} ends")
+
+
+def test_callbacks_are_told_of_a_fit(callback, hasher, X, y):
+    recorder = Recorder()
+    hasher.set_callbacks(recorder).fit(X, y)
+    assert recorder.told == ["setup", "DSAH begins", "DSAH ends", "teardown"]
+    assert not any(name.startswith("_callback") for name in vars(hasher))
+
+
+def test_callbacks_are_torn_down_after_a_failed_fit(callback, hasher, X, y):
+    recorder = Recorder()
+    with pytest.raises(ValueError, match="one class"):
+        hasher.set_callbacks(recorder).fit(X, np.zeros(N))
+    assert recorder.told == ["setup", "DSAH begins", "teardown"]
+
+
+def test_callbacks_of_a_search_reach_the_hasher(callback, hasher, X, y, recwarn):
+    recorder = Recorder()
+    pipe = make_pipeline(FunctionTransformer(), hasher)
+    GridSearchCV(pipe, {"dsah__n_bits": [4, 8]}, cv=FOLDS).set_callbacks(recorder).fit(X, y)
+    # Two candidates in two folds, and the refit.
+    assert recorder.told.count("DSAH ends") == 5
+    assert not [w for w in recwarn if "DSAH does not support callbacks" in str(w.message)]
+
+
+def test_scores_are_monitored(callback, hasher, X, y):
+    monitor = callback.ScoringMonitor(scoring={"map": make_retrieval_scorer()})
+    hasher.set_callbacks(monitor).fit(X, y)
+    (entry,) = monitor.get_logs().data
+    assert entry["map"] == hasher.score(X, y)
