@@ -266,8 +266,8 @@ def parse(argv):
     )
     asking.add_argument("--sheet", type=Path, help="picture to write (default OUTPUT/answers.png)")
     args = parser.parse_args(argv)
-    if not 1 <= args.bits <= 500:
-        parser.error("--bits must be between 1 and 500")
+    if not 1 <= args.bits <= 256:
+        parser.error("--bits must be between 1 and 256")
     if (args.query or args.picture) and not (args.output / "model.joblib").is_file():
         parser.error(f"there is no model in {args.output}: run without --query first")
     return args

@@ -1,0 +1,69 @@
+"""The benchmark of the papers' tables: every cell once, whole rows only."""
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def paper_tables(monkeypatch):
+    if not (BENCHMARKS / "paper_tables.py").is_file():
+        pytest.skip("the benchmarks are not part of this installation")
+    pytest.importorskip("matplotlib", reason="the plot extra is not installed")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import paper_tables
+
+    yield paper_tables
+    for name in ("paper_tables", "_batch"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def npz(tmp_path, paired):
+    path = tmp_path / "wiki-like.npz"
+    rows = np.arange(120)
+    np.savez(
+        path,
+        image=paired.image,
+        text=paired.text,
+        labels=paired.indicator,
+        train=rows[:90],
+        test=rows[90:],
+    )
+    return path
+
+
+def test_cells_are_run_once(paper_tables, npz, tmp_path, capsys):
+    arguments = ["--data", str(npz), "--bits", "8", "--seeds", "1", "--output", str(tmp_path)]
+    paper_tables.main([*arguments, "--methods", "AAH"])
+    first = capsys.readouterr().out
+    assert "1 cells, 0 of them done already" in first
+    paper_tables.main([*arguments, "--methods", "AAH,BATCH"])
+    second = capsys.readouterr().out
+    assert "2 cells, 1 of them done already" in second and "[1/1]" in second
+    with open(tmp_path / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["method"] for row in rows] == ["AAH", "BATCH"]
+    for row in rows:
+        scores = [float(row[column]) for column in paper_tables.SCORES]
+        assert min(scores) > 0.5 and float(row["peak_mb"]) > 50
+    assert (tmp_path / "map.png").is_file()
+    assert "| 8 | BATCH |" in (tmp_path / "table.md").read_text()
+
+
+def test_published_figures(paper_tables):
+    assert paper_tables.published("wiki", "ASCMH", 64) == "0.391 / 0.759"
+    assert paper_tables.published("mirflickr25k", "DSAH", 16) == "0.724 / 0.778"
+    assert paper_tables.published("openmoji", "DSAH", 16) == ""
+    assert paper_tables.published("wiki", "AAH", 24) == ""
+
+
+def test_unknown_method(paper_tables, capsys):
+    with pytest.raises(SystemExit):
+        paper_tables.main(["--methods", "XYZ"])
+    assert "unknown methods ['XYZ']" in capsys.readouterr().err
