@@ -18,7 +18,8 @@ paper's matrices are the transposes. Two things differ from the paper: eps = 1 s
 centred.
 
 ``solver="exact"`` minimises this by block coordinate descent, each step exact or, for the
-bits, cyclic: the objective never rises. ``solver="alm"`` takes the printed updates. Those
+bits, cyclic: the objective never rises. It starts from ``sgn(L A)``, A random, of which the
+bits that serve the similarity term are kept (`improve_start`). ``solver="alm"`` takes the printed updates. Those
 drop the quadratic term tr(B (sum_m Z_m'Z_m) B') in (10) and replace B'B by the identity in
 (23), whose alpha terms belong to ``||M B - sum_m Z_m||^2``: they are not descent steps on
 (8), whose value rises for several sweeps and then oscillates.
@@ -72,7 +73,7 @@ class Problem:
     def from_data(cls, features, L):
         """Prepare features [(n, q_m) arrays] and the indicator L (n, c), every row labelled."""
         M = len(features)
-        dtype = np.result_type(*features)
+        dtype = np.result_type(*(F.dtype for F in features))
         S = CosineSimilarity(L, 2.0, 1.0)
         grams = {(m, m): gram(F) for m, F in enumerate(features)}
         for m in range(M):
@@ -171,16 +172,17 @@ def improve_start(problem, B, gamma, n_rounds, rng):
     B, products, sums = B.copy(), gram(B), S.pool(B)
     best = _similarity_at_best_projection(problem, turned, products, sums, gamma)
     for _ in range(n_rounds):
-        for j in rng.permutation(B.shape[1]):
-            bit = start_codes(problem.labels, 1, rng)
+        fresh = start_codes(problem.labels, B.shape[1], rng)
+        fresh_sums = S.pool(fresh)
+        for j in range(B.shape[1]):
             trial, trial_sums = products.copy(), sums.copy()
-            trial[:, j] = trial[j] = cross(B, bit)[:, 0]
+            trial[:, j] = trial[j] = cross(B, fresh[:, [j]])[:, 0]
             trial[j, j] = len(B)
-            trial_sums[:, j] = S.pool(bit)[:, 0]
+            trial_sums[:, j] = fresh_sums[:, j]
             value = _similarity_at_best_projection(problem, turned, trial, trial_sums, gamma)
             if value < best:
                 best, products, sums = value, trial, trial_sums
-                B[:, j] = bit[:, 0]
+                B[:, j] = fresh[:, j]
     return B
 
 
@@ -284,28 +286,7 @@ def update_projection(problem, statistics, P, m, alpha, gamma, code_eigen):
 
 
 def objective(problem, statistics, R, P, alpha, gamma, label_term):
-    """Equation (8), from small products only.
-
-    Parameters
-    ----------
-    problem : Problem
-        The data.
-    statistics : CodeStatistics
-        Of the codes.
-    R : ndarray of shape (k, c)
-        Label projection.
-    P : list of ndarrays of shape (q_m, k)
-        Hash functions.
-    alpha, gamma : float
-        Weights.
-    label_term : {"l21", "frobenius"}
-        Norm of E.
-
-    Returns
-    -------
-    value : float
-        The objective.
-    """
+    """Equation (8), from small products only; `statistics` are those of the codes."""
     modalities = range(len(P))
     M, k = len(P), len(R)
     GP = {(l, m): problem.grams[l, m] @ P[m] for l in modalities for m in modalities}
@@ -585,7 +566,8 @@ class DSAH(ShallowHasher):
     Notes
     -----
     With n rows and q anchors, a fit takes O(n q^2) once and O(n n_bits (q + n_bits)) per
-    sweep and modality, memory O(n q) and O(q^2). No n x n matrix is formed.
+    sweep and modality, memory O(n q) and O(q^2). No n x n matrix is formed. Without a
+    feature map, q is the number of columns: reduce very wide features first.
 
     References
     ----------

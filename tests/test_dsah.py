@@ -309,9 +309,11 @@ def test_float32_agrees_with_float64(make_sparse):
     assert single.codes.dtype == np.int8
 
 
-def test_sparse_features_agree_with_dense():
+@pytest.mark.parametrize("which", [(0, 1), (0,), (1,)])
+def test_sparse_features_agree_with_dense(which):
     d = make()
-    problem = Problem.from_data([sparse.csr_array(F) for F in d.F], d.L)
+    F = [sparse.csr_array(F) if m in which else F for m, F in enumerate(d.F)]
+    problem = Problem.from_data(F, d.L)
     state, expected = (
         solver.sweep(p, solver.start(p, d.B, ALPHA, GAMMA, "l21"), ALPHA, GAMMA, "l21")
         for p in (problem, d.problem)
