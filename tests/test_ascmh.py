@@ -1,0 +1,326 @@
+"""ASCMH: constraints, optimality, the objective, and any model as hash function."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from scipy.optimize import minimize
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, SVR
+from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
+
+from sklearn_cmh import ASCMH, AnchorRBF, MultimodalData, ascmh
+from sklearn_cmh.labels import normalise_rows
+from sklearn_cmh.linalg import gram, polar_factor, ridge_factor, squared_norm
+from sklearn_cmh.metrics import make_retrieval_scorer
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:n_anchors", "ignore::sklearn.exceptions.ConvergenceWarning"
+)
+
+N, K, C = 20, 3, 4
+OMEGA, LAMBDAS = 0.7, (0.5, 1.5)
+
+
+class Problem:
+    """Features, labels and a feasible point, with the objective written out with n x n."""
+
+    def __init__(self, seed=0):
+        rng = self.rng = np.random.RandomState(seed)
+        L = (rng.rand(N, C) < 0.4).astype(float)
+        L[L.sum(axis=1) == 0, 0] = 1
+        self.L = sparse.csr_array(L)
+        self.G = normalise_rows(self.L)
+        self.F = [rng.randn(N, 6), rng.randn(N, 5)]
+        self.V = ascmh.update_basis(rng.randn(N, K), rng)
+        self.R = polar_factor(rng.randn(K, K))
+        self.M = rng.randn(C, K)
+        self.B = np.where(rng.randn(N, K) > 0, 1.0, -1.0)
+        self.P = [rng.randn(K, f.shape[1]) for f in self.F]
+
+    def value(self, **changed):
+        at = {**vars(self), **changed}
+        L, G = at["L"].toarray(), at["G"].toarray()
+        LM = L @ at["M"]
+        value = np.linalg.norm(at["V"] @ at["R"] @ LM.T - K * G @ G.T) ** 2
+        value += OMEGA * np.linalg.norm(at["B"] - LM) ** 2
+        for weight, f, p in zip(LAMBDAS, at["F"], at["P"], strict=True):
+            value += weight * np.linalg.norm(f - at["V"] @ p) ** 2
+        return value
+
+    def products(self):
+        GV, LB = self.G.T @ self.V, self.L.T @ self.B
+        pairs = (self.G, self.L), (self.G, self.G), (self.L, self.L)
+        GL, GG, LL = ((A.T @ B).toarray() for A, B in pairs)
+        return GV, GL, GG, LL, LB
+
+
+@pytest.fixture
+def problem():
+    return Problem()
+
+
+def test_objective_is_the_one_with_the_dense_similarity(problem):
+    GV, GL, GG, LL, LB = problem.products()
+    VF = [problem.V.T @ f for f in problem.F]
+    energies = [squared_norm(f) for f in problem.F]
+    value = ascmh.objective(
+        GV, GL, GG, LL, LB, problem.R, problem.M, problem.P, VF, energies, N, OMEGA, LAMBDAS
+    )
+    assert value == pytest.approx(problem.value(), rel=1e-12)
+
+
+def test_label_map_and_projection_solve_their_subproblems(problem):
+    """No numerical optimiser and no perturbation does better."""
+    GV, GL, _, LL, LB = problem.products()
+    M = ascmh.update_label_map(np.linalg.pinv(LL), GL, GV, problem.R, LB, N, OMEGA)
+    P = ascmh.update_projection(problem.V, problem.F[0])
+    for best, value in [
+        (M, lambda v: problem.value(M=v.reshape(M.shape))),
+        (P, lambda v: problem.value(P=[v.reshape(P.shape), problem.P[1]])),
+    ]:
+        found = minimize(value, np.zeros(best.size))
+        np.testing.assert_allclose(found.x.reshape(best.shape), best, atol=1e-3)
+        for scale in (1e-3, 1e-1, 1.0):
+            assert value((best + scale * problem.rng.randn(*best.shape)).ravel()) > value(best)
+
+
+def test_rotation_basis_and_codes_solve_their_subproblems(problem):
+    GV, GL, *_ = problem.products()
+    R = ascmh.update_rotation(GV, GL, problem.M)
+    np.testing.assert_allclose(R.T @ R, np.eye(K), atol=1e-12)
+    Z = problem.G @ (K * (GL @ problem.M) @ problem.R.T)
+    Z = Z + sum(w * f @ p.T for w, f, p in zip(LAMBDAS, problem.F, problem.P, strict=True))
+    V = ascmh.update_basis(Z, problem.rng)
+    B = ascmh.update_codes(problem.L, problem.M)
+    for scale in (1e-3, 1e-1, 1.0):
+        for _ in range(10):
+            other = polar_factor(R + scale * problem.rng.randn(K, K))
+            assert problem.value(R=other) > problem.value(R=R)
+            other = ascmh.update_basis(V + scale * problem.rng.randn(N, K), problem.rng)
+            assert problem.value(V=other) > problem.value(V=V)
+            flips = np.where(problem.rng.rand(N, K) < scale, -1, 1)
+            assert problem.value(B=B * flips) >= problem.value(B=B)
+
+
+@settings(deadline=None)
+@given(
+    st.integers(2, 40), st.integers(1, 12), st.integers(0, 12), st.floats(-6, 6), st.integers(0, 99)
+)
+def test_basis_holds_its_constraints(n, k, rank, magnitude, seed):
+    """Also where Z lacks directions, or there are more bits than rows can carry."""
+    rng = np.random.RandomState(seed)
+    Z = 10.0**magnitude * (5.0 + rng.randn(n, rank) @ rng.randn(rank, k))
+    V = ascmh.update_basis(Z, rng)
+    np.testing.assert_allclose(V.sum(axis=0), 0, atol=1e-8 * n)
+    if k < n:
+        np.testing.assert_allclose(V.T @ V, n * np.eye(k), atol=1e-8 * n)
+    # The maximum of tr(V'Z) is the sum of the singular values of the centred Z.
+    singular = np.linalg.svd(Z - Z.mean(axis=0), compute_uv=False)
+    assert (V * Z).sum() == pytest.approx(
+        np.sqrt(n) * singular.sum(), rel=1e-8, abs=1e-8 * np.abs(Z).sum()
+    )
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.integers(1, 3),
+    st.integers(1, 8),
+    st.sampled_from([0.0, 0.01, 1.0, 1e3]),
+    st.sampled_from([0.0, 0.5, 1e4]),
+    st.booleans(),
+    st.integers(0, 99),
+)
+def test_objective_never_rises(modalities, k, omega, weight, deficient, seed):
+    """From any start, whatever the weights, with a class that never occurs and one that repeats."""
+    rng = np.random.RandomState(seed)
+    L = (rng.rand(30, C) < 0.4).astype(np.int8)
+    L[L.sum(axis=1) == 0, 0] = 1
+    if deficient:
+        L = np.hstack([L, np.zeros((30, 1), dtype=np.int8), L[:, :1]])
+    F = [rng.randn(30, 4 + m) for m in range(modalities)]
+    B, trace, n_iter = ascmh.solve(
+        F, sparse.csr_array(L), n_bits=k, omega=omega, lambdas=[weight] * modalities,
+        max_iter=15, tol=-1.0, rng=rng,
+    )  # fmt: skip
+    assert len(trace) == n_iter == 15
+    assert (np.diff(trace) <= 1e-9 * np.abs(trace[0])).all()
+    # One code per label pattern.
+    _, pattern = np.unique(L, axis=0, return_inverse=True)
+    assert len(np.unique(np.column_stack([pattern.ravel(), B]), axis=0)) == pattern.max() + 1
+
+
+def test_ridge_is_the_ridge_of_scikit_learn():
+    rng = np.random.RandomState(0)
+    F, B = rng.randn(40, 6), np.where(rng.randn(40, 3) > 0, 1, -1).astype(np.int8)
+    expected = Ridge(0.3, fit_intercept=False).fit(F, B).coef_.T
+    np.testing.assert_allclose(ascmh.ridge_functions(F, B, 0.3), expected, rtol=1e-8)
+    collinear = np.hstack([F, F[:, :1], np.zeros((40, 1))])
+    assert np.isfinite(ascmh.ridge_functions(collinear, B, 0.0)).all()
+
+
+@pytest.mark.parametrize("rows", [7, 5000])
+def test_gram_accumulates_in_float64(rows):
+    X = np.random.RandomState(0).rand(rows, 1100).astype(np.float32)
+    X[:, 30:] = 0
+    exact = X[:, :30].astype(float).T @ X[:, :30]
+    np.testing.assert_allclose(gram(X)[:30, :30], exact, rtol=1e-12)
+    np.testing.assert_allclose(gram(sparse.csr_array(X))[:30, :30], exact, rtol=1e-12)
+    factor, _ = ridge_factor(np.zeros((2, 2)), 0.0)
+    assert np.isfinite(factor).all()
+
+
+@pytest.fixture
+def X(paired):
+    return MultimodalData(**paired.blocks)
+
+
+@pytest.fixture
+def hasher():
+    return ASCMH(n_bits=8, random_state=0)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Ridge(),
+        SVR(),
+        KNeighborsRegressor(),
+        RidgeClassifier(),
+        LogisticRegression(),
+        SVC(),
+        GaussianNB(),
+        DecisionTreeClassifier(),
+        ExtraTreeClassifier(),
+        MLPClassifier((8,), solver="lbfgs", max_iter=50),
+        make_pipeline(StandardScaler(), LogisticRegression()),
+        GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, cv=2),
+        GridSearchCV(SVC(), {"C": [0.1, 1.0]}, cv=2),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+@pytest.mark.parametrize("n_bits", [1, 2, 6])
+def test_any_regressor_or_classifier_is_a_hash_function(hasher, X, paired, model, n_bits):
+    hasher.set_params(hash_estimator=model, n_bits=n_bits).fit(X, paired.y)
+    assert not hasattr(hasher, "projections_")
+    fitted = hasher.hash_estimators_
+    assert list(fitted) == ["image", "text"] and fitted["image"] is not fitted["text"]
+    agreement = [np.mean(hasher.encode(X[m], modality=m) == hasher.codes_) for m in fitted]
+    assert min(agreement) > 0.75
+    # The scores of a row are its own: columns did not change places, rows neither.
+    half = hasher.encode(X["text"][::-1][:40], modality="text")
+    np.testing.assert_array_equal(half, hasher.encode(X["text"], modality="text")[::-1][:40])
+    assert hasher.transform(X).shape == (120, n_bits)
+
+
+def test_hash_estimator_does_not_touch_the_given_one(hasher, X, paired):
+    model = LogisticRegression()
+    hasher.set_params(hash_estimator=model).fit(X, paired.y)
+    assert not hasattr(model, "coef_")
+    assert clone(hasher).hash_estimator.C == model.C
+
+
+def test_hash_estimator_is_grid_searchable(X, paired):
+    search = GridSearchCV(
+        ASCMH(n_bits=8, random_state=0, hash_estimator=LogisticRegression()),
+        {"hash_estimator__C": [1e-6, 10.0], "omega": [0.01]},
+        cv=KFold(2, shuffle=True, random_state=0),
+    ).fit(X, paired.y)
+    assert search.best_params_["hash_estimator__C"] == 10.0
+    assert search.best_score_ > 0.8
+
+
+def test_hash_estimator_follows_random_state(hasher, X, paired):
+    hasher.set_params(hash_estimator=ExtraTreeClassifier(max_depth=2))
+    first, second = (clone(hasher).fit(X, paired.y) for _ in range(2))
+    np.testing.assert_array_equal(first.transform(X), second.transform(X))
+
+
+@pytest.mark.parametrize("model", [LogisticRegression(), SVR(), GaussianNB()])
+@pytest.mark.parametrize("varied", [0, 1, 6])
+def test_constant_bits_stay_what_they_are(hasher, X, paired, model, varied, monkeypatch):
+    """No classifier fits a constant target."""
+
+    def solve(F, L, **options):
+        B, trace, n_iter = found(F, L, **options)
+        B[:, varied:] = np.resize([-1, 1], 8 - varied)
+        return B, trace, n_iter
+
+    found = ascmh.solve
+    monkeypatch.setattr(ascmh, "solve", solve)
+    hasher.set_params(hash_estimator=model).fit(X, paired.y)
+    encoded = hasher.encode(X["image"], modality="image")
+    np.testing.assert_array_equal(encoded[:, varied:], hasher.codes_[:, varied:])
+    if varied:
+        assert np.mean(encoded[:, :varied] == hasher.codes_[:, :varied]) > 0.75
+
+
+def test_refit_with_another_kind_of_hash_function(hasher, X, paired):
+    linear = hasher.fit(X, paired.y).transform(X)
+    hasher.set_params(hash_estimator=RidgeClassifier()).fit(X, paired.y)
+    hasher.set_params(hash_estimator=None).fit(X, paired.y)
+    assert not hasattr(hasher, "hash_estimators_")
+    np.testing.assert_array_equal(hasher.transform(X), linear)
+
+
+def test_rows_without_labels_do_not_enter(hasher, X, paired):
+    labelled = np.arange(120) % 3 > 0
+    some = paired.indicator * labelled[:, None]
+    hasher.fit(X, some)
+    alone = clone(hasher).fit(X[labelled], paired.indicator[labelled])
+    np.testing.assert_array_equal(hasher.codes_[labelled], alone.codes_)
+    np.testing.assert_array_equal(hasher.codes_[~labelled], alone.transform(X[~labelled]))
+
+
+def test_more_bits_than_rows_or_classes(X, paired):
+    few = np.arange(12)
+    hasher = ASCMH(n_bits=64, random_state=0).fit(X[few], paired.y[few])
+    assert hasher.codes_.shape == (12, 64)
+    assert np.isfinite(hasher.objective_).all()
+
+
+def test_lambdas_per_modality(hasher, X, paired):
+    number = hasher.set_params(lambdas=0.3).fit(X, paired.y).objective_
+    mapping = hasher.set_params(lambdas={"image": 0.3, "text": 0.3}).fit(X, paired.y).objective_
+    np.testing.assert_array_equal(number, mapping)
+    with pytest.raises(ValueError, match="lambdas must be"):
+        hasher.set_params(lambdas={"image": 0.3}).fit(X, paired.y)
+
+
+def test_warns_when_sweeps_run_out(hasher, X, paired):
+    with pytest.warns(ConvergenceWarning, match="max_iter=1"):
+        hasher.set_params(max_iter=1).fit(X, paired.y)
+
+
+def test_paper_grid_is_a_grid(hasher):
+    for name, values in ASCMH.paper_grid().items():
+        for value in values:
+            hasher.set_params(**{name: value})
+
+
+def test_wiki_reaches_the_reference(wiki):
+    """16 bits, mean of three seeds: an independent implementation's figures less 0.01."""
+    X, y = MultimodalData(image=wiki.image, text=wiki.text), wiki.labels
+    scorers = [
+        make_retrieval_scorer(query="image"),
+        make_retrieval_scorer(query="text"),
+        make_retrieval_scorer(query="image", database="text", gallery="validation"),
+        make_retrieval_scorer(query="text", database="image", gallery="validation"),
+    ]
+    anchors = {"image": AnchorRBF(500), "text": AnchorRBF(1000)}
+    figures = []
+    for seed in range(3):
+        hasher = ASCMH(n_bits=16, feature_map=anchors, random_state=seed)
+        hasher.fit(X[wiki.train], y[wiki.train])
+        figures.append([scorer(hasher, X[wiki.test], y[wiki.test]) for scorer in scorers])
+    expected = np.array([0.354, 0.735, 0.264, 0.205])
+    assert (np.mean(figures, axis=0) > expected - 0.01).all()
