@@ -124,7 +124,7 @@ def _encode_indicator(y, unlabelled, input_name):
         )
         raise ValueError(
             f"{input_name} of shape {y.shape} is read as a label indicator and must hold only 0 "
-            f"and 1; it holds {strange[0]!r}.{hint}"
+            f"and 1; it holds {strange[0].item()!r}.{hint}"
         )
     L = sparse.csr_array(
         (np.ones(L.nnz, dtype=np.int8), L.indices.astype(np.int32), L.indptr.astype(np.int32)),

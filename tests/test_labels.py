@@ -1,0 +1,136 @@
+"""Every accepted target as one label matrix."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import sparse
+
+from sklearn_cmh.labels import (
+    align_labels,
+    encode_labels,
+    is_indicator,
+    label_patterns,
+    labelled_rows,
+    normalise_rows,
+)
+
+SPARSE = [sparse.csr_array, sparse.csc_matrix, sparse.coo_array, sparse.lil_matrix]
+indicators = hnp.arrays(
+    np.int8, st.tuples(st.integers(1, 12), st.integers(2, 10)), elements=st.integers(0, 1)
+)
+
+
+def check_canonical(L):
+    assert isinstance(L, sparse.csr_array)
+    assert L.dtype == np.int8 and (L.data == 1).all() and L.has_canonical_format
+
+
+@settings(deadline=None)
+@given(indicators, st.sampled_from([np.int8, bool, np.float64, np.uint8]), st.integers(0, 4))
+def test_indicator_dense_or_sparse_of_any_dtype(Y, dtype, form):
+    given_y = Y.astype(dtype) if form == 4 else SPARSE[form](Y.astype(dtype))
+    L, classes = encode_labels(given_y)
+    check_canonical(L)
+    np.testing.assert_array_equal(L.toarray(), Y)
+    np.testing.assert_array_equal(classes, np.arange(Y.shape[1]))
+    np.testing.assert_array_equal(labelled_rows(L), Y.any(axis=1))
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([-1, 0, 3, 7]), min_size=1, max_size=20), st.booleans())
+def test_class_labels(y, unlabelled):
+    L, classes = encode_labels(y, unlabelled=unlabelled)
+    check_canonical(L)
+    known = [label for label in y if not (unlabelled and label == -1)]
+    np.testing.assert_array_equal(classes, np.unique(known))
+    for row, label in zip(L.toarray(), y, strict=True):
+        np.testing.assert_array_equal(row, (classes == label) * (label in known))
+
+
+@pytest.mark.parametrize(
+    "y", [["cat", "dog", "cat"], np.array(["cat", "dog", "cat"], dtype=object), [2.0, 5.0, 2.0]]
+)
+@pytest.mark.parametrize("column", [False, True])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning")
+def test_labels_of_any_type_also_as_a_column(y, column):
+    L, classes = encode_labels(np.reshape(y, (-1, 1)) if column else y)
+    np.testing.assert_array_equal(L.toarray(), [[1, 0], [0, 1], [1, 0]])
+    assert list(classes) == sorted(set(y))
+
+
+@pytest.mark.parametrize("make", [np.asarray, *SPARSE])
+def test_minus_one_rows_of_an_indicator(make):
+    Y = make(np.array([[1, 0], [-1, -1], [1, 1]]))
+    L, _ = encode_labels(Y, unlabelled=True)
+    check_canonical(L)
+    np.testing.assert_array_equal(L.toarray(), [[1, 0], [0, 0], [1, 1]])
+    with pytest.raises(ValueError, match="A row of -1 marks missing labels only in"):
+        encode_labels(Y)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (None, "labels are required"),
+        ([], "0 rows"),
+        ([[0.5, 1.0], [1.0, 0.0]], "must hold only 0 and 1; it holds 0.5"),
+        ([[2, 1], [1, 0]], "must hold only 0 and 1; it holds 2"),
+        ([[-1, 1], [1, 0]], "it holds -1"),
+        ([0.1, 0.2, 0.7], "bin it first"),
+        ([0.0, np.nan], "NaN"),
+        ([[np.nan, 1.0], [1.0, 0.0]], "NaN"),
+    ],
+)
+def test_bad_targets_say_what_is_wrong(y, message):
+    with pytest.raises(ValueError, match=message):
+        encode_labels(y, unlabelled=False)
+
+
+def test_the_input_is_not_written_to():
+    for make in (np.asarray, *SPARSE):
+        Y = make(np.array([[1, 0], [-1, -1], [1, 1]]))
+        before = Y.copy()
+        encode_labels(Y, unlabelled=True)
+        assert abs(Y - before).sum() == 0
+
+
+def test_is_indicator_agrees_with_the_encoding():
+    assert is_indicator([[0, 1], [1, 1]]) and is_indicator(sparse.csr_array([[0, 1]]))
+    assert not is_indicator([0, 1]) and not is_indicator([[0], [1]])
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 6), min_size=1, max_size=8),
+    st.lists(st.integers(0, 6), min_size=1, max_size=8),
+)
+def test_alignment_keeps_every_label(first, second):
+    encoded = encode_labels(first), encode_labels(second)
+    A, B, classes = align_labels(*encoded[0], *encoded[1])
+    np.testing.assert_array_equal(classes, np.union1d(first, second))
+    np.testing.assert_array_equal(classes[A.toarray().argmax(axis=1)], first)
+    np.testing.assert_array_equal(classes[B.toarray().argmax(axis=1)], second)
+    assert A.sum() == len(first) and B.sum() == len(second)
+
+
+@settings(deadline=None)
+@given(indicators, st.sampled_from([np.float32, np.float64]))
+def test_rows_have_norm_one_or_zero(Y, dtype):
+    L, _ = encode_labels(Y)
+    Lt = normalise_rows(L, dtype)
+    assert Lt.dtype == dtype
+    norms = np.linalg.norm(Lt.toarray(), axis=1)
+    np.testing.assert_allclose(norms, Y.any(axis=1), rtol=1e-6)
+    np.testing.assert_array_equal(Lt.toarray() > 0, Y > 0)
+
+
+@settings(deadline=None)
+@given(indicators)
+def test_patterns_are_the_distinct_rows(Y):
+    L, _ = encode_labels(Y)
+    patterns, membership = label_patterns(L)
+    np.testing.assert_array_equal(patterns[membership].toarray(), Y)
+    assert patterns.shape[0] == len(np.unique(Y, axis=0))
+    assert membership.shape == (len(Y),)
