@@ -22,8 +22,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn_cmh import HammingRanker
 from sklearn_cmh.hamming import as_words, load_kernels, pack_codes
 from sklearn_cmh.labels import encode_labels
-from sklearn_cmh.metrics import _engine
-from sklearn_cmh.metrics._ranking import _average_precision, query_mean
+from sklearn_cmh.metrics import _engine, _per_query
 
 NUS_WIDE = 184_577
 MIRFLICKR = 18_015
@@ -257,7 +256,7 @@ def folklore(n, queries, database, L_queries, L):
 
 def mean_average_precision(problem, backend, ties):
     retrieval = _engine.Retrieval(*problem, backend=backend)
-    return query_mean(*_average_precision(retrieval, None, ties), "skip")
+    return _per_query.query_mean(*_per_query.average_precision(retrieval, None, ties), "skip")
 
 
 def random_problem(rng, n, n_queries, n_distinct=None, n_bits=64, n_classes=10):

@@ -14,14 +14,9 @@ from ..metrics import (
     PrecisionRecallByRadiusDisplay,
     make_retrieval_scorer,
 )
+from ..metrics._per_query import precision_recall, query_mean
 from ..metrics._plot import _precision_by_k
-from ..metrics._ranking import (
-    _precision_recall,
-    _relevance_labels,
-    _retrieval,
-    per_query_values,
-    query_mean,
-)
+from ..metrics._ranking import _relevance_labels, _retrieval, per_query_values
 from ..metrics._scorers import _find_hasher
 from ._bits import bit_report
 from ._html import render_document, render_fragment
@@ -421,7 +416,7 @@ def _figures(data, exclude_self, k, ties, no_relevant):
 
 def _displays(name, data, exclude_self, ties, no_relevant):
     retrieval = _retrieval(*data, exclude_self=exclude_self)
-    precision, recall = _precision_recall(retrieval, no_relevant)
+    precision, recall = precision_recall(retrieval, no_relevant)
     radii = np.arange(len(precision))
     return (
         PrecisionRecallByRadiusDisplay(precision, recall, radii, name=name),

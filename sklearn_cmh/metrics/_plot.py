@@ -5,7 +5,8 @@ Every display holds the numbers that it draws; matplotlib is imported when it dr
 
 import numpy as np
 
-from ._ranking import _precision_recall, _retrieval, mean_average_precision, query_mean
+from ._per_query import precision_recall, query_mean
+from ._ranking import _retrieval, mean_average_precision
 from ._scorers import _find_hasher, make_retrieval_scorer
 
 __all__ = ["MAPByBitsDisplay", "PrecisionAtKDisplay", "PrecisionRecallByRadiusDisplay"]
@@ -171,7 +172,7 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
             Drawn.
         """
         (precision, recall), default = _mean_curve(
-            lambda retrieval: _precision_recall(retrieval, no_relevant),
+            lambda retrieval: precision_recall(retrieval, no_relevant),
             *(estimator, X, y, query, database, gallery),
         )
         radii = np.arange(len(precision))
@@ -214,7 +215,7 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
             Drawn.
         """
         retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
-        precision, recall = _precision_recall(retrieval, no_relevant)
+        precision, recall = precision_recall(retrieval, no_relevant)
         return cls(precision, recall, np.arange(len(precision)), name=name).plot(ax, **kwargs)
 
 

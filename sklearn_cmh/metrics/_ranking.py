@@ -5,17 +5,17 @@ Hamming distances take ``n_bits + 1`` values, so that most of a ranking is ties.
 McSherry and Najork (2008); ``ties="index"`` breaks them by database row.
 """
 
-import warnings
 from numbers import Integral
 
 import numpy as np
-from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import check_consistent_length
 
 from ..hamming import check_codes, pack_codes
 from ..labels import align_labels, encode_labels, is_indicator
+from . import _per_query
 from ._engine import Retrieval
+from ._per_query import query_mean
 
 __all__ = [
     "average_precision_scores",
@@ -95,188 +95,14 @@ def _relevance_labels(query_labels, database_labels):
     return align_labels(L_query, query_classes, L_database, classes)[:2]
 
 
-# --- Values per query -----------------------------------------------------------------------
-
-
-def harmonic_difference(N, n):
-    """H_{N+n} - H_N of harmonic numbers, for arrays of integers, without cancellation."""
-    N, n = np.broadcast_arrays(np.asarray(N, dtype=np.float64), np.asarray(n, dtype=np.float64))
-    end = N + n
-    table = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, _SMALL + 1))])
-    low, high = np.minimum(N, _SMALL), np.minimum(end, _SMALL)
-    near = table[high.astype(np.intp)] - table[low.astype(np.intp)]
-    a, b = np.maximum(N, _SMALL), np.maximum(end, _SMALL)
-    return near + np.log1p((b - a) / a) + (_harmonic_tail(b) - _harmonic_tail(a))
-
-
-_SMALL = 32
-
-
-def _harmonic_tail(m):
-    """H_m - log(m) - Euler's constant, asymptotically: below 1e-17 off for m >= 32."""
-    s = 1.0 / (m * m)
-    return 0.5 / m - s * (1 / 12 - s * (1 / 120 - s * (1 / 252 - s / 240)))
-
-
-def _expected_precision_sum(N, R, n, r):
-    """Expected sum of the precision at the relevant rows of a run of tied rows.
-
-    The run has `n` rows of which `r` are relevant, in random order; `N` rows, `R` of
-    them relevant, come before it.
-    """
-    slope = (r - 1) / np.maximum(n - 1, 1)
-    first = (R + 1 - slope * (N + 1)) * harmonic_difference(N, n)
-    return r / n * (slope * n + first)
-
-
-def _tied_average_precision(counts, k):
-    """Expected average precision of a block of queries from their histograms."""
-    n = counts.sum(axis=2)
-    r = counts[:, :, 1:].sum(axis=2)
-    N, R = np.cumsum(n, axis=1) - n, np.cumsum(r, axis=1) - r
-    sums = np.zeros(n.shape)
-    some = r > 0
-    sums[some] = _expected_precision_sum(N[some], R[some], n[some], r[some])
-    n_relevant = r.sum(axis=1)
-    if k is None or k >= n[0].sum():
-        return sums.sum(axis=1) / np.maximum(n_relevant, 1), n_relevant > 0
-    sums[N + n > k] = 0.0
-    values = sums.sum(axis=1)
-    cut = ((N < k) & (N + n >= k)).argmax(axis=1)
-    for i, j in enumerate(cut):
-        # The run that position k falls in: a random number of its relevant rows is retrieved.
-        m = k - N[i, j]
-        whole = 0.0 if N[i, j] + n[i, j] > k else sums[i, j]
-        hits, chance = _hypergeometric(n[i, j], r[i, j], m)
-        run = _expected_precision_sum(N[i, j], R[i, j], m, hits)
-        values[i] = chance @ ((values[i] - whole + run) / np.maximum(R[i, j] + hits, 1))
-    return values, n_relevant > 0
-
-
-def _hypergeometric(n, r, m):
-    """Distribution of the relevant rows among `m` drawn out of `n` rows with `r` relevant."""
-    hits = np.arange(max(0, m - (n - r)), min(r, m) + 1, dtype=np.float64)
-    before = hits[:-1]
-    ratio = (r - before) * (m - before) / ((before + 1) * (n - r - m + before + 1))
-    log_chance = np.concatenate([[0.0], np.cumsum(np.log(ratio))])
-    chance = np.exp(log_chance - log_chance.max())
-    return hits, chance / chance.sum()
-
-
-def _ranked_average_precision(shared, k):
-    """Average precision of one ranking, and whether anything is relevant."""
-    relevant = shared > 0
-    positions = np.flatnonzero(relevant[:k])
-    if not len(positions):
-        return 0.0, relevant.any()
-    return np.mean(np.arange(1, len(positions) + 1) / (positions + 1)), True
-
-
-def _average_precision(retrieval, k, ties):
-    values = np.empty(retrieval.n_queries)
-    has_relevant = np.empty(retrieval.n_queries, dtype=bool)
-    if ties == "expected":
-        for block, counts in retrieval.histograms():
-            values[block], has_relevant[block] = _tied_average_precision(counts, k)
-    else:
-        for i, shared in retrieval.rankings():
-            values[i], has_relevant[i] = _ranked_average_precision(shared, k)
-    return values, has_relevant
-
-
-def _hits_at_k(retrieval, k, ties):
-    """(Expected) number of relevant rows among the first k, and of all relevant rows."""
-    hits = np.empty(retrieval.n_queries)
-    n_relevant = np.empty(retrieval.n_queries, dtype=np.intp)
-    if ties == "index":
-        for i, shared in retrieval.rankings():
-            hits[i], n_relevant[i] = np.count_nonzero(shared[:k]), np.count_nonzero(shared)
-        return hits, n_relevant
-    for block, counts in retrieval.histograms():
-        n, r = counts.sum(axis=2), counts[:, :, 1:].sum(axis=2)
-        N = np.cumsum(n, axis=1) - n
-        drawn = np.clip(k - N, 0, n)
-        hits[block] = (r * (drawn / np.maximum(n, 1))).sum(axis=1)
-        n_relevant[block] = r.sum(axis=1)
-    return hits, n_relevant
-
-
-def packed_mean_average_precision(query_packed, database_packed, n_bits, L_query, L_database):
-    """Full-ranking mAP with expected ties of packed codes and label indicators."""
-    retrieval = Retrieval(query_packed, database_packed, n_bits, L_query, L_database)
-    return query_mean(*_average_precision(retrieval, None, "expected"), "skip")
-
-
-def _precision_at_k(retrieval, k, ties):
-    k = min(k or retrieval.n_database, retrieval.n_database)
-    hits, n_relevant = _hits_at_k(retrieval, k, ties)
-    return hits / max(k, 1), n_relevant > 0
-
-
-def _recall_at_k(retrieval, k, ties):
-    hits, n_relevant = _hits_at_k(retrieval, k or retrieval.n_database, ties)
-    return hits / np.maximum(n_relevant, 1), n_relevant > 0
-
-
-def _lookup_precision(retrieval, radius):
-    values = np.empty(retrieval.n_queries)
-    has_relevant = np.empty(retrieval.n_queries, dtype=bool)
-    for block, counts in retrieval.histograms():
-        relevant = counts[:, :, 1:]
-        within = counts[:, : radius + 1].sum(axis=(1, 2))
-        values[block] = relevant[:, : radius + 1].sum(axis=(1, 2)) / np.maximum(within, 1)
-        has_relevant[block] = relevant.any(axis=(1, 2))
-    return values, has_relevant
-
-
-def _ndcg(retrieval, k, ties):
-    values = np.empty(retrieval.n_queries)
-    has_relevant = np.empty(retrieval.n_queries, dtype=bool)
-    n = retrieval.n_database
-    discount = 1.0 / np.log2(np.arange(n) + 2.0)
-    discount[n if k is None else k :] = 0.0
-    discounted = np.concatenate([[0.0], np.cumsum(discount)])
-    grades = np.arange(retrieval.shared.n_levels)
-    if ties == "index":
-        for i, shared in retrieval.rankings():
-            ideal = -np.sort(-shared.astype(np.float64)) @ discount
-            values[i], has_relevant[i] = shared @ discount / (ideal or 1.0), ideal > 0
-        return values, has_relevant
-    for block, counts in retrieval.histograms():
-        n = counts.sum(axis=2)
-        last = np.cumsum(n, axis=1)
-        gain = counts @ grades / np.maximum(n, 1) * (discounted[last] - discounted[last - n])
-        best = counts.sum(axis=1)[:, ::-1]
-        last = np.cumsum(best, axis=1)
-        ideal = (discounted[last] - discounted[last - best]) @ grades[::-1]
-        has_relevant[block] = ideal > 0
-        values[block] = gain.sum(axis=1) / np.where(ideal > 0, ideal, 1.0)
-    return values, has_relevant
-
-
-def query_mean(values, has_relevant, no_relevant):
-    """Mean over queries by the rule for those without a relevant row."""
-    if no_relevant == "skip":
-        if not has_relevant.any():
-            warnings.warn(
-                "No query has a relevant row in the database, so the metric is undefined: NaN. "
-                "Check that queries and database share labels, or pass no_relevant='zero'.",
-                UndefinedMetricWarning,
-                stacklevel=3,
-            )
-            return np.full(values.shape[1:], np.nan)[()]
-        values = values[has_relevant]
-    else:
-        values = np.where(has_relevant.reshape(-1, *[1] * (values.ndim - 1)), values, 0.0)
-    mean = values.mean(axis=0)
-    return mean if values.ndim > 1 else float(mean)
+# --- By name, and of packed codes -------------------------------------------------------------
 
 
 _VALUES = {
-    "map": _average_precision,
-    "precision_at_k": _precision_at_k,
-    "recall_at_k": _recall_at_k,
-    "ndcg_at_k": _ndcg,
+    "map": _per_query.average_precision,
+    "precision_at_k": _per_query.precision_at_k,
+    "recall_at_k": _per_query.recall_at_k,
+    "ndcg_at_k": _per_query.ndcg,
 }
 
 
@@ -284,29 +110,16 @@ def per_query_values(metric, *data, k=None, ties="expected", exclude_self=False)
     """Values of a metric by name for every query, and which queries have a relevant row."""
     retrieval = _retrieval(*data, graded=metric == "ndcg_at_k", exclude_self=exclude_self)
     if metric == "lookup_precision":
-        return _lookup_precision(retrieval, radius=2)
+        return _per_query.lookup_precision(retrieval, radius=2)
     if k is None and metric != "map":
         k = 10
     return _VALUES[metric](retrieval, k, ties)
 
 
-def _precision_recall(retrieval, no_relevant):
-    """Mean precision and recall within every radius."""
-    precision = recall = 0.0
-    n_counted = 0
-    for _, counts in retrieval.histograms():
-        found = np.cumsum(counts.sum(axis=2), axis=1)
-        hits = np.cumsum(counts[:, :, 1:].sum(axis=2), axis=1)
-        precision = precision + (hits / np.maximum(found, 1)).sum(axis=0)
-        recall = recall + (hits / np.maximum(hits[:, -1:], 1)).sum(axis=0)
-        n_counted += np.count_nonzero(hits[:, -1])
-    # Queries without a relevant row have added 0 to both sums.
-    sums = np.stack([precision, recall])
-    if no_relevant == "zero":
-        n_counted = retrieval.n_queries
-    elif n_counted == 0:
-        sums[:] = query_mean(np.zeros((1, 1)), np.zeros(1, dtype=bool), no_relevant)
-    return sums / max(n_counted, 1)
+def packed_mean_average_precision(query_packed, database_packed, n_bits, L_query, L_database):
+    """Full-ranking mAP with expected ties of packed codes and label indicators."""
+    retrieval = Retrieval(query_packed, database_packed, n_bits, L_query, L_database)
+    return query_mean(*_per_query.average_precision(retrieval, None, "expected"), "skip")
 
 
 # --- Public metrics -------------------------------------------------------------------------
@@ -359,7 +172,7 @@ def average_precision_scores(
     retrieval = _retrieval(
         query_codes, database_codes, query_labels, database_labels, exclude_self=exclude_self
     )
-    return _average_precision(retrieval, k, ties)
+    return _per_query.average_precision(retrieval, k, ties)
 
 
 @validate_params({**_CODES_AND_LABELS, **_TIES, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
@@ -420,7 +233,7 @@ def mean_average_precision(
     0.8333333333333333
     """
     retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
-    return query_mean(*_average_precision(retrieval, k, ties), no_relevant)
+    return query_mean(*_per_query.average_precision(retrieval, k, ties), no_relevant)
 
 
 @validate_params({**_CODES_AND_LABELS, **_TIES, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
@@ -463,7 +276,7 @@ def precision_at_k(
     0.5
     """
     retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
-    return query_mean(*_precision_at_k(retrieval, k, ties), no_relevant)
+    return query_mean(*_per_query.precision_at_k(retrieval, k, ties), no_relevant)
 
 
 @validate_params({**_CODES_AND_LABELS, **_TIES, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
@@ -506,7 +319,7 @@ def recall_at_k(
     0.5
     """
     retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
-    return query_mean(*_recall_at_k(retrieval, k, ties), no_relevant)
+    return query_mean(*_per_query.recall_at_k(retrieval, k, ties), no_relevant)
 
 
 @validate_params({**_CODES_AND_LABELS, **_TIES, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
@@ -554,7 +367,7 @@ def ndcg_at_k(
     0.9652
     """
     retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels, graded=True)
-    return query_mean(*_ndcg(retrieval, k, ties), no_relevant)
+    return query_mean(*_per_query.ndcg(retrieval, k, ties), no_relevant)
 
 
 @validate_params({**_CODES_AND_LABELS, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
@@ -596,7 +409,7 @@ def precision_recall_by_radius(
     array([0.5, 0.5, 0.5, 1. ])
     """
     retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
-    precision, recall = _precision_recall(retrieval, no_relevant)
+    precision, recall = _per_query.precision_recall(retrieval, no_relevant)
     return precision, recall, np.arange(retrieval.n_bits + 1)
 
 
@@ -639,4 +452,4 @@ def lookup_precision(
     0.5
     """
     retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
-    return query_mean(*_lookup_precision(retrieval, radius), no_relevant)
+    return query_mean(*_per_query.lookup_precision(retrieval, radius), no_relevant)

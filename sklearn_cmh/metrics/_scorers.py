@@ -8,7 +8,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ..labels import align_labels, is_indicator
-from ._ranking import per_query_values, query_mean
+from ._per_query import query_mean
+from ._ranking import per_query_values
 
 __all__ = ["make_retrieval_scorer"]
 

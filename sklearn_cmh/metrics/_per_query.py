@@ -1,0 +1,205 @@
+"""Values of every metric for every query, from counts by distance or from rankings.
+
+Each function takes a `Retrieval` and returns the values of the queries, and which
+queries have a relevant row in the database; `query_mean` makes one figure of them.
+"""
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
+
+__all__ = [
+    "average_precision",
+    "harmonic_difference",
+    "lookup_precision",
+    "ndcg",
+    "precision_at_k",
+    "precision_recall",
+    "query_mean",
+    "recall_at_k",
+]
+
+# Below this, harmonic numbers are summed; above, their asymptotic series is exact.
+_SMALL = 32
+
+
+def harmonic_difference(N, n):
+    """H_{N+n} - H_N of harmonic numbers, for arrays of integers, without cancellation."""
+    N, n = np.broadcast_arrays(np.asarray(N, dtype=np.float64), np.asarray(n, dtype=np.float64))
+    end = N + n
+    table = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, _SMALL + 1))])
+    low, high = np.minimum(N, _SMALL), np.minimum(end, _SMALL)
+    near = table[high.astype(np.intp)] - table[low.astype(np.intp)]
+    a, b = np.maximum(N, _SMALL), np.maximum(end, _SMALL)
+    return near + np.log1p((b - a) / a) + (_harmonic_tail(b) - _harmonic_tail(a))
+
+
+def _harmonic_tail(m):
+    """H_m - log(m) - Euler's constant, asymptotically: below 1e-17 off for m >= 32."""
+    s = 1.0 / (m * m)
+    return 0.5 / m - s * (1 / 12 - s * (1 / 120 - s * (1 / 252 - s / 240)))
+
+
+def _expected_precision_sum(N, R, n, r):
+    """Expected sum of the precision at the relevant rows of a run of tied rows.
+
+    The run has `n` rows of which `r` are relevant, in random order; `N` rows, `R` of
+    them relevant, come before it.
+    """
+    slope = (r - 1) / np.maximum(n - 1, 1)
+    first = (R + 1 - slope * (N + 1)) * harmonic_difference(N, n)
+    return r / n * (slope * n + first)
+
+
+def _tied_average_precision(counts, k):
+    """Expected average precision of a block of queries from their histograms."""
+    n = counts.sum(axis=2)
+    r = counts[:, :, 1:].sum(axis=2)
+    N, R = np.cumsum(n, axis=1) - n, np.cumsum(r, axis=1) - r
+    sums = np.zeros(n.shape)
+    some = r > 0
+    sums[some] = _expected_precision_sum(N[some], R[some], n[some], r[some])
+    n_relevant = r.sum(axis=1)
+    if k is None or k >= n[0].sum():
+        return sums.sum(axis=1) / np.maximum(n_relevant, 1), n_relevant > 0
+    sums[N + n > k] = 0.0
+    values = sums.sum(axis=1)
+    cut = ((N < k) & (N + n >= k)).argmax(axis=1)
+    for i, j in enumerate(cut):
+        # The run that position k falls in: a random number of its relevant rows is retrieved.
+        m = k - N[i, j]
+        whole = 0.0 if N[i, j] + n[i, j] > k else sums[i, j]
+        hits, chance = _hypergeometric(n[i, j], r[i, j], m)
+        run = _expected_precision_sum(N[i, j], R[i, j], m, hits)
+        values[i] = chance @ ((values[i] - whole + run) / np.maximum(R[i, j] + hits, 1))
+    return values, n_relevant > 0
+
+
+def _hypergeometric(n, r, m):
+    """Distribution of the relevant rows among `m` drawn out of `n` rows with `r` relevant."""
+    hits = np.arange(max(0, m - (n - r)), min(r, m) + 1, dtype=np.float64)
+    before = hits[:-1]
+    ratio = (r - before) * (m - before) / ((before + 1) * (n - r - m + before + 1))
+    log_chance = np.concatenate([[0.0], np.cumsum(np.log(ratio))])
+    chance = np.exp(log_chance - log_chance.max())
+    return hits, chance / chance.sum()
+
+
+def _ranked_average_precision(shared, k):
+    """Average precision of one ranking, and whether anything is relevant."""
+    relevant = shared > 0
+    positions = np.flatnonzero(relevant[:k])
+    if not len(positions):
+        return 0.0, relevant.any()
+    return np.mean(np.arange(1, len(positions) + 1) / (positions + 1)), True
+
+
+def average_precision(retrieval, k, ties):
+    values = np.empty(retrieval.n_queries)
+    has_relevant = np.empty(retrieval.n_queries, dtype=bool)
+    if ties == "expected":
+        for block, counts in retrieval.histograms():
+            values[block], has_relevant[block] = _tied_average_precision(counts, k)
+    else:
+        for i, shared in retrieval.rankings():
+            values[i], has_relevant[i] = _ranked_average_precision(shared, k)
+    return values, has_relevant
+
+
+def _hits_at_k(retrieval, k, ties):
+    """(Expected) number of relevant rows among the first k, and of all relevant rows."""
+    hits = np.empty(retrieval.n_queries)
+    n_relevant = np.empty(retrieval.n_queries, dtype=np.intp)
+    if ties == "index":
+        for i, shared in retrieval.rankings():
+            hits[i], n_relevant[i] = np.count_nonzero(shared[:k]), np.count_nonzero(shared)
+        return hits, n_relevant
+    for block, counts in retrieval.histograms():
+        n, r = counts.sum(axis=2), counts[:, :, 1:].sum(axis=2)
+        N = np.cumsum(n, axis=1) - n
+        drawn = np.clip(k - N, 0, n)
+        hits[block] = (r * (drawn / np.maximum(n, 1))).sum(axis=1)
+        n_relevant[block] = r.sum(axis=1)
+    return hits, n_relevant
+
+
+def precision_at_k(retrieval, k, ties):
+    k = min(k or retrieval.n_database, retrieval.n_database)
+    hits, n_relevant = _hits_at_k(retrieval, k, ties)
+    return hits / max(k, 1), n_relevant > 0
+
+
+def recall_at_k(retrieval, k, ties):
+    hits, n_relevant = _hits_at_k(retrieval, k or retrieval.n_database, ties)
+    return hits / np.maximum(n_relevant, 1), n_relevant > 0
+
+
+def lookup_precision(retrieval, radius):
+    values = np.empty(retrieval.n_queries)
+    has_relevant = np.empty(retrieval.n_queries, dtype=bool)
+    for block, counts in retrieval.histograms():
+        relevant = counts[:, :, 1:]
+        within = counts[:, : radius + 1].sum(axis=(1, 2))
+        values[block] = relevant[:, : radius + 1].sum(axis=(1, 2)) / np.maximum(within, 1)
+        has_relevant[block] = relevant.any(axis=(1, 2))
+    return values, has_relevant
+
+
+def ndcg(retrieval, k, ties):
+    values = np.empty(retrieval.n_queries)
+    has_relevant = np.empty(retrieval.n_queries, dtype=bool)
+    discount = 1.0 / np.log2(np.arange(retrieval.n_database) + 2.0)
+    discount[k or retrieval.n_database :] = 0.0
+    discounted = np.concatenate([[0.0], np.cumsum(discount)])
+    grades = np.arange(retrieval.shared.n_levels)
+    if ties == "index":
+        for i, shared in retrieval.rankings():
+            ideal = -np.sort(-shared.astype(np.float64)) @ discount
+            values[i], has_relevant[i] = shared @ discount / (ideal or 1.0), ideal > 0
+        return values, has_relevant
+    for block, counts in retrieval.histograms():
+        n = counts.sum(axis=2)
+        last = np.cumsum(n, axis=1)
+        gain = counts @ grades / np.maximum(n, 1) * (discounted[last] - discounted[last - n])
+        best = counts.sum(axis=1)[:, ::-1]
+        last = np.cumsum(best, axis=1)
+        ideal = (discounted[last] - discounted[last - best]) @ grades[::-1]
+        has_relevant[block] = ideal > 0
+        values[block] = gain.sum(axis=1) / np.where(ideal > 0, ideal, 1.0)
+    return values, has_relevant
+
+
+def query_mean(values, has_relevant, no_relevant):
+    """Mean over queries by the rule for those without a relevant row, whose value is 0."""
+    if no_relevant == "skip":
+        if not has_relevant.any():
+            warnings.warn(
+                "No query has a relevant row in the database, so the metric is undefined: NaN. "
+                "Check that queries and database share labels, or pass no_relevant='zero'.",
+                UndefinedMetricWarning,
+                stacklevel=3,
+            )
+            return np.full(values.shape[1:], np.nan)[()]
+        values = values[has_relevant]
+    mean = values.mean(axis=0)
+    return mean if values.ndim > 1 else float(mean)
+
+
+def precision_recall(retrieval, no_relevant):
+    """Mean precision and recall within every radius."""
+    precision = recall = 0.0
+    n_counted = 0
+    for _, counts in retrieval.histograms():
+        found = np.cumsum(counts.sum(axis=2), axis=1)
+        hits = np.cumsum(counts[:, :, 1:].sum(axis=2), axis=1)
+        precision = precision + (hits / np.maximum(found, 1)).sum(axis=0)
+        recall = recall + (hits / np.maximum(hits[:, -1:], 1)).sum(axis=0)
+        n_counted += np.count_nonzero(hits[:, -1])
+    # Queries without a relevant row have added 0 to both sums.
+    sums = np.stack([precision, recall])
+    if no_relevant == "zero":
+        n_counted = retrieval.n_queries
+    elif n_counted == 0:
+        sums[:] = query_mean(np.zeros((1, 1)), np.zeros(1, dtype=bool), no_relevant)
+    return sums / max(n_counted, 1)
