@@ -42,6 +42,7 @@ report = RetrievalReport.from_estimator(
     target_names=emoji.target_names,
     title="Emoji: pictures and names",
     n_samples=4,
+    n_hits=6,
 )
 print(report)
 

@@ -1,5 +1,7 @@
 """The bit report and the retrieval report."""
 
+import base64
+import io
 import re
 import subprocess
 import sys
@@ -240,17 +242,37 @@ def test_rows_without_pictures_have_numbers(hasher, data):
     assert "row 9" in report._repr_html_()
 
 
-@pytest.mark.parametrize(
-    "picture", [np.zeros((3, 3)), np.zeros((3, 3, 1), np.uint8), np.ones((3, 3, 4)), "pil"]
-)
-def test_pictures_in_any_form(picture):
+PICTURES = {
+    "grey": np.full((3, 3), 0.5),
+    "one channel": np.full((3, 3, 1), 128, np.uint8),
+    "black and white": np.eye(3, dtype=bool),
+    "colour": np.full((3, 3, 3), [255, 0, 153]),
+    "transparent": np.ones((3, 3, 4)),
+}
+
+
+def decoded(fragment):
+    """The first picture of a page."""
+    image = pytest.importorskip("matplotlib.image")
+    data = re.search('src="data:image/png;base64,([^"]+)"', fragment).group(1)
+    return image.imread(io.BytesIO(base64.b64decode(data)), format="png")
+
+
+@pytest.mark.parametrize("kind", [*PICTURES, "palette"])
+def test_pictures_in_any_form(kind):
     pytest.importorskip("matplotlib")
-    if isinstance(picture, str):
-        picture = pytest.importorskip("PIL.Image").new("RGB", (3, 3))
+    if kind == "palette":
+        picture = pytest.importorskip("PIL.Image").new("RGB", (3, 3), (255, 0, 153)).convert("P")
+    else:
+        picture = PICTURES[kind]
     report = RetrievalReport.from_predictions(
         [[1, -1]], [[1, 1], [-1, -1]], ["a"], ["b", "a"], show_queries=[picture]
     )
-    assert "data:image/png;base64,iVBOR" in report._repr_html_()
+    pixels = decoded(report._repr_html_())
+    assert pixels.shape[:2] == (3, 3)
+    expected = {"grey": [0.5] * 3, "one channel": [0.5] * 3, "black and white": [1.0] * 3}
+    expected |= {"transparent": [1.0] * 3}
+    np.testing.assert_allclose(pixels[0, 0, :3], expected.get(kind, [1, 0, 0.6]), atol=0.01)
 
 
 def test_long_texts_are_cut():

@@ -240,7 +240,9 @@ def _content(items, row, note):
 
 def _item(item):
     """A picture as an inline PNG, anything else as text."""
-    if np.ndim(item) >= 2 or hasattr(item, "getbands"):
+    if hasattr(item, "convert"):  # of Pillow, with a palette perhaps
+        item = np.asarray(item.convert("RGBA"))
+    if np.ndim(item) >= 2:
         return f'<img alt="" src="data:image/png;base64,{_png(np.asarray(item))}">'
     text = str(item)
     if len(text) > MAX_TEXT:
@@ -254,9 +256,8 @@ def _png(picture):
 
     if picture.ndim == 3 and picture.shape[2] == 1:
         picture = picture[:, :, 0]
-    if picture.dtype.kind == "f":
-        picture = np.clip(picture, 0, 1)
+    whole = picture.dtype.kind in "iu"
+    picture = picture.astype(np.uint8) if whole else np.clip(picture, 0.0, 1.0)
     file = io.BytesIO()
-    limits = {"vmin": 0, "vmax": 255 if picture.dtype.kind in "iu" else 1}
-    imsave(file, picture, format="png", cmap="gray", **limits)
+    imsave(file, picture, format="png", cmap="gray", vmin=0, vmax=255 if whole else 1)
     return base64.b64encode(file.getvalue()).decode("ascii")
