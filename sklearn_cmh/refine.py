@@ -4,10 +4,11 @@ What limits a shallow method on unseen rows is not how it learns codes, but how
 features are mapped to them, and which bits can be predicted at all. So a refined
 hasher
 
-1. chooses, for every modality, preprocessing, width of the anchor kernel and ridge by
-   the cross-modal mAP of leave-one-out codes (`coordinate_search`);
-2. learns a pool of bits by restarts of the method, and fits ridge regressions from
-   those features to all of them (`ridge_leave_one_out`);
+1. learns a pool of bits by restarts of the method;
+2. chooses, for every modality, preprocessing, width of the anchor kernel and ridge by
+   the cross-modal mAP of leave-one-out predictions of the first restart's codes
+   (`coordinate_search`), and fits ridge regressions from those features to all bits of
+   the pool (`ridge_leave_one_out`);
 3. keeps the bits whose leave-one-out predictions align best with the similarity of
    the labels (`selection_terms`, `greedy_bits`, `swap_bits`).
 """
@@ -266,7 +267,7 @@ class RefinedHasher(BaseHasher):
     n_restarts : int, default=8
         Restarts of the estimator that make the pool of bits. Four suffice for `AAH`.
     pool_bits : int, default=64
-        Bits of each restart, and of the codes by which candidates are compared.
+        Bits of each restart; candidates are compared by the codes of the first.
     max_scoring_rows : int, default=800
         Training rows, drawn at random, whose leave-one-out codes score candidates.
     refit_hash_functions : bool, default=True
@@ -464,7 +465,7 @@ class RefinedHasher(BaseHasher):
         Returns {name: feature map}, {name: coefficients} and {name: leave-one-out bits}.
         """
         seeds = {name: rng.randint(np.iinfo(np.int32).max) for name in blocks}
-        self._search(blocks, L, seeds, rng, parallel)
+        self._search(blocks, L, pool[:, : self.pool_bits], seeds, rng, parallel)
         maps, coefs, bits = {}, {}, {}
         for name, block in blocks.items():
             best = self.best_params_[name]
@@ -477,23 +478,21 @@ class RefinedHasher(BaseHasher):
     def _feature_map(self, preprocessing, width, block, seed):
         return anchor_map(preprocessing, width, min(self.n_anchors, block.shape[0]), seed)
 
-    def _search(self, blocks, L, seeds, rng, parallel):
-        """Choose candidates; sets `best_params_`, `best_score_` and `cv_results_`."""
+    def _search(self, blocks, L, B, seeds, rng, parallel):
+        """Choose candidates for codes B; sets `best_params_`, `best_score_` and `cv_results_`."""
         rows = np.sort(rng.permutation(L.shape[0])[: self.max_scoring_rows])
         if L[rows].sum(axis=0).max() < 2:
             raise ValueError(
                 f"No two of {len(rows)} training rows share a label, so retrieval cannot choose "
                 "hash functions: raise max_scoring_rows, or set refit_hash_functions=False."
             )
-        Lt = normalise_rows(L)
-        T = sign(Lt @ rng.standard_normal((L.shape[1], self.pool_bits)))
         settings = list(product(blocks, self.preprocessing, self.widths))
         self._report(f"leave-one-out codes on {len(settings)} feature maps")
         outcomes = parallel(
             delayed(leave_one_out_codes)(
                 self._feature_map(preprocessing, width, blocks[name], seeds[name]),
                 blocks[name],
-                T,
+                B,
                 self.ridges,
                 rows,
             )
