@@ -360,12 +360,17 @@ def _search_faiss(chunks, queries, k, n_bits, _):
 
     best, first = None, 0
     queries = np.ascontiguousarray(queries)
-    for chunk in chunks:
-        chunk = np.ascontiguousarray(chunk)
-        distances, indices = faiss.knn_hamming(queries, chunk, min(k, len(chunk)))
-        found = distances, indices + first
-        best = found if best is None else _merge(best, found, k)
-        first += len(chunk)
+    n_threads = faiss.omp_get_max_threads()
+    # `nearest` has one thread per part of the queries; each shall not start more.
+    faiss.omp_set_num_threads(1)
+    try:
+        for chunk in chunks:
+            found = faiss.knn_hamming(queries, np.ascontiguousarray(chunk), min(k, len(chunk)))
+            found = found[0], found[1] + first
+            best = found if best is None else _merge(best, found, k)
+            first += len(chunk)
+    finally:
+        faiss.omp_set_num_threads(n_threads)
     return best
 
 

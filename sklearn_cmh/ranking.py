@@ -54,9 +54,9 @@ class HammingRanker(
     n_bits : int, default=None
         Length of packed codes if it is not a multiple of 8.
     backend : {"auto", "numpy", "numba", "faiss"}, default="auto"
-        What computes `kneighbors`. All give identical results. "auto" is NumPy for few
-        pairs, otherwise numba; a backend that is missing or fails is replaced by NumPy,
-        with a warning.
+        What computes `kneighbors`. All are exact and give identical results. "auto" is
+        NumPy for few pairs, otherwise numba; a backend that is missing or fails is
+        replaced by NumPy, with a warning.
     n_jobs : int, default=None
         Threads that share the queries of `kneighbors`; None is one, -1 all processors.
 
