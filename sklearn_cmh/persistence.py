@@ -1,5 +1,7 @@
 """Saved models: which version wrote them, and what skops has to trust to read them."""
 
+from inspect import signature
+
 from ._version import __version__
 
 __all__ = ["TRUSTED_TYPES"]
@@ -58,4 +60,8 @@ class VersionedStateMixin:
                 f"This {type(self).__name__} was saved by sklearn-cmh {version}, in format "
                 f"{saved} of models, but sklearn-cmh {__version__} reads format {FORMAT}: {cure}."
             )
+        # Parameters that came later.
+        for name, parameter in signature(type(self).__init__).parameters.items():
+            if parameter.default is not parameter.empty:
+                state.setdefault(name, parameter.default)
         super().__setstate__(state)
