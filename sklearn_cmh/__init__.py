@@ -8,7 +8,6 @@ distance.
 from ._version import __version__
 from .aah import AAH
 from .ascmh import ASCMH
-from .ascmh import ASCMH
 from .dsah import DSAH
 from .feature_maps import AnchorRBF
 from .modalities import MultimodalData
@@ -17,7 +16,6 @@ from .refine import RefinedHasher
 
 __all__ = [
     "AAH",
-    "ASCMH",
     "ASCMH",
     "DSAH",
     "AnchorRBF",
