@@ -57,7 +57,6 @@ def resolve_device(device, *, fallback=False):
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
-        "meta": True,
     }
     if device == "auto":
         return torch.device(next(name for name, found in available.items() if found))

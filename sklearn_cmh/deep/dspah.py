@@ -237,13 +237,20 @@ class DSPAH(BaseDeepHasher):
         self.random_state = random_state
         self.verbose = verbose
 
-    def paper_grid(self):
+    @staticmethod
+    def paper_grid():
         """Code lengths of the paper's tables; it sweeps nothing else.
 
         Returns
         -------
         param_grid : dict
             For `GridSearchCV`.
+
+        Examples
+        --------
+        >>> from sklearn_cmh.deep import DSPAH
+        >>> DSPAH.paper_grid()
+        {'n_bits': [16, 32, 64]}
         """
         return {"n_bits": [16, 32, 64]}
 
