@@ -19,10 +19,10 @@ centred.
 
 ``solver="exact"`` minimises this by block coordinate descent, each step exact or, for the
 bits, cyclic: the objective never rises. It starts from ``sgn(L A)``, A random, of which the
-bits that serve the similarity term are kept (`improve_start`). ``solver="alm"`` takes the printed updates. Those
-drop the quadratic term tr(B (sum_m Z_m'Z_m) B') in (10) and replace B'B by the identity in
-(23), whose alpha terms belong to ``||M B - sum_m Z_m||^2``: they are not descent steps on
-(8), whose value rises for several sweeps and then oscillates.
+bits that serve the similarity term are kept (`improve_start`). ``solver="alm"`` takes the
+printed updates. Those drop the quadratic term tr(B (sum_m Z_m'Z_m) B') in (10) and replace
+B'B by the identity in (23), whose alpha terms belong to ``||M B - sum_m Z_m||^2``: they are
+not descent steps on (8), whose value rises for several sweeps and then oscillates.
 
 S acts through the classes and F'F is computed once, so that a sweep passes twice over every
 F_m and costs O(n k (q + k)).
