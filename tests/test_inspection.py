@@ -175,6 +175,15 @@ def test_samples_follow_the_seed(hasher, data):
     assert rows[0] == rows[1] != rows[2] and len(rows[0]) == 5
 
 
+def test_the_worst_queries(hasher, data):
+    report = RetrievalReport.from_estimator(hasher, *data, which="worst", n_samples=80)
+    for samples in report.samples.values():
+        precisions = [sample.average_precision for sample in samples]
+        assert len(precisions) == 80 and precisions == sorted(precisions)
+    with pytest.raises(ValueError, match="which must be"):
+        RetrievalReport.from_estimator(hasher, *data, which="best")
+
+
 @pytest.fixture(scope="module")
 def shown(data):
     n = len(data[0])

@@ -154,6 +154,7 @@ class RetrievalReport:
         show_database=None,
         target_names=None,
         n_samples=5,
+        which="random",
         n_hits=8,
         title="Retrieval report",
         random_state=0,
@@ -187,7 +188,10 @@ class RetrievalReport:
         target_names : sequence of str, default=None
             Names of the classes, in sorted order.
         n_samples : int or array-like of int, default=5
-            Number of sample queries, drawn at random, or their rows.
+            Number of sample queries, or their rows.
+        which : {"random", "worst"}, default="random"
+            Whether a number of sample queries is drawn at random, or has the lowest
+            average precision.
         n_hits : int, default=8
             Hits shown for each.
         title : str, default="Retrieval report"
@@ -227,6 +231,7 @@ class RetrievalReport:
             show_database=show_database,
             target_names=target_names,
             n_samples=n_samples,
+            which=which,
             n_hits=n_hits,
             title=title,
             random_state=random_state,
@@ -248,6 +253,7 @@ class RetrievalReport:
         show_database=None,
         target_names=None,
         n_samples=5,
+        which="random",
         n_hits=8,
         title="Retrieval report",
         random_state=0,
@@ -272,7 +278,10 @@ class RetrievalReport:
         target_names : sequence of str, default=None
             Names of the classes, in sorted order.
         n_samples : int or array-like of int, default=5
-            Number of sample queries, drawn at random, or their rows.
+            Number of sample queries, or their rows.
+        which : {"random", "worst"}, default="random"
+            Whether a number of sample queries is drawn at random, or has the lowest
+            average precision.
         n_hits : int, default=8
             Hits shown for each.
         title : str, default="Retrieval report"
@@ -300,6 +309,7 @@ class RetrievalReport:
             show_database=show_database,
             target_names=target_names,
             n_samples=n_samples,
+            which=which,
             n_hits=n_hits,
             title=title,
             random_state=random_state,
@@ -319,6 +329,7 @@ class RetrievalReport:
         show_database,
         target_names,
         n_samples,
+        which,
         n_hits,
         title,
         random_state,
@@ -329,10 +340,14 @@ class RetrievalReport:
         if len(names) != L_query.shape[1]:
             raise ValueError(f"target_names has {len(names)} names for {L_query.shape[1]} classes.")
         show = _Show(show_queries, show_database, L_query, L_database, names)
-        rows = _sample_rows(n_samples, L_query.shape[0], random_state)
+        if which not in ("random", "worst"):
+            raise ValueError(f"which must be 'random' or 'worst'; got {which!r}.")
+        drawn = _sample_rows(n_samples, L_query.shape[0], random_state)
         directions = []
         for name, (query, data, exclude_self) in retrievals.items():
             metrics, precisions = _figures(data, exclude_self, k, ties, no_relevant)
+            worst = which == "worst" and not np.ndim(n_samples)
+            rows = np.argsort(precisions)[:n_samples] if worst else drawn
             directions.append(
                 Direction(
                     name,
@@ -389,8 +404,7 @@ class RetrievalReport:
 def _sample_rows(n_samples, n_queries, random_state):
     if np.ndim(n_samples):
         return np.asarray(n_samples, dtype=np.intp)
-    rows = check_random_state(random_state).permutation(n_queries)[:n_samples]
-    return np.sort(rows)
+    return np.sort(check_random_state(random_state).permutation(n_queries)[:n_samples])
 
 
 def _figures(data, exclude_self, k, ties, no_relevant):
