@@ -110,11 +110,6 @@ def _steps(words, keys):
     return step
 
 
-def _count_distinct(words, keys):
-    order = np.lexsort([keys, *words])
-    return np.count_nonzero(_steps(words[:, order], keys[order]))
-
-
 class Retrieval:
     """Queries, a database, and which rows are relevant to which query.
 
@@ -174,7 +169,6 @@ class Retrieval:
         # A block's counts, and several times as much for what is computed from them.
         n_bytes = 8 * 8 * shape[0] * shape[1] + self.shared.bytes_per_query()
         for queries in gen_batches(self.n_queries, block_rows(n_bytes)):
-            queries = slice(queries.start, min(queries.stop, self.n_queries))
             counts = with_fallback(self.backend, partial(count, queries))
             if self.exclude_self:
                 block = np.arange(len(counts))
@@ -188,19 +182,26 @@ class Retrieval:
         does not pay.
         """
         shared = self.shared
-        n = self.words.shape[1]
-        sample = np.arange(0, n, max(1, n // SAMPLE))
-        if self.n_queries < MANY_QUERIES or _count_distinct(
-            self.words[:, sample], shared.keys[sample]
-        ) > 0.95 * len(sample):
+        if not self._repeats():
             return self.words, shared, None
         order = np.lexsort([shared.keys, *self.words])
         starts = np.flatnonzero(_steps(self.words[:, order], shared.keys[order]))
-        if len(starts) > n / 2:
+        if len(starts) > len(order) / 2:
             return self.words, shared, None
-        weights = np.diff(starts, append=n)
+        weights = np.diff(starts, append=len(order))
         rows = order[starts]
         return np.ascontiguousarray(self.words[:, rows]), shared.of_rows(rows), weights
+
+    def _repeats(self):
+        """Whether it is worth a sort to look for equal rows."""
+        if self.n_queries < MANY_QUERIES:
+            return False
+        n = self.words.shape[1]
+        sample = np.arange(0, n, max(1, n // SAMPLE))
+        words, keys = self.words[:, sample], self.shared.keys[sample]
+        order = np.lexsort([keys, *words])
+        n_distinct = np.count_nonzero(_steps(words[:, order], keys[order]))
+        return n_distinct <= 0.95 * len(sample)
 
     def _count(self, shape, database, queries, backend):
         words, shared, weights = database
@@ -231,7 +232,6 @@ class Retrieval:
         """
         n = self.words.shape[1]
         for queries in gen_batches(self.n_queries, block_rows(8 * n)):
-            queries = slice(queries.start, min(queries.stop, self.n_queries))
             ranked = with_fallback(self.backend, partial(self._rank, queries))
             yield from enumerate(ranked, start=queries.start)
 
