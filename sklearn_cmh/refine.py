@@ -331,7 +331,7 @@ class RefinedHasher(BaseHasher):
     >>> from sklearn_cmh import ASCMH, MultimodalData, RefinedHasher
     >>> from sklearn_cmh.datasets import make_multimodal_classification
     >>> X, y = make_multimodal_classification(200, random_state=0)
-    >>> hasher = RefinedHasher(ASCMH(), n_bits=16, n_restarts=2, random_state=0).fit(X, y)
+    >>> hasher = RefinedHasher(ASCMH(n_anchors=100), n_bits=16, random_state=0).fit(X, y)
     >>> hasher.transform(X[:5]).shape
     (5, 16)
     """
