@@ -36,7 +36,7 @@ STRIP = 2**16
 # Rows of a database laid out as words at once.
 BLOCK = 2**18
 # Pairs of codes above which it pays to load, and perhaps to compile, the numba kernels.
-MANY_PAIRS = 5 * 10**7
+MANY_PAIRS = 10**8
 
 
 def check_codes(codes, *, input_name="codes"):
