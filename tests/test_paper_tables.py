@@ -61,6 +61,11 @@ def test_published_figures(paper_tables):
     assert paper_tables.published("mirflickr25k", "DSAH", 16) == "0.724 / 0.778"
     assert paper_tables.published("openmoji", "DSAH", 16) == ""
     assert paper_tables.published("wiki", "AAH", 24) == ""
+    assert paper_tables.published("wiki", "AAH-na", 16) == "0.245 / 0.565"
+    assert paper_tables.published("wiki", "AAH-na", 32) == ""
+    assert paper_tables.published("nuswide", "DSAH-refined", 64) == "0.667 / 0.783"
+    for figures in paper_tables.PUBLISHED.values():
+        assert set(figures) <= set(paper_tables.METHODS)
 
 
 def test_unknown_method(paper_tables, capsys):
