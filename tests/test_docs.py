@@ -101,14 +101,23 @@ class Block:
         self.code, self.line, self.requires, self.output = code, line, requires, output
 
 
+def required(line):
+    """Packages that a `.. requires:` comment names."""
+    found = re.match(r"\s*\.\. requires: (.+)", line)
+    return tuple(re.split(r"[,\s]+", found[1].strip())) if found else ()
+
+
 def rst_blocks(text):
-    """Python blocks, with the output block that follows and `.. requires:` before."""
+    """Python blocks, each with the output block after it and the `.. requires:` before it.
+
+    On the first line of a page, `.. requires:` is for all of its blocks.
+    """
     lines = text.splitlines()
     blocks, requires, i = [], (), 0
+    for_all = required(lines[0])
     while i < len(lines):
         line = lines[i]
-        if found := re.match(r"\s*\.\. requires: (.+)", line):
-            requires = tuple(re.split(r"[,\s]+", found[1].strip()))
+        requires = required(line) or requires
         directive = re.match(r"(\s*)\.\. code-block:: (python|text)\s*$", line)
         if directive is None:
             i += 1
@@ -125,7 +134,7 @@ def rst_blocks(text):
         body = [b[indent + 4 :] for b in body if b not in options]
         code = "\n".join(body).strip("\n") + "\n"
         if kind == "python":
-            blocks.append(Block(code, first + 1, requires))
+            blocks.append(Block(code, first + 1, requires + for_all))
             requires = ()
         elif any("output" in option for option in options):
             blocks[-1].output = code
