@@ -19,6 +19,7 @@ import sklearn_cmh.refine
 from sklearn_cmh import AAH, ASCMH, DSAH, MultimodalData
 from sklearn_cmh._leave_one_out import coordinate_search, cross_modal_map, leave_one_out_codes
 from sklearn_cmh.base import ShallowHasher, Solution, sign
+from sklearn_cmh.deep import DSPAH
 from sklearn_cmh.labels import encode_labels
 from sklearn_cmh.metrics import average_precision_scores
 from sklearn_cmh.refine import LeaveOneOutRidge, RefinedHasher
@@ -299,6 +300,7 @@ def test_neither_input_nor_estimator_is_written_to(X, paired):
         ({"n_bits": 25}, ValueError, r"pool of n_restarts \* pool_bits = 24 .* n_bits=25"),
         ({"estimator": Ridge()}, TypeError, "estimator must be a shallow hasher"),
         ({"estimator": RefinedHasher(LabelCodes())}, TypeError, "_solve"),
+        ({"estimator": DSPAH()}, TypeError, "such as DSAH, AAH or ASCMH"),
         ({"widths": ()}, ValueError, "widths must hold positive"),
         ({"ridges": (0.1, -1.0)}, ValueError, "ridges must hold positive"),
         ({"preprocessing": ("log",)}, ValueError, "preprocessing must hold some of"),
