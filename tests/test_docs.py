@@ -113,7 +113,7 @@ def rst_blocks(text):
     On the first line of a page, `.. requires:` is for all of its blocks.
     """
     lines = text.splitlines()
-    blocks, requires, i = [], (), 0
+    blocks, requires, i = [], (), 1
     for_all = required(lines[0])
     while i < len(lines):
         line = lines[i]
