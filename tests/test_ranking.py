@@ -16,8 +16,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.pipeline import make_pipeline
 
-from sklearn_cmh import HammingRanker
-from sklearn_cmh.metrics import mean_average_precision
+from sklearn_cmh import HammingRanker, hamming
+from sklearn_cmh.metrics import _engine, mean_average_precision
 
 
 @pytest.fixture
@@ -343,3 +343,25 @@ def test_bad_labels_are_refused(data):
             data.database, np.eye(3, dtype=int)[data.y]
         )
     assert ranker.n_samples_fit_ == 80
+
+
+# --- Backends ---------------------------------------------------------------------------------
+
+
+def test_a_backend_that_fails_is_replaced_with_a_warning(data, monkeypatch):
+    def fail(*args):
+        raise RuntimeError("cannot compile")
+
+    broken = SimpleNamespace(top_k=fail, count_pairs=fail, rank_shared=fail)
+    expected = HammingRanker(backend="numpy").fit(data.database).kneighbors(data.queries)
+    score = mean_average_precision(data.queries, data.database, data.y_queries, data.y)
+    monkeypatch.setattr(hamming, "load_kernels", lambda: broken)
+    monkeypatch.setattr(_engine, "load_kernels", lambda: broken)
+    monkeypatch.setattr(hamming, "MANY_PAIRS", 1)
+    for backend in ("auto", "numba"):
+        with pytest.warns(UserWarning, match=r"numba failed .*cannot compile.*NumPy"):
+            found = HammingRanker(backend=backend).fit(data.database).kneighbors(data.queries)
+        assert_array_equal(found, expected)
+    with pytest.warns(UserWarning, match=r"numba failed .*cannot compile.*NumPy"):
+        found = mean_average_precision(data.queries, data.database, data.y_queries, data.y)
+    assert found == score
