@@ -419,6 +419,14 @@ class RefinedHasher(BaseHasher):
             print(f"[{type(self).__name__}] {message}")
 
     def _fit_blocks(self, blocks, L, random_state):
+        for stale in (
+            "best_params_",
+            "best_score_",
+            "cv_results_",
+            "feature_maps_",
+            "projections_",
+        ):
+            vars(self).pop(stale, None)
         parallel = Parallel(n_jobs=self.n_jobs)
         restarts = self._fit_restarts(blocks, L, random_state, parallel)
         pool = np.hstack([restart.codes_ for restart in restarts])
@@ -436,14 +444,14 @@ class RefinedHasher(BaseHasher):
             self.objective_ = restarts[0].objective_
         self.codes_ = pool[:, self.selected_bits_]
         self.n_iter_ = max(restart.n_iter_ for restart in restarts)
+        # The fitted hashers whose hash functions serve, if any.
+        self._restarts = [] if self.refit_hash_functions else restarts
         if self.refit_hash_functions:
             self.feature_maps_ = maps
             self.projections_ = {
                 name: np.ascontiguousarray(coef[:, self.selected_bits_])
                 for name, coef in coefs.items()
             }
-        else:
-            self._restarts = restarts
 
     def _fit_restarts(self, blocks, L, rng, parallel):
         """Fit the estimator once, or as often as the pool needs."""
@@ -526,7 +534,7 @@ class RefinedHasher(BaseHasher):
         return selected
 
     def _project(self, name, block):
-        if self.refit_hash_functions:
+        if not self._restarts:
             return project(self.feature_maps_[name].transform(block), self.projections_[name])
         Z = np.hstack([restart._project(name, block) for restart in self._restarts])
         return Z[:, self.selected_bits_]

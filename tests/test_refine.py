@@ -128,6 +128,15 @@ def test_steps_can_be_switched_off(X, paired, refit, select):
     assert held_out_map(refined, X, paired.y) > 0.5
 
 
+def test_parameters_set_after_the_fit_change_nothing_before_the_next(fitted, X, paired):
+    codes = fitted.transform(X)
+    fitted.set_params(refit_hash_functions=False)
+    assert_array_equal(fitted.transform(X), codes)
+    fresh = clone(fitted).fit(X, paired.y)
+    assert sorted(vars(fitted.fit(X, paired.y))) == sorted(vars(fresh))
+    assert_array_equal(fitted.transform(X), fresh.transform(X))
+
+
 def test_codes_are_the_selected_bits_of_the_restarts(X, paired):
     refined = RefinedHasher(LabelCodes(), **QUICK, refit_hash_functions=False).fit(X, paired.y)
     pool = np.hstack([restart.codes_ for restart in refined._restarts])
