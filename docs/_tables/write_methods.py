@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sklearn_cmh import __version__
 
+ORDER = ["AAH", "BATCH", "ASCMH", "DSAH", "ASCMH-refined", "DSAH-refined"]
 GALLERIES = ("learned", "encoded", "held-out")
 DATA = {
     "wiki": "Wiki (2,173 training rows, 693 queries; 128 visual words, 10 topics)",
@@ -30,7 +31,7 @@ with each other only.
 
 .. code-block:: bash
 
-    python benchmarks/paper_tables.py --data {data} --bits {bits} \\\\
+    python benchmarks/paper_tables.py --data {data} --bits {bits} \\
         --methods {methods} --seeds {seeds}
     python docs/_tables/write_methods.py paper-tables/results.csv
 
@@ -87,7 +88,9 @@ def table(groups, data, bits, methods):
 def main(path):
     """Write the file beside this one."""
     groups = read(path)
-    names, lengths, methods = (list(dict.fromkeys(key[i] for key in groups)) for i in range(3))
+    names = sorted({data for data, _, _ in groups}, reverse=True)
+    lengths = {bits for _, bits, _ in groups}
+    methods = sorted({method for _, _, method in groups}, key=ORDER.index)
     scores = [f"{gallery} {query}" for gallery in GALLERIES for query in ("image", "text")]
     introduction = INTRODUCTION.format(
         seeds=max(len(rows) for rows in groups.values()),
