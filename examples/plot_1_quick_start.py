@@ -61,7 +61,7 @@ figure, axes = plt.subplots(
 for query, row, found, distance in zip(queries, axes, indices, distances, strict=True):
     for ax, i, d in zip(row, found, distance, strict=True):
         ax.imshow(emoji.images[emoji.test[i]])
-        ax.set_xlabel(f"{int(d)} bits apart", fontsize=8)
+        ax.set_xlabel(f"distance {int(d)}", fontsize=8)
         ax.set(xticks=[], yticks=[])
     row[0].set_title(f"“{query}”", loc="left", fontsize=11)
 
