@@ -456,9 +456,10 @@ class AAH(ShallowHasher):
             W = [rng.standard_normal((x.shape[1], self.n_bits)) for x in X]
             return [(x @ w.astype(x.dtype)).astype(dtype) for x, w in zip(X, W, strict=True)]
         A = rng.standard_normal((L.shape[1], self.n_bits))
-        # Centred, so that hardly a bit is constant even when classes are few.
+        # Centred, so that hardly a bit is constant even when classes are few; of the small size
+        # that the sweeps lead to, which saves some of them.
         B = sign(L @ A - L.mean(axis=0) @ A).astype(dtype)
-        return [B] * len(X)
+        return [B / 10] * len(X)
 
     def _weights(self, names):
         if isinstance(self.theta, Mapping):
