@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from scipy.optimize import approx_fprime
@@ -240,6 +240,8 @@ def test_rows_with_the_same_labels_start_alike():
 def test_objective_never_rises(
     n, widths, c, k, multilabel, constant, label_term, relaxed, alpha, gamma, seed
 ):
+    # Relaxed codes are held by alpha alone: without it they grow until rounding dominates.
+    assume(alpha >= 0.1 or not relaxed)
     d = make(n, tuple(widths), c, k, multilabel, seed=seed)
     for F in d.F:
         F -= F.mean(axis=0)
