@@ -26,8 +26,8 @@ mAP over the full ranking, image to text / text to image, expected ties, mean of
 three galleries are explained in :ref:`galleries`. *Learned* is what the papers report, *held-out*
 what a user with unlabelled data will see. BATCH (Wang et al., 2020) is the strongest shallow
 baseline in the papers' tables; an implementation of it is part of the benchmark, not of the
-package. Seconds are those of the fit, on two cores that were also doing other things: compare them
-with each other only.
+package. Seconds are those of the fit, on a machine that was busy with other things too: good for
+orders of magnitude only.
 
 .. code-block:: bash
 
