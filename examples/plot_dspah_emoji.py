@@ -49,7 +49,7 @@ def report(name, hasher, X):
 
 pixels = report(
     "pixels",
-    DSPAH(n_bits=32, width=16, augment=True, batch_size=64, random_state=0),
+    DSPAH(n_bits=32, width=16, augment=True, batch_size=32, random_state=0),
     X,
 )
 
