@@ -45,7 +45,7 @@ class SCHGAN(BaseDeepHasher):
     pair_weight : float, default=0.1
         Weight of the squared distance between the modalities of the same row, labelled or not.
         The paper has no such term (0), its authors' code has this one.
-    adversarial_weight : float, default=0.25
+    adversarial_weight : float, default=0.1
         Weight of the selected rows beside labelled negatives in the discriminator's loss. The
         paper weighs both alike (1).
     n_selected : int, default=20
@@ -176,7 +176,7 @@ class SCHGAN(BaseDeepHasher):
         pretrain_iter=30,
         max_iter=60,
         pair_weight=0.1,
-        adversarial_weight=0.25,
+        adversarial_weight=0.1,
         n_selected=20,
         n_candidates=500,
         guard=True,
