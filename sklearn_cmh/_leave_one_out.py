@@ -11,7 +11,6 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import eigh
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 from sklearn.utils import gen_batches
@@ -122,7 +121,7 @@ def ridge_leave_one_out(F, B, alphas, rows=None):
         F_block = F[block] - centre
         gram += F_block.T @ F_block
         moment += F_block.T @ (B[block] - mean)
-    eigenvalues, U = eigh(gram, overwrite_a=True, driver="evd")
+    eigenvalues, U = np.linalg.eigh(gram)
     shrinkage = 1.0 / (np.maximum(eigenvalues, 0.0) + alphas[:, None])
     spectra = shrinkage[:, :, None] * (U.T @ moment)
 
