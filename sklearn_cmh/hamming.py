@@ -8,12 +8,12 @@ counting, never a heap or a full sort.
 """
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn import get_config
 from sklearn.utils import gen_batches
-from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_array
 
 __all__ = [
@@ -266,10 +266,16 @@ def nearest(chunks, queries, k, *, n_bits, backend="numpy", n_jobs=None):
     search = {"numpy": _search_blocks, "numba": _search_blocks, "faiss": _search_faiss}[backend]
     top_k = load_kernels().top_k if backend == "numba" else top_k_numpy
     n_threads = min(effective_n_jobs(n_jobs), len(queries))
-    parts = np.array_split(queries, n_threads)
-    found = Parallel(n_jobs=n_threads, require="sharedmem")(
-        delayed(search)(chunks, part, k, n_bits, top_k) for part in parts
-    )
+
+    def search_part(part):
+        return search(chunks, part, k, n_bits, top_k)
+
+    if n_threads == 1:
+        found = [search_part(queries)]
+    else:
+        # Plain threads: they start in a fraction of the time of joblib's, which shows here.
+        with ThreadPoolExecutor(n_threads) as pool:
+            found = list(pool.map(search_part, np.array_split(queries, n_threads)))
     distances, indices = zip(*found, strict=True)
     return np.concatenate(distances).astype(np.int32), np.concatenate(indices)
 
