@@ -48,4 +48,5 @@ def docs(session):
 def benchmarks(session):
     """Short runs of the benchmarks."""
     session.install("-e", ".[fast,faiss,plot]")
-    session.run("python", "benchmarks/hamming.py", "--quick", *session.posargs)
+    short = ["--bits", "64", "--queries", "100", "--repeats", "1"]
+    session.run("python", "benchmarks/hamming.py", *(session.posargs or short))
