@@ -1,7 +1,7 @@
 """scikit-learn's callbacks, from version 1.9 on; before, nothing.
 
-A fit is one task to them: a progress bar counts it, a scoring monitor scores the fitted
-hasher. What happens in the sweeps is in `objective_`, or printed by `verbose`.
+A fit is a task of as many steps as it has sweeps or epochs: a progress bar counts
+them. A scoring monitor scores the fitted hasher.
 """
 
 from contextlib import contextmanager
@@ -14,16 +14,30 @@ except ImportError:  # scikit-learn < 1.9
         """No callbacks."""
 
 
-__all__ = ["CallbackSupportMixin", "fit_task"]
+__all__ = ["CallbackSupportMixin", "end_step", "fit_task"]
 
 
 @contextmanager
-def fit_task(estimator, X, y):
+def fit_task(estimator, X, y, max_steps):
     """Tell the callbacks of `estimator`, if any, that its fit begins and has ended."""
     if not hasattr(estimator, "_init_callback_context"):
         yield
         return
-    context = estimator._init_callback_context()
+    context = estimator._init_callback_context(max_subtasks=max_steps)
     context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
-    yield
+    estimator._fit_task = context
+    try:
+        yield
+    finally:
+        del estimator._fit_task
     context.call_on_fit_task_end(estimator=estimator, X=X, y=y, reconstruction_attributes={})
+
+
+def end_step(estimator, name):
+    """Tell the callbacks that a step of the fit has ended; True if one of them wants to stop."""
+    context = getattr(estimator, "_fit_task", None)
+    if context is None:
+        return False
+    step = context.subcontext(task_name=name)
+    step.call_on_fit_task_begin(estimator=estimator)
+    return step.call_on_fit_task_end(estimator=estimator)

@@ -21,7 +21,6 @@ The paper forms S and so subsamples large data; here S acts through its few labe
 (`similarity`), and a sweep passes twice over every X_m.
 """
 
-import warnings
 from collections.abc import Mapping
 from itertools import combinations
 from numbers import Integral, Real
@@ -29,7 +28,6 @@ from numbers import Integral, Real
 import numpy as np
 from scipy import sparse
 from scipy.linalg import cho_solve
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import kneighbors_graph
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -125,9 +123,7 @@ def solve(
     ridge,
     discrete,
     averaging,
-    max_iter,
-    tol,
-    verbose=0,
+    sweeps,
 ):
     """Algorithm 1 for any number of modalities.
 
@@ -144,7 +140,7 @@ def solve(
     P = [None] * len(X)
     C = [np.zeros_like(u) for u in U]
     B = update_codes(U, discrete)
-    XW, XSU, trace = [None] * len(X), [None] * len(X), []
+    XW, XSU = [None] * len(X), [None] * len(X)
 
     def fit_projection(m):
         XSU[m] = pooled[m].T @ within[m].core(within[m].pool(U[m]))
@@ -152,7 +148,7 @@ def solve(
 
     for m in modalities:
         fit_projection(m)
-    for sweep in range(1, max_iter + 1):
+    for _ in sweeps:
         for m in modalities:
             XW[m] = X[m] @ update_regression(X[m], factors[m], U[m], C[m], mu)
         for m in modalities:
@@ -169,23 +165,14 @@ def solve(
         for m in modalities:
             C[m] = update_multiplier(C[m], XW[m], U[m], mu)
         mu = min(rho * mu, mu_max)
-        trace.append(
+        sweeps.record(
             objective(
                 U, P, B, XSU, energies, within, between,
                 theta=theta, alpha=alpha, beta=beta, averaging=averaging,
             )
         )  # fmt: skip
-        if verbose:
-            print(f"[AAH] sweep {sweep}, objective {trace[-1]:.6e}")
-        if sweep > 1 and abs(trace[-2] - trace[-1]) <= tol * abs(trace[-1]):
-            break
-    else:
-        warnings.warn(
-            f"AAH did not converge within max_iter={max_iter} sweeps; raise max_iter or tol.",
-            ConvergenceWarning,
-        )
     W = [update_regression(X[m], factors[m], U[m], C[m], mu) for m in modalities]
-    return Solution(sign(update_codes(U)), W, trace, sweep)
+    return Solution(sign(update_codes(U)), W, sweeps.objective, len(sweeps))
 
 
 def _factor(X, ridge):
@@ -428,9 +415,7 @@ class AAH(ShallowHasher):
             ridge=self.ridge,
             discrete=self.discrete,
             averaging=self.averaging,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            verbose=self.verbose,
+            sweeps=self._sweeps(),
         )
 
     def _similarities(self, X, L):

@@ -15,13 +15,11 @@ n x k) and switch to V'V = I on the way. Every update here is the exact minimise
 subproblem under V'V = n I, so the objective never rises.
 """
 
-import warnings
 from numbers import Real
 
 import numpy as np
 from scipy.linalg import cho_solve
 from sklearn.base import is_classifier, is_regressor
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval
@@ -82,8 +80,8 @@ def objective(GV, GL, GG, LL, LB, R, M, P, VF, energies, n, omega, lambdas):
     return value
 
 
-def solve(F, L, *, n_bits, omega, lambdas, max_iter, tol, rng, verbose=0):
-    """Algorithm 1: codes B of the rows, the objective after every sweep, and the sweeps done."""
+def solve(F, L, *, n_bits, omega, lambdas, sweeps, rng):
+    """Algorithm 1: the codes B of the rows."""
     n, k = L.shape[0], n_bits
     G, L = normalise_rows(L), L.astype(np.float64)
     GL, GG, LL = ((A.T @ B).toarray() for A, B in ((G, L), (G, G), (L, L)))
@@ -93,8 +91,8 @@ def solve(F, L, *, n_bits, omega, lambdas, max_iter, tol, rng, verbose=0):
     V = update_basis(rng.standard_normal((n, k)), rng)
     R = polar_factor(rng.standard_normal((k, k)))
     B = update_codes(L, rng.standard_normal((L.shape[1], k)))
-    P, GV, LB, trace = [update_projection(V, f) for f in F], G.T @ V, L.T @ B, []
-    for sweep in range(1, max_iter + 1):
+    P, GV, LB = [update_projection(V, f) for f in F], G.T @ V, L.T @ B
+    for _ in sweeps:
         M = update_label_map(LL_inverse, GL, GV, R, LB, n, omega)
         R = update_rotation(GV, GL, M)
         Z = G @ (k * (GL @ M) @ R.T)
@@ -106,17 +104,8 @@ def solve(F, L, *, n_bits, omega, lambdas, max_iter, tol, rng, verbose=0):
         # Of the next sweep; here, because the products serve the objective as well.
         P = [update_projection(V, f) for f in F]
         VF = [n * p for p in P]
-        trace.append(objective(GV, GL, GG, LL, LB, R, M, P, VF, energies, n, omega, lambdas))
-        if verbose:
-            print(f"[ASCMH] sweep {sweep}, objective {trace[-1]:.6e}")
-        if sweep > 1 and trace[-2] - trace[-1] <= tol * abs(trace[-1]):
-            break
-    else:
-        warnings.warn(
-            f"ASCMH did not converge within max_iter={max_iter} sweeps; raise max_iter or tol.",
-            ConvergenceWarning,
-        )
-    return B, trace, sweep
+        sweeps.record(objective(GV, GL, GG, LL, LB, R, M, P, VF, energies, n, omega, lambdas))
+    return B
 
 
 def ridge_functions(F, B, ridge):
@@ -311,23 +300,21 @@ class ASCMH(ShallowHasher):
         super()._fit_blocks(blocks, L, random_state)
 
     def _solve(self, features, L, rng):
-        F = list(features.values())
-        B, trace, n_iter = solve(
+        F, sweeps = list(features.values()), self._sweeps()
+        B = solve(
             F,
             L,
             n_bits=self.n_bits,
             omega=self.omega,
             lambdas=modality_weights(self.lambdas, list(features), "lambdas").tolist(),
-            max_iter=self.max_iter,
-            tol=self.tol,
+            sweeps=sweeps,
             rng=rng,
-            verbose=self.verbose,
         )
         if self.hash_estimator is None:
             projections = [ridge_functions(f, B, self.lambda_h) for f in F]
-            return Solution(B, projections, trace, n_iter)
+            return Solution(B, projections, sweeps.objective, len(sweeps))
         self._fit_hash_estimators(features, B, rng)
-        return Solution(B, None, trace, n_iter)
+        return Solution(B, None, sweeps.objective, len(sweeps))
 
     def _fit_hash_estimators(self, features, B, rng):
         self._varied_bits = np.ptp(B, axis=0) > 0

@@ -31,7 +31,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ._callbacks import CallbackSupportMixin, fit_task
+from ._callbacks import CallbackSupportMixin, end_step, fit_task
+from ._documentation import DocumentedMixin
 from .feature_maps import AnchorRBF, stable_dot
 from .labels import align_labels, encode_labels, is_indicator, label_patterns, labelled_rows
 from .metrics import average_precision_scores
@@ -43,6 +44,7 @@ from .modalities import (
     select_blocks,
 )
 from .persistence import VersionedStateMixin
+from .sweeps import Sweeps
 
 __all__ = ["BaseHasher", "ModalityEncoder", "ShallowHasher", "Solution", "sign"]
 
@@ -72,6 +74,7 @@ class Solution:
 class BaseHasher(
     CallbackSupportMixin,
     VersionedStateMixin,
+    DocumentedMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     BaseEstimator,
@@ -139,7 +142,7 @@ class BaseHasher(
         TypeError
             If X is a list of views.
         """
-        with fit_task(self, X, y):
+        with fit_task(self, X, y, max_steps=getattr(self, "max_iter", 0)):
             before = vars(self).copy()
             try:
                 return self._fit(X, y)
@@ -458,7 +461,9 @@ class BaseHasher(
         return tags
 
 
-class ModalityEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class ModalityEncoder(
+    DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """One modality of a fitted hasher, as a transformer; see `BaseHasher.encoder`.
 
     Parameters
@@ -542,6 +547,16 @@ class ShallowHasher(BaseHasher):
     def _solve(self, features, L, rng):
         """Return the Solution for features {name: (n, q)} and the label indicator L."""
         raise NotImplementedError
+
+    def _sweeps(self):
+        """Sweeps of a fit, for a solver to iterate over."""
+
+        def on_sweep(sweep, objective):
+            if self.verbose:
+                print(f"[{type(self).__name__}] sweep {sweep}, objective {objective:.6e}")
+            return end_step(self, "sweep")
+
+        return Sweeps(self.max_iter, self.tol, name=type(self).__name__, on_sweep=on_sweep)
 
     def _default_feature_map(self, block):
         return AnchorRBF(n_anchors=self.n_anchors)

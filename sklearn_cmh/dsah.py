@@ -35,7 +35,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -353,26 +352,20 @@ def solve_exact(
     label_term="l21",
     relaxed=False,
     n_perturbations=10,
-    max_iter=12,
-    tol=1e-5,
+    sweeps,
     rng,
-    verbose=0,
 ):
     """Block coordinate descent from improved random codes; the trace never rises."""
     weighting = (alpha, gamma, label_term)
     B = start_codes(problem.labels, n_bits, rng)
     B = improve_start(problem, B, gamma, n_perturbations, rng)
-    state, trace = start(problem, B, *weighting), []
-    for n_iter in range(1, max_iter + 1):
-        previous, state = state, sweep(problem, state, *weighting, relaxed)
-        trace.append(state.objective)
-        _report(verbose, n_iter, state.objective)
-        if previous.objective - state.objective <= tol * abs(state.objective):
-            break
-    else:
-        _warn_not_converged(max_iter)
+    state = start(problem, B, *weighting)
+    sweeps.start(state.objective)
+    for _ in sweeps:
+        state = sweep(problem, state, *weighting, relaxed)
+        sweeps.record(state.objective)
     codes = threshold_at_mean(state.B) if relaxed else state.B.astype(np.int8)
-    return Solution(codes, state.P, trace, n_iter)
+    return Solution(codes, state.P, sweeps.objective, len(sweeps))
 
 
 # Updates of solver="alm", as printed.
@@ -425,10 +418,8 @@ def solve_alm(
     rho,
     label_term="l21",
     relaxed=False,
-    max_iter=12,
-    tol=1e-5,
+    sweeps,
     rng,
-    verbose=0,
 ):
     """Algorithm 1, as printed; the trace is eq. (8) after every sweep, which may rise."""
     n, c = problem.labels.shape
@@ -437,8 +428,7 @@ def solve_alm(
     B, V = (sign(rng.standard_normal((n, n_bits))).astype(problem.dtype) for _ in range(2))
     J = rng.standard_normal((n, n_bits)).astype(problem.dtype)
     weights = np.ones(c)
-    trace = []
-    for n_iter in range(1, max_iter + 1):
+    for _ in sweeps:
         if relaxed:
             B = alm_relaxed_codes(problem, R, weights, P, alpha)
         else:
@@ -451,14 +441,9 @@ def solve_alm(
         weights = update_weights(label_errors(problem, statistics, R), label_term)
         for m in range(len(P)):
             P[m] = alm_projection(problem, statistics, P, m, alpha, gamma)
-        trace.append(objective(problem, statistics, R, P, alpha, gamma, label_term))
-        _report(verbose, n_iter, trace[-1])
-        if n_iter > 1 and abs(trace[-2] - trace[-1]) <= tol * abs(trace[-1]):
-            break
-    else:
-        _warn_not_converged(max_iter)
+        sweeps.record(objective(problem, statistics, R, P, alpha, gamma, label_term))
     codes = threshold_at_mean(B) if relaxed else B.astype(np.int8)
-    return Solution(codes, P, trace, n_iter)
+    return Solution(codes, P, sweeps.objective, len(sweeps))
 
 
 def threshold_at_mean(B):
@@ -469,18 +454,6 @@ def threshold_at_mean(B):
 def _positive(w):
     """Keep eigenvalues away from zero; what they would divide is zero there too."""
     return np.maximum(w, 1e-12 * np.max(w) + np.finfo(np.float64).tiny)
-
-
-def _report(verbose, sweep, value):
-    if verbose:
-        print(f"[DSAH] sweep {sweep}, objective {value:.6e}")
-
-
-def _warn_not_converged(max_iter):
-    warnings.warn(
-        f"DSAH did not converge within max_iter={max_iter} sweeps; raise max_iter or tol.",
-        ConvergenceWarning,
-    )
 
 
 class DSAH(ShallowHasher):
@@ -651,10 +624,8 @@ class DSAH(ShallowHasher):
             gamma=self.gamma,
             label_term=self.label_term,
             relaxed=self.relaxed,
-            max_iter=self.max_iter,
-            tol=self.tol,
+            sweeps=self._sweeps(),
             rng=rng,
-            verbose=self.verbose,
             **own,
         )
 

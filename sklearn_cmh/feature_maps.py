@@ -17,6 +17,8 @@ from sklearn.utils.extmath import row_norms
 from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
+from ._documentation import DocumentedMixin
+
 __all__ = ["AnchorRBF", "stable_dot"]
 
 # Rows per product. Higher is no faster in bulk, and a single query pays for a whole block.
@@ -78,7 +80,7 @@ def stable_dot(A, B):
     return out
 
 
-class AnchorRBF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Gaussian kernel with a random sample of the training rows, the anchors.
 
     Feature j of a row x is ``exp(-||x - a_j||^2 / (2 s^2))`` with anchor ``a_j`` and

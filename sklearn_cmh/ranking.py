@@ -16,6 +16,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+from ._documentation import DocumentedMixin
 from .hamming import (
     block_rows,
     choose_backend,
@@ -34,7 +35,11 @@ __all__ = ["HammingRanker"]
 
 
 class HammingRanker(
-    VersionedStateMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    VersionedStateMixin,
+    DocumentedMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Exact nearest rows of binary codes by Hamming distance.
 

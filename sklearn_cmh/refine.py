@@ -26,6 +26,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._documentation import DocumentedMixin
 from ._leave_one_out import (
     anchor_map,
     bit_alignment,
@@ -54,7 +55,7 @@ __all__ = [
 _PREPROCESSING = ("raw", "sqrt_norm")
 
 
-class LeaveOneOutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class LeaveOneOutRidge(DocumentedMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Ridge regression for bits, its penalty chosen by leave-one-out codes.
 
     scikit-learn's RidgeCV chooses the penalty by squared error, which shrinks more

@@ -15,6 +15,7 @@ from sklearn_cmh import MultimodalData, aah
 from sklearn_cmh.aah import AAH
 from sklearn_cmh.metrics import make_retrieval_scorer
 from sklearn_cmh.similarity import GraphSimilarity, SharedLabelSimilarity
+from sklearn_cmh.sweeps import Sweeps
 
 N, K = 16, 3
 
@@ -113,7 +114,8 @@ def test_two_modalities_follow_the_paper_number_for_number():
     start = [np.random.RandomState(3).randn(N, K) for _ in range(2)]
     ours = aah.solve(
         [image, text], start, [S, S], S, theta=[1.0, theta], alpha=alpha, beta=beta, mu=mu,
-        rho=rho, mu_max=1e8, ridge=0.0, discrete=False, averaging=True, max_iter=sweeps, tol=0.0,
+        rho=rho, mu_max=1e8, ridge=0.0, discrete=False, averaging=True,
+        sweeps=Sweeps(sweeps, tol=0.0),
     )  # fmt: skip
 
     X, Y, L = image.T, text.T, dense_similarity(labels)
@@ -173,8 +175,8 @@ def test_patterns_give_what_the_dense_graph_gives(widths, alpha, discrete, avera
     both = [
         aah.solve(
             X, start, [S] * len(X), S, theta=[1.0] * len(X), alpha=alpha, beta=1.0, mu=0.1,
-            rho=1.01, mu_max=1e8, ridge=0.1, discrete=discrete, averaging=averaging, max_iter=3,
-            tol=0.0,
+            rho=1.01, mu_max=1e8, ridge=0.1, discrete=discrete, averaging=averaging,
+            sweeps=Sweeps(3, tol=0.0),
         )
         for S in (patterns, graph)
     ]  # fmt: skip

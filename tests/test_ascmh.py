@@ -22,6 +22,7 @@ from sklearn_cmh import ASCMH, AnchorRBF, MultimodalData, ascmh
 from sklearn_cmh.labels import normalise_rows
 from sklearn_cmh.linalg import gram, polar_factor, ridge_factor, squared_norm
 from sklearn_cmh.metrics import make_retrieval_scorer
+from sklearn_cmh.sweeps import Sweeps
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:n_anchors", "ignore::sklearn.exceptions.ConvergenceWarning"
@@ -148,12 +149,13 @@ def test_objective_never_rises(modalities, k, omega, weight, deficient, seed):
     if deficient:
         L = np.hstack([L, np.zeros((30, 1), dtype=np.int8), L[:, :1]])
     F = [rng.randn(30, 4 + m) for m in range(modalities)]
-    B, trace, n_iter = ascmh.solve(
+    sweeps = Sweeps(15, tol=-1.0)
+    B = ascmh.solve(
         F, sparse.csr_array(L), n_bits=k, omega=omega, lambdas=[weight] * modalities,
-        max_iter=15, tol=-1.0, rng=rng,
+        sweeps=sweeps, rng=rng,
     )  # fmt: skip
-    assert len(trace) == n_iter == 15
-    assert (np.diff(trace) <= 1e-9 * np.abs(trace[0])).all()
+    assert len(sweeps.objective) == len(sweeps) == 15
+    assert (np.diff(sweeps.objective) <= 1e-9 * np.abs(sweeps.objective[0])).all()
     # One code per label pattern.
     _, pattern = np.unique(L, axis=0, return_inverse=True)
     assert len(np.unique(np.column_stack([pattern.ravel(), B]), axis=0)) == pattern.max() + 1
@@ -251,9 +253,9 @@ def test_constant_bits_stay_what_they_are(hasher, X, paired, model, varied, monk
     """No classifier fits a constant target."""
 
     def solve(F, L, **options):
-        B, trace, n_iter = found(F, L, **options)
+        B = found(F, L, **options)
         B[:, varied:] = np.resize([-1, 1], 8 - varied)
-        return B, trace, n_iter
+        return B
 
     found = ascmh.solve
     monkeypatch.setattr(ascmh, "solve", solve)

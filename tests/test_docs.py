@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator
 
 import sklearn_cmh
 
@@ -37,6 +38,7 @@ INTERNAL = {
     "linalg",
     "modalities",
     "ranking",
+    "sweeps",
 }
 
 
@@ -83,6 +85,30 @@ def test_every_estimator_is_in_the_api_reference():
 
     listed = {name for *_, names in load_api_pages().sections() for name in names}
     assert {name for name, _ in all_estimators()} <= listed
+
+
+def test_estimators_link_to_pages_that_are_built():
+    from sklearn.utils import estimator_html_repr
+
+    pages = {
+        f"{module}.{name}" for module, _, _, names in load_api_pages().sections() for name in names
+    }
+    for section, _, _, names in load_api_pages().sections():
+        for estimator in (getattr(import_module(section), name) for name in names):
+            if not (isinstance(estimator, type) and issubclass(estimator, BaseEstimator)):
+                continue
+            page = estimator.__new__(estimator)._doc_link_url_param_generator()["page"]
+            assert page in pages
+    site = re.search(r"Documentation = (.+)", (ROOT / "setup.cfg").read_text(encoding="utf-8"))[1]
+    link = (
+        f'href="{site}/en/{"latest" if "dev" in sklearn_cmh.__version__ else "stable"}/generated/'
+    )
+    assert f'{link}sklearn_cmh.DSAH.html"' in estimator_html_repr(sklearn_cmh.DSAH())
+
+    class Mine(sklearn_cmh.DSAH):
+        __module__ = "elsewhere"
+
+    assert site not in estimator_html_repr(Mine())
 
 
 def test_every_listed_name_has_a_docstring():

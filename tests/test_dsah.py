@@ -18,6 +18,7 @@ from sklearn_cmh import dsah as solver
 from sklearn_cmh.dsah import DSAH, Problem
 from sklearn_cmh.feature_maps import AnchorRBF
 from sklearn_cmh.metrics import make_retrieval_scorer
+from sklearn_cmh.sweeps import Sweeps
 
 ALPHA, GAMMA = 0.3, 0.02
 
@@ -263,7 +264,8 @@ def test_objective_never_rises_with_centred_anchors(n_modalities, dtype):
     X = [(rng.randn(5, 4)[y] + rng.randn(150, 4)).astype(dtype) for _ in range(n_modalities)]
     F = [AnchorRBF(150, random_state=0).fit_transform(x) for x in X]
     problem = Problem.from_data(F, sparse.csr_array(Y, dtype=np.int8))
-    solution = solver.solve_exact(problem, 16, alpha=0.1, gamma=1e-3, tol=0, max_iter=30, rng=rng)
+    sweeps = Sweeps(30, tol=0)
+    solution = solver.solve_exact(problem, 16, alpha=0.1, gamma=1e-3, sweeps=sweeps, rng=rng)
     trace = np.array(solution.objective)
     assert len(trace) > 1
     assert (np.diff(trace) <= 1e-8 * trace[:-1]).all()
@@ -304,7 +306,10 @@ def test_float32_agrees_with_float64(make_sparse):
             F = [sparse.csr_array(x) for x in F]
         problem = Problem.from_data(F, d.L)
         rng = np.random.RandomState(0)
-        solutions.append(solver.solve_exact(problem, 8, alpha=0.1, gamma=1e-3, rng=rng))
+        sweeps = Sweeps(12, tol=1e-5)
+        solutions.append(
+            solver.solve_exact(problem, 8, alpha=0.1, gamma=1e-3, sweeps=sweeps, rng=rng)
+        )
     single, double = solutions
     assert np.mean(single.codes == double.codes) > 0.99
     assert single.objective[-1] == pytest.approx(double.objective[-1], rel=1e-4)

@@ -366,8 +366,8 @@ class Recorder:
 
     max_propagation_depth = None
 
-    def __init__(self):
-        self.told = []
+    def __init__(self, stop_after=None):
+        self.told, self.stop_after = [], stop_after
 
     def setup(self, estimator, context):
         self.told.append("setup")
@@ -376,24 +376,35 @@ class Recorder:
         self.told.append("teardown")
 
     def on_fit_task_begin(self, estimator, context):
-        self.told.append(f"{context.estimator_name} begins")
+        self.told.append(f"{context.estimator_name} {context.task_name} begins")
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-        self.told.append(f"{context.estimator_name} ends")
+        self.told.append(f"{context.estimator_name} {context.task_name} ends")
+        return context.task_name == "sweep" and context.task_id + 1 == self.stop_after
 
 
 def test_callbacks_are_told_of_a_fit(callback, hasher, X, y):
     recorder = Recorder()
     hasher.set_callbacks(recorder).fit(X, y)
-    assert recorder.told == ["setup", "DSAH begins", "DSAH ends", "teardown"]
-    assert not any(name.startswith("_callback") for name in vars(hasher))
+    sweeps = ["DSAH sweep begins", "DSAH sweep ends"] * hasher.n_iter_
+    assert recorder.told == ["setup", "DSAH fit begins", *sweeps, "DSAH fit ends", "teardown"]
+    assert not any(name in vars(hasher) for name in ("_fit_task", "_callback_fit_ctx"))
+
+
+@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
+def test_callbacks_can_stop_a_fit(callback, hasher, X, y):
+    hasher.set_params(tol=0, max_iter=100)
+    hasher.set_callbacks(Recorder(stop_after=1)).fit(X, y)
+    assert hasher.n_iter_ == 1
+    assert hasher.score(X, y) > 0.5
 
 
 def test_callbacks_are_torn_down_after_a_failed_fit(callback, hasher, X, y):
     recorder = Recorder()
     with pytest.raises(ValueError, match="one class"):
         hasher.set_callbacks(recorder).fit(X, np.zeros(N))
-    assert recorder.told == ["setup", "DSAH begins", "teardown"]
+    assert recorder.told == ["setup", "DSAH fit begins", "teardown"]
+    assert "_fit_task" not in vars(hasher)
 
 
 def test_callbacks_of_a_search_reach_the_hasher(callback, hasher, X, y, recwarn):
@@ -401,7 +412,7 @@ def test_callbacks_of_a_search_reach_the_hasher(callback, hasher, X, y, recwarn)
     pipe = make_pipeline(FunctionTransformer(), hasher)
     GridSearchCV(pipe, {"dsah__n_bits": [4, 8]}, cv=FOLDS).set_callbacks(recorder).fit(X, y)
     # Two candidates in two folds, and the refit.
-    assert recorder.told.count("DSAH ends") == 5
+    assert recorder.told.count("DSAH fit ends") == 5
     assert not [w for w in recwarn if "DSAH does not support callbacks" in str(w.message)]
 
 
@@ -410,3 +421,11 @@ def test_scores_are_monitored(callback, hasher, X, y):
     hasher.set_callbacks(monitor).fit(X, y)
     (entry,) = monitor.get_logs().data
     assert entry["map"] == hasher.score(X, y)
+
+
+def test_progress_bar_counts_sweeps(callback, hasher, X, y, capsys):
+    pytest.importorskip("rich", reason="the progress bar needs rich")
+    hasher.set_callbacks(callback.ProgressBar()).fit(X, y)
+    printed = capsys.readouterr().out
+    assert "DSAH - fit" in printed
+    assert "100%" in printed

@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array
 
+from .._callbacks import end_step
 from ..base import BaseHasher
 from ..labels import labelled_rows
 from ..metrics import average_precision_scores
@@ -164,6 +165,7 @@ class BaseDeepHasher(BaseHasher):
                 validate=None if held_out is None else self._validator(networks, reader, held_out),
                 n_iter_no_change=self.n_iter_no_change,
                 tol=self.tol,
+                on_epoch=lambda: end_step(self, "epoch"),
                 verbose=int(self.verbose),
                 name=type(self).__name__,
             )

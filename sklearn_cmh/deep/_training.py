@@ -216,6 +216,7 @@ def train(
     validate=None,
     n_iter_no_change=10,
     tol=0.0,
+    on_epoch=None,
     verbose=0,
     name="",
 ):
@@ -242,6 +243,8 @@ def train(
         Epochs without a gain of `tol` after which training stops.
     tol : float
         Least gain that counts.
+    on_epoch : callable or None
+        Called after every epoch; ends the training by returning True.
     verbose : int
         1 draws a progress bar, 2 prints a line per epoch.
     name : str
@@ -273,15 +276,18 @@ def train(
                 figures["validation_score"] = validate()
             outcome.history.append(figures)
             _show(verbose, name, epoch + 1, n_epochs, figures, time.perf_counter() - start)
+            stop = on_epoch is not None and on_epoch()
             if validate is None:
                 kept = _snapshot(task.modules)
-                continue
-            gained = figures["validation_score"] > best + tol
-            stale = 0 if gained else stale + 1
-            if figures["validation_score"] > best:
-                best, kept = figures["validation_score"], _snapshot(task.modules)
+            else:
+                gained = figures["validation_score"] > best + tol
+                stale = 0 if gained else stale + 1
+                if figures["validation_score"] > best:
+                    best, kept = figures["validation_score"], _snapshot(task.modules)
             if stale >= n_iter_no_change:
                 outcome.status = "converged"
+                break
+            if stop:
                 break
     except KeyboardInterrupt:
         outcome.status = "interrupted"

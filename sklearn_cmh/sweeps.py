@@ -1,0 +1,72 @@
+"""The loop of a solver: when it ends, and who hears of it."""
+
+import warnings
+
+from sklearn.exceptions import ConvergenceWarning
+
+__all__ = ["Sweeps"]
+
+
+class Sweeps:
+    """Sweeps of a solver, numbered from 1, until its objective settles.
+
+    A solver iterates over it, and records its objective at the end of every sweep.
+
+    Parameters
+    ----------
+    max_iter : int
+        Largest number of sweeps.
+    tol : float
+        The objective has settled when it changes by no more than this, relatively.
+    name : str, default="The solver"
+        Who did not converge, in the warning.
+    on_sweep : callable, default=None
+        Called with the number of every sweep and its objective; ends the loop by
+        returning True.
+
+    Attributes
+    ----------
+    objective : list of float
+        Recorded values.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.sweeps import Sweeps
+    >>> sweeps = Sweeps(max_iter=10, tol=0.01)
+    >>> for sweep in sweeps:
+    ...     sweeps.record(1 + 0.1**sweep)
+    >>> sweeps.objective
+    [1.1, 1.01, 1.001]
+    """
+
+    def __init__(self, max_iter, tol, *, name="The solver", on_sweep=None):
+        self.max_iter, self.tol, self.name, self.on_sweep = max_iter, tol, name, on_sweep
+        self.objective = []
+        self._last, self._done = None, False
+
+    def start(self, value):
+        """Set the objective before the first sweep, for that one to be compared with."""
+        self._last = value
+
+    def record(self, value):
+        """Take the objective at the end of a sweep."""
+        self._done = self._last is not None and abs(self._last - value) <= self.tol * abs(value)
+        self._last = value
+        self.objective.append(value)
+        if self.on_sweep is not None and self.on_sweep(len(self.objective), value):
+            self._done = True
+
+    def __iter__(self):
+        while not self._done:
+            if len(self.objective) == self.max_iter:
+                warnings.warn(
+                    f"{self.name} did not converge within max_iter={self.max_iter} sweeps; raise "
+                    "max_iter or tol.",
+                    ConvergenceWarning,
+                )
+                return
+            yield len(self.objective) + 1
+
+    def __len__(self):
+        """Sweeps done."""
+        return len(self.objective)
