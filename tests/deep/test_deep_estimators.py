@@ -399,6 +399,31 @@ def test_interrupted_fit(hasher, X, paired, monkeypatch):
     np.testing.assert_array_equal(hasher.transform(X), hasher.codes_)
 
 
+def test_callbacks_count_epochs_and_can_stop_a_fit(hasher, X, paired):
+    pytest.importorskip("sklearn.callback", reason="scikit-learn < 1.9 has no callbacks")
+
+    class StopAfterThree:
+        max_propagation_depth = 0
+
+        def setup(self, estimator, context):
+            self.n_epochs = context.max_subtasks
+
+        def teardown(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context):
+            pass
+
+        def on_fit_task_end(self, estimator, context):
+            return context.task_name == "epoch" and context.task_id == 2
+
+    callback = StopAfterThree()
+    hasher.set_callbacks(callback).fit(X, paired.y)
+    assert callback.n_epochs == hasher.max_iter
+    assert hasher.n_iter_ == 3
+    np.testing.assert_array_equal(hasher.transform(X), hasher.codes_)
+
+
 def test_constant_bits_are_reported(X, paired):
     def constant(shape, n_bits):
         network = torch.nn.Linear(*shape, n_bits)
