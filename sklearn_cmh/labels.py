@@ -38,9 +38,9 @@ def encode_labels(y, *, unlabelled=False, input_name="y"):
     y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
         Class labels, or an indicator matrix of zeros and ones.
     unlabelled : bool, default=False
-        Whether -1 marks rows without a label: the label -1, or an indicator row
-        of which every entry is -1. Otherwise -1 is an ordinary class label, and
-        an error in an indicator.
+        Whether -1 marks rows without a label: the label -1 (beside names, in an array
+        of dtype object), or an indicator row of which every entry is -1. Otherwise -1
+        is an ordinary class label, and an error in an indicator.
     input_name : str, default="y"
         Name used in error messages.
 
@@ -82,16 +82,27 @@ def encode_labels(y, *, unlabelled=False, input_name="y"):
 
 
 def _encode_classes(y, unlabelled, input_name):
-    if np.asarray(y).dtype.kind == "f":
+    n = len(y)
+    if y.dtype.kind == "f":
         check_array(y, ensure_2d=False, input_name=input_name)
-    target = type_of_target(y, input_name=input_name)
+    if unlabelled and y.dtype.kind in "US" and (y == y.dtype.type(-1)).any():
+        raise ValueError(
+            f'{input_name} holds the string "-1". Beside names, rows without a label are marked by '
+            "the number -1 in an array of dtype object."
+        )
+    present = np.flatnonzero(y != -1) if unlabelled and y.dtype.kind not in "US" else np.arange(n)
+    if y.dtype == object and len({isinstance(label, str) for label in y[present]}) > 1:
+        raise ValueError(
+            f"{input_name} holds names as well as "
+            f"{next(label for label in y[present] if not isinstance(label, str))!r}: class labels "
+            f"must be all names or all numbers{' (and -1, for no label)' if unlabelled else ''}."
+        )
+    target = type_of_target(y[present], input_name=input_name) if len(present) else "binary"
     if target not in ("binary", "multiclass"):
         raise ValueError(
             f"Unknown label type: {target}. {input_name} must hold class labels of shape (n,) or "
             "a label indicator of shape (n, c); to hash a continuous target, bin it first."
         )
-    n = len(y)
-    present = np.flatnonzero(y != -1) if unlabelled and y.dtype.kind != "U" else np.arange(n)
     classes, columns = np.unique(y[present], return_inverse=True)
     indptr = np.zeros(n + 1, dtype=np.int32)
     indptr[present + 1] = 1
@@ -151,6 +162,11 @@ def align_labels(L_first, classes_first, L_second, classes_second):
     classes : ndarray of shape (c,)
         The union, sorted.
 
+    Raises
+    ------
+    ValueError
+        If one side has names and the other numbers.
+
     Examples
     --------
     >>> from sklearn_cmh.labels import align_labels, encode_labels
@@ -160,6 +176,12 @@ def align_labels(L_first, classes_first, L_second, classes_second):
     """
     if np.array_equal(classes_first, classes_second):
         return L_first, L_second, classes_first
+    first, second = classes_first[:1].tolist(), classes_second[:1].tolist()
+    if first and second and isinstance(first[0], str) != isinstance(second[0], str):
+        raise ValueError(
+            f"Labels like {first[0]!r} cannot be compared with labels like {second[0]!r}: use the "
+            "same labels on both sides, all names or all numbers."
+        )
     classes = np.union1d(classes_first, classes_second)
 
     def widen(L, old):

@@ -1,5 +1,6 @@
 """Displays draw the numbers that the metrics and scorers give."""
 
+import inspect
 import subprocess
 import sys
 
@@ -150,6 +151,33 @@ def test_map_by_bits_of_a_search(data):
     assert display.band_ is not None
     with pytest.raises(ValueError, match=r"no 'param_n_bits'.*'param_aah__n_bits'"):
         MAPByBitsDisplay.from_cv_results(search.cv_results_)
+
+
+def test_map_by_bits_of_a_list_of_grids(data):
+    """A grid that leaves the parameter out has no place on the axis."""
+    grids = [{"n_bits": [4, 8]}, {"alpha": [0.5]}]
+    search = GridSearchCV(AAH(max_iter=2, random_state=0), grids, cv=3).fit(*data)
+    assert MAPByBitsDisplay.from_cv_results(search.cv_results_).n_bits.tolist() == [4, 8]
+
+
+def test_map_by_bits_beside_a_reference_line(plt):
+    _, ax = plt.subplots()
+    ax.axhline(0.3)
+    display = MAPByBitsDisplay([16, 32], [0.3, 0.4]).plot(ax)
+    assert display.ax_.get_xticks().tolist() == [16, 32]
+
+
+@pytest.mark.parametrize("cls", [*CURVES, MAPByBitsDisplay])
+@pytest.mark.parametrize("option", [{"ties": "best"}, {"no_relevant": "drop"}, {"max_k": 0}])
+def test_bad_options_are_refused(predictions, data, hashers, cls, option):
+    (name,) = option
+    if name not in inspect.signature(cls.from_predictions).parameters:
+        pytest.skip(f"{cls.__name__} has no {name}")
+    with pytest.raises(ValueError, match=f"'{name}' parameter"):
+        cls.from_predictions(*predictions, **option)
+    make = getattr(cls, "from_estimator", None) or cls.from_estimators
+    with pytest.raises(ValueError, match=f"'{name}' parameter"):
+        make(hashers[0], *data, **option)
 
 
 def test_without_matplotlib_the_extra_is_named(predictions, monkeypatch):

@@ -175,12 +175,29 @@ def test_samples_follow_the_seed(hasher, data):
     assert rows[0] == rows[1] != rows[2] and len(rows[0]) == 5
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"k": None}, "'k' parameter"),
+        ({"k": 0}, "'k' parameter"),
+        ({"ties": "best"}, "'ties' parameter"),
+        ({"n_samples": -1}, "'n_samples' parameter"),
+        ({"n_samples": [True, False]}, "rows from 0 to"),
+        ({"n_samples": [-1]}, "rows from 0 to"),
+        ({"n_samples": [10**6]}, "rows from 0 to"),
+    ],
+)
+def test_bad_options_are_refused(hasher, data, option, message):
+    with pytest.raises(ValueError, match=message):
+        RetrievalReport.from_estimator(hasher, *data, **option)
+
+
 def test_the_worst_queries(hasher, data):
     report = RetrievalReport.from_estimator(hasher, *data, which="worst", n_samples=80)
     for samples in report.samples.values():
         precisions = [sample.average_precision for sample in samples]
         assert len(precisions) == 80 and precisions == sorted(precisions)
-    with pytest.raises(ValueError, match="which must be"):
+    with pytest.raises(ValueError, match="'which' parameter"):
         RetrievalReport.from_estimator(hasher, *data, which="best")
 
 

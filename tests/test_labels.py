@@ -134,3 +134,37 @@ def test_patterns_are_the_distinct_rows(Y):
     np.testing.assert_array_equal(patterns[membership].toarray(), Y)
     assert patterns.shape[0] == len(np.unique(Y, axis=0))
     assert membership.shape == (len(Y),)
+
+
+@pytest.mark.parametrize("container", ["numpy", "pandas"])
+def test_names_beside_the_number_minus_one(container):
+    y = np.array(["cat", -1, "dog", "cat"], dtype=object)
+    if container == "pandas":
+        y = pytest.importorskip("pandas").Series(y)
+    L, classes = encode_labels(y, unlabelled=True)
+    assert classes.tolist() == ["cat", "dog"]
+    assert L.toarray().tolist() == [[1, 0], [0, 0], [0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("y", "unlabelled", "message"),
+    [
+        (np.array(["cat", "-1"]), True, 'string "-1".*dtype object'),
+        (np.array(["cat", -1], dtype=object), False, "names as well as -1"),
+        (np.array(["cat", None], dtype=object), False, "names as well as None"),
+        (np.array(["cat", -1, 3], dtype=object), True, "names as well as 3"),
+    ],
+)
+def test_mixed_labels_are_refused(y, unlabelled, message):
+    with pytest.raises(ValueError, match=message):
+        encode_labels(y, unlabelled=unlabelled)
+
+
+def test_names_and_numbers_do_not_match():
+    """NumPy would make strings of the numbers, and "1" would meet 1."""
+    names, numbers = encode_labels(["1", "2"]), encode_labels([1, 2])
+    objects = encode_labels(np.array(["1", "2"], dtype=object))
+    for other in (names, objects):
+        with pytest.raises(ValueError, match="same labels on both sides"):
+            align_labels(*numbers, *other)
+    assert align_labels(*names, *objects)[2].tolist() == ["1", "2"]

@@ -220,13 +220,14 @@ def test_scorer_is_copied_pickled_and_shown(hasher, split):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metric": "accuracy"}, "metric must be one of"),
-        ({"ties": "random"}, "ties must be one of"),
-        ({"no_relevant": "drop"}, "no_relevant must be one of"),
+        ({"metric": "accuracy"}, "'metric' parameter.*accuracy"),
+        ({"ties": "random"}, "'ties' parameter.*random"),
+        ({"no_relevant": "drop"}, "'no_relevant' parameter.*drop"),
         ({"gallery": "test"}, "gallery must be 'learned'"),
         ({"gallery": 3}, "gallery must be 'learned'.*int"),
         ({"database": "text"}, "gallery='validation'"),
-        ({"k": 0}, "k=0"),
+        ({"k": 0}, "'k' parameter.*0 instead"),
+        ({"k": 2.5}, "'k' parameter.*2.5 instead"),
         ({"metric": "lookup_precision", "k": 3}, "within radius 2"),
     ],
 )

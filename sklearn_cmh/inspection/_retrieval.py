@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from ..hamming import check_codes
 from ..labels import encode_labels, is_indicator
@@ -16,12 +18,30 @@ from ..metrics import (
 )
 from ..metrics._per_query import precision_recall, query_mean
 from ..metrics._plot import _precision_by_k
-from ..metrics._ranking import _relevance_labels, _retrieval, per_query_values
+from ..metrics._ranking import (
+    _CODES_AND_LABELS,
+    _NO_RELEVANT,
+    _TIES,
+    _relevance_labels,
+    _retrieval,
+    per_query_values,
+)
 from ..metrics._scorers import _find_hasher
 from ._bits import bit_report
 from ._html import render_document, render_fragment
 
 __all__ = ["RetrievalReport"]
+
+_POSITIVE = Interval(Integral, 1, None, closed="left")
+_OPTIONS = {
+    "k": [_POSITIVE],
+    "ties": _TIES["ties"],
+    **_NO_RELEVANT,
+    "n_samples": [Interval(Integral, 0, None, closed="left"), "array-like"],
+    "which": [StrOptions({"random", "worst"})],
+    "n_hits": [_POSITIVE],
+    "random_state": ["random_state"],
+}
 
 
 @dataclass(frozen=True)
@@ -138,6 +158,7 @@ class RetrievalReport:
         return {direction.name: direction.samples for direction in self.directions}
 
     @classmethod
+    @validate_params(_OPTIONS, prefer_skip_nested_validation=True)
     def from_estimator(
         cls,
         estimator,
@@ -239,6 +260,7 @@ class RetrievalReport:
         )
 
     @classmethod
+    @validate_params({**_CODES_AND_LABELS, **_OPTIONS}, prefer_skip_nested_validation=True)
     def from_predictions(
         cls,
         query_codes,
@@ -340,8 +362,6 @@ class RetrievalReport:
         if len(names) != L_query.shape[1]:
             raise ValueError(f"target_names has {len(names)} names for {L_query.shape[1]} classes.")
         show = _Show(show_queries, show_database, L_query, L_database, names)
-        if which not in ("random", "worst"):
-            raise ValueError(f"which must be 'random' or 'worst'; got {which!r}.")
         drawn = _sample_rows(n_samples, L_query.shape[0], random_state)
         directions = []
         for name, (query, data, exclude_self) in retrievals.items():
@@ -403,7 +423,13 @@ class RetrievalReport:
 
 def _sample_rows(n_samples, n_queries, random_state):
     if np.ndim(n_samples):
-        return np.asarray(n_samples, dtype=np.intp)
+        rows = np.asarray(n_samples)
+        if rows.dtype.kind not in "iu" or not ((rows >= 0) & (rows < n_queries)).all():
+            raise ValueError(
+                f"n_samples must be a number of queries, or rows from 0 to {n_queries - 1}; got "
+                f"{n_samples!r}."
+            )
+        return rows
     return np.sort(check_random_state(random_state).permutation(n_queries)[:n_samples])
 
 

@@ -3,16 +3,21 @@
 Every display holds the numbers that it draws; matplotlib is imported when it draws.
 """
 
+from numbers import Integral
+
 import numpy as np
+from sklearn.utils._param_validation import Interval, validate_params
 
 from ._per_query import precision_recall, query_mean
-from ._ranking import _retrieval, mean_average_precision
+from ._ranking import _CODES_AND_LABELS, _NO_RELEVANT, _TIES, _retrieval, mean_average_precision
 from ._scorers import _find_hasher, make_retrieval_scorer
 
 __all__ = ["MAPByBitsDisplay", "PrecisionAtKDisplay", "PrecisionRecallByRadiusDisplay"]
 
 # A curve over more positions than this is drawn at evenly spaced ones.
 MAX_POSITIONS = 500
+
+_MAX_K = {"max_k": [Interval(Integral, 1, None, closed="left"), None], "ties": _TIES["ties"]}
 
 
 def import_pyplot(caller):
@@ -130,6 +135,7 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
         return self._draw(self.recall, self.precision, ax, name, kwargs)
 
     @classmethod
+    @validate_params({**_NO_RELEVANT}, prefer_skip_nested_validation=True)
     def from_estimator(
         cls,
         estimator,
@@ -179,6 +185,7 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
         return cls(precision, recall, radii, name=name or default).plot(ax, **kwargs)
 
     @classmethod
+    @validate_params({**_CODES_AND_LABELS, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
     def from_predictions(
         cls,
         query_codes,
@@ -285,6 +292,7 @@ class PrecisionAtKDisplay(_LineDisplay):
         return self._draw(self.k, self.precision, ax, name, kwargs)
 
     @classmethod
+    @validate_params({**_MAX_K, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
     def from_estimator(
         cls,
         estimator,
@@ -339,6 +347,9 @@ class PrecisionAtKDisplay(_LineDisplay):
         return cls(k.astype(np.intp), precision, name=name or default).plot(ax, **kwargs)
 
     @classmethod
+    @validate_params(
+        {**_CODES_AND_LABELS, **_MAX_K, **_NO_RELEVANT}, prefer_skip_nested_validation=True
+    )
     def from_predictions(
         cls,
         query_codes,
@@ -475,8 +486,14 @@ class MAPByBitsDisplay(_LineDisplay):
         """
         order = np.argsort(self.n_bits)
         n_bits, scores = np.asarray(self.n_bits)[order], np.asarray(self.scores)[order]
-        earlier = [] if ax is None else ax.get_lines()
-        ticks = np.unique(np.concatenate([n_bits, *(line.get_xdata() for line in earlier)]))
+        # Lines whose x are bits: that of axhline, say, are shares of the axes.
+        lines = [] if ax is None else ax.get_lines()
+        earlier = [
+            line.get_xdata()
+            for line in lines
+            if line.get_transform().contains_branch_seperately(ax.transData)[0]
+        ]
+        ticks = np.unique(np.concatenate([n_bits, *earlier]))
         self._draw(n_bits, scores, ax, name, kwargs)
         self.ax_.set_xscale("log", base=2)
         self.ax_.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -493,6 +510,7 @@ class MAPByBitsDisplay(_LineDisplay):
         return self
 
     @classmethod
+    @validate_params({**_TIES, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
     def from_estimators(
         cls,
         estimators,
@@ -588,14 +606,20 @@ class MAPByBitsDisplay(_LineDisplay):
             if key not in cv_results:
                 known = sorted(k for k in cv_results if k.startswith(("param_", "mean_test_")))
                 raise ValueError(f"cv_results has no {key!r}; it holds {known}.")
-        lengths = np.asarray(cv_results[f"param_{param}"], dtype=np.intp)
-        mean, std = (np.asarray(cv_results[f"{part}_test_{score}"]) for part in ("mean", "std"))
+        lengths = cv_results[f"param_{param}"]
+        # Of a list of grids, some may not have set the parameter.
+        given = ~np.ma.getmaskarray(np.ma.asarray(lengths))
+        lengths = np.asarray(lengths)[given].astype(np.intp)
+        mean, std = (
+            np.asarray(cv_results[f"{part}_test_{score}"])[given] for part in ("mean", "std")
+        )
         n_bits = np.unique(lengths)
         candidates = [np.flatnonzero(lengths == n) for n in n_bits]
         best = [rows[np.nan_to_num(mean[rows], nan=-np.inf).argmax()] for rows in candidates]
         return cls(n_bits, mean[best], spread=std[best], name=name).plot(ax, **kwargs)
 
     @classmethod
+    @validate_params({**_TIES, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
     def from_predictions(
         cls,
         query_codes,

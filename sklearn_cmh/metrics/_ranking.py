@@ -87,11 +87,6 @@ def _relevance_labels(query_labels, database_labels):
                 f"{L_database.shape[1]}: both indicators must be over the same classes."
             )
         return L_query, L_database
-    if (query_classes.dtype.kind in "OUS") != (classes.dtype.kind in "OUS"):
-        raise ValueError(
-            f"query_labels are of dtype {query_classes.dtype}, but database_labels of "
-            f"{classes.dtype}: use the same labels in both."
-        )
     return align_labels(L_query, query_classes, L_database, classes)[:2]
 
 
@@ -125,6 +120,9 @@ def packed_mean_average_precision(query_packed, database_packed, n_bits, L_query
 # --- Public metrics -------------------------------------------------------------------------
 
 
+@validate_params(
+    {**_CODES_AND_LABELS, **_TIES, "exclude_self": ["boolean"]}, prefer_skip_nested_validation=True
+)
 def average_precision_scores(
     query_codes,
     database_codes,

@@ -5,11 +5,12 @@ from functools import partial
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
+from sklearn.utils._param_validation import StrOptions, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from ..labels import align_labels, is_indicator
 from ._per_query import query_mean
-from ._ranking import per_query_values
+from ._ranking import _NO_RELEVANT, _TIES, per_query_values
 
 __all__ = ["make_retrieval_scorer"]
 
@@ -17,6 +18,10 @@ _METRICS = ("map", "precision_at_k", "recall_at_k", "lookup_precision", "ndcg_at
 _GALLERIES = ("learned", "validation")
 
 
+@validate_params(
+    {"metric": [StrOptions(set(_METRICS))], **_TIES, **_NO_RELEVANT},
+    prefer_skip_nested_validation=True,
+)
 def make_retrieval_scorer(
     metric="map",
     *,
@@ -66,13 +71,6 @@ def make_retrieval_scorer(
     >>> make_retrieval_scorer("map", query="image", k=50)
     make_retrieval_scorer('map', query='image', k=50)
     """
-    for name, value, options in [
-        ("metric", metric, _METRICS),
-        ("ties", ties, ("expected", "index")),
-        ("no_relevant", no_relevant, ("skip", "zero")),
-    ]:
-        if value not in options:
-            raise ValueError(f"{name} must be one of {', '.join(options)}; got {value!r}.")
     if isinstance(gallery, str):
         if gallery not in _GALLERIES:
             raise ValueError(
@@ -90,10 +88,10 @@ def make_retrieval_scorer(
             "gallery='learned' ranks the codes learned from all modalities: pass "
             "gallery='validation' or a pair (X_database, y_database), or leave database out."
         )
-    if k is not None and (metric == "lookup_precision" or k < 1):
+    if k is not None and metric == "lookup_precision":
         raise ValueError(
-            f"k={k!r} must be at least 1, and metric='lookup_precision' takes none: it retrieves "
-            "all rows within radius 2."
+            f"metric='lookup_precision' takes no k, as it retrieves all rows within radius 2; got "
+            f"k={k!r}."
         )
     return RetrievalScorer(metric, query, database, gallery, k, ties, no_relevant)
 
@@ -122,7 +120,7 @@ class RetrievalScorer:
                 words.append(f"{name}={value!r}")
         return f"make_retrieval_scorer({', '.join(words)})"
 
-    def __call__(self, estimator, X, y):
+    def __call__(self, estimator, X, y=None):
         """Score a fitted estimator on labelled rows.
 
         Parameters
