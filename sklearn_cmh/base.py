@@ -43,7 +43,7 @@ from .modalities import (
     resolve_modalities,
     select_blocks,
 )
-from .persistence import VersionedStateMixin
+from .persistence import VersionedStateMixin, unchanged_on_error
 from .sweeps import Sweeps
 
 __all__ = ["BaseHasher", "ModalityEncoder", "ShallowHasher", "Solution", "sign"]
@@ -142,14 +142,9 @@ class BaseHasher(
         TypeError
             If X is a list of views.
         """
-        with fit_task(self, X, y, max_steps=getattr(self, "max_iter", 0)):
-            before = vars(self).copy()
-            try:
-                return self._fit(X, y)
-            except BaseException:
-                vars(self).clear()
-                vars(self).update(before)
-                raise
+        max_steps = getattr(self, "max_iter", 0)
+        with fit_task(self, X, y, max_steps), unchanged_on_error(self):
+            return self._fit(X, y)
 
     def _fit(self, X, y):
         rng = check_random_state(self.random_state)

@@ -1,5 +1,6 @@
-"""Saved models: which version wrote them, and what skops has to trust to read them."""
+"""The state of estimators: kept through errors, saved by version, trusted by skops."""
 
+from contextlib import contextmanager
 from inspect import signature
 
 from ._version import __version__
@@ -37,6 +38,18 @@ Examples
 >>> "sklearn_cmh.dsah.DSAH" in TRUSTED_TYPES
 True
 """
+
+
+@contextmanager
+def unchanged_on_error(estimator):
+    """Put the attributes of `estimator` back to what they were if an error leaves the block."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 class VersionedStateMixin:

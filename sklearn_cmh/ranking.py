@@ -29,7 +29,7 @@ from .hamming import (
 )
 from .labels import align_labels, encode_labels, is_indicator
 from .metrics._ranking import packed_mean_average_precision
-from .persistence import VersionedStateMixin
+from .persistence import VersionedStateMixin, unchanged_on_error
 
 __all__ = ["HammingRanker"]
 
@@ -54,8 +54,8 @@ class HammingRanker(
         and booleans all work.
     packed : bool, default=False
         Whether codes come packed, as ``numpy.packbits`` makes them: uint8, eight bits
-        each. A packed database is used as it is: neither copied nor unpacked, and read
-        block by block if it is memory-mapped.
+        each, the spare ones of the last byte zero. A packed database is used as it is:
+        neither copied nor unpacked, and read block by block if it is memory-mapped.
     n_bits : int, default=None
         Length of packed codes if it is not a multiple of 8.
     backend : {"auto", "numpy", "numba", "faiss"}, default="auto"
@@ -155,7 +155,8 @@ class HammingRanker(
         ValueError
             If the codes are empty, not finite, or not as `packed` and `n_bits` say.
         """
-        return self._store(X, y, first=True)
+        with unchanged_on_error(self):
+            return self._store(X, y, first=True)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
@@ -173,13 +174,13 @@ class HammingRanker(
         self : HammingRanker
             The ranker with more rows.
         """
-        return self._store(X, y, first=not hasattr(self, "_chunks"))
+        with unchanged_on_error(self):
+            return self._store(X, y, first=not hasattr(self, "_chunks"))
 
     def _store(self, X, y, first):
-        mapped = isinstance(X, np.memmap)
         X = validate_data(self, X, reset=first, dtype=None if self.packed else "numeric")
         n_bits = self._count_bits(X)
-        packed = self._pack(X, n_bits, mapped=mapped)
+        packed = self._pack(X, n_bits)
         labels, indicator = None, None
         if y is not None:
             check_consistent_length(X, y)
@@ -235,18 +236,15 @@ class HammingRanker(
             )
         return n_columns
 
-    def _pack(self, X, n_bits, mapped=False):
+    def _pack(self, X, n_bits):
         """Packed codes of validated input."""
         if self.packed:
-            # A memory-mapped database is not read whole for this check.
-            if n_bits % 8 and not mapped:
-                used = np.bitwise_or.reduce(X[:, -1])
-                spare = 8 - n_bits % 8
-                if used & (2**spare - 1) and used >> (8 - spare):
-                    raise ValueError(
-                        f"Packed codes of n_bits={n_bits} must leave the {spare} spare bits of "
-                        "the last byte zero, as numpy.packbits does; some are set."
-                    )
+            spare = -n_bits % 8
+            if spare and np.bitwise_or.reduce(X[:, -1]) & (2**spare - 1):
+                raise ValueError(
+                    f"Packed codes of n_bits={n_bits} must leave the {spare} spare bits of the last "
+                    "byte, its lowest ones, zero, as numpy.packbits does; some are set."
+                )
             return X
         strange = first_non_code(X)
         if strange is not None:
@@ -372,6 +370,8 @@ class HammingRanker(
         """
         queries = self._queries(X)
         radius = self.radius if radius is None else radius
+        if not isinstance(radius, Real) or not radius >= 0:
+            raise ValueError(f"radius must be a number of bits, at least 0; got {radius!r}.")
         distances, indices = within_radius(self._chunks, queries, radius, n_bits=self.n_bits_)
         for i in range(len(queries)):
             keep = indices[i] != i if X is None else slice(None)

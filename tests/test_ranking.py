@@ -203,11 +203,34 @@ def test_packed_codes(data, n_bits):
     assert ranker.n_bits_ == (n_bits or 24)
     expected = HammingRanker().fit(data.database).kneighbors(data.queries)
     assert_array_equal(ranker.kneighbors(packed(data.queries)), expected)
-    little = [
-        np.packbits(codes > 0, axis=1, bitorder="little") for codes in (data.database, data.queries)
-    ]
-    ranker.fit(little[0])
-    assert_array_equal(ranker.kneighbors(little[1]), expected)
+
+
+def test_spare_bits_must_be_zero(data, tmp_path):
+    """They would count as distance; of a memory-mapped database, too."""
+    codes = packed(data.database)
+    codes[-1, -1] |= 1
+    np.save(tmp_path / "codes.npy", codes)
+    for X in (codes, np.load(tmp_path / "codes.npy", mmap_mode="r")):
+        with pytest.raises(ValueError, match="4 spare bits"):
+            HammingRanker(packed=True, n_bits=20).fit(X)
+    ranker = HammingRanker(packed=True, n_bits=20).fit(packed(data.database))
+    with pytest.raises(ValueError, match="4 spare bits"):
+        ranker.kneighbors(codes)
+
+
+def test_failed_fit_changes_nothing(data):
+    ranker = HammingRanker().fit(data.database)
+    expected = ranker.kneighbors(data.queries)
+    with pytest.raises(ValueError, match="inconsistent"):
+        ranker.fit(data.database[:, :6], [1, 2])
+    assert ranker.n_features_in_ == ranker.n_bits_ == data.database.shape[1]
+    assert_array_equal(ranker.kneighbors(data.queries), expected)
+
+
+@pytest.mark.parametrize("radius", [-1, np.nan, "2"])
+def test_bad_radius_is_refused(data, radius):
+    with pytest.raises(ValueError, match="radius must be a number of bits"):
+        HammingRanker().fit(data.database).radius_neighbors(data.queries, radius)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -22,6 +22,7 @@ from .._callbacks import end_step
 from ..base import BaseHasher
 from ..labels import labelled_rows
 from ..metrics import average_precision_scores
+from ..persistence import unchanged_on_error
 from ._torch import require_torch
 
 __all__ = ["BaseDeepHasher"]
@@ -110,13 +111,8 @@ class BaseDeepHasher(BaseHasher):
         """
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True.")
-        before = vars(self).copy()
-        try:
+        with unchanged_on_error(self):
             self._partial_fit(X, y)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
         return self._raise_postponed()
 
     def _partial_fit(self, X, y):
