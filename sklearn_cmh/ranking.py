@@ -242,8 +242,8 @@ class HammingRanker(
             spare = -n_bits % 8
             if spare and np.bitwise_or.reduce(X[:, -1]) & (2**spare - 1):
                 raise ValueError(
-                    f"Packed codes of n_bits={n_bits} must leave the {spare} spare bits of the last "
-                    "byte, its lowest ones, zero, as numpy.packbits does; some are set."
+                    f"Packed codes of n_bits={n_bits} must leave the {spare} spare bits of the "
+                    "last byte, its lowest ones, zero, as numpy.packbits does; some are set."
                 )
             return X
         strange = first_non_code(X)

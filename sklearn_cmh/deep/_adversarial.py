@@ -215,9 +215,9 @@ class AdversarialTask:
         """Mass that p_G gives to truly relevant rows, were labelled rows the candidates."""
         queries, candidates = draw(self.labelled, 4 * self.batch_size), draw(self.labelled, 1000)
         S = shared_label(self.labels[queries], self.labels[candidates])
-        excluded = None
+        excluded = torch.from_numpy(queries[:, None] == candidates).to(S.device)
         if self.guard:
-            excluded = self.labels[queries] @ self.profiles[candidates].T > 0
+            excluded |= self.labels[queries] @ self.profiles[candidates].T > 0
         H, C = self.hash_layers(self.G, queries), self.hash_layers(self.G, candidates)
         masses = [
             (selection_logits(H[query], C[target], excluded).exp() * S).sum(1).mean()

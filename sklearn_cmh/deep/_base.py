@@ -7,6 +7,7 @@ pickles and rebuilt on whatever device is there.
 
 import warnings
 from collections.abc import Mapping
+from copy import deepcopy
 from numbers import Integral, Real
 
 import numpy as np
@@ -174,7 +175,11 @@ class BaseDeepHasher(BaseHasher):
             name: _training.to_numpy(network.state_dict()) for name, network in networks.items()
         }
         self._networks = networks
-        self._optimiser_states = [o.state_dict() for o in task.optimisers] if keep else None
+        # The state of steps that failed would spoil those that follow.
+        keep = keep and outcome.status != "non-finite"
+        self._optimiser_states = [
+            (_training.optimiser_kind(o), o.state_dict()) for o in task.optimisers if keep
+        ]
         self.codes_ = np.empty((n, self.n_bits), dtype=np.int8)
         for part in gen_batches(n, 4096):
             self.codes_[part] = self._fuse({name: block[part] for name, block in blocks.items()})
@@ -193,6 +198,12 @@ class BaseDeepHasher(BaseHasher):
                 "at least two must remain: lower validation_fraction, or pass more rows."
             )
         held_out = np.sort(rng.permutation(labelled)[:n_held_out])
+        if L[held_out].sum(axis=0).max() < 2:
+            raise ValueError(
+                f"early_stopping=True sets {n_held_out} labelled rows aside, no two of which share "
+                f"a label, so they cannot be scored: raise validation_fraction "
+                f"({self.validation_fraction} now)."
+            )
         return np.setdiff1d(np.arange(n), held_out), held_out
 
     def _validator(self, networks, reader, rows):
@@ -301,9 +312,15 @@ class BaseDeepHasher(BaseHasher):
         return cache[name].to(device)
 
     def _resume_optimisers(self, task):
-        states = vars(self).get("_optimiser_states") or []
-        for optimiser, state in zip(task.optimisers, states, strict=False):
-            optimiser.load_state_dict(state)
+        """Go on with the state of the last optimisers, if they were of the same kind."""
+        from ._training import optimiser_kind
+
+        states = vars(self).get("_optimiser_states", [])
+        if [kind for kind, _ in states] != [optimiser_kind(o) for o in task.optimisers]:
+            return
+        for optimiser, (_, state) in zip(task.optimisers, states, strict=True):
+            # A copy, as steps change it in place and the fit may fail.
+            optimiser.load_state_dict(deepcopy(state))
             for group in optimiser.param_groups:
                 group["lr"] = group["initial_lr"] = self.learning_rate
 

@@ -140,8 +140,9 @@ def reward(f):
 
 
 def advantage(rewards):
-    """Rewards (a, s) minus their mean over the selections of each query."""
-    return rewards - rewards.mean(1, keepdim=True)
+    """Rewards (a, s) of each query's selections, minus the mean reward of its other ones."""
+    s = rewards.shape[1]
+    return (rewards - rewards.mean(1, keepdim=True)) * (s / (s - 1))
 
 
 def policy_loss(log_p, selected, advantages):

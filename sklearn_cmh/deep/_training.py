@@ -107,7 +107,7 @@ def reproducible(device, seed):
 def row_batches(n_rows, batch_size):
     """Split a random permutation of the rows into batches of nearly equal size.
 
-    No remainder is left that would be too small for batch normalisation.
+    None has a single row, which would be too few for batch normalisation.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def row_batches(n_rows, batch_size):
     list of ndarray
         Row numbers of every batch.
     """
-    n_batches = max(1, round(n_rows / batch_size))
+    n_batches = max(1, min(round(n_rows / batch_size), n_rows // 2))
     return np.array_split(torch.randperm(n_rows).numpy(), n_batches)
 
 
@@ -187,6 +187,11 @@ def make_optimiser(parameters, name, learning_rate):
     if name == "sgd":
         return torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9)
     return torch.optim.Adam(parameters, lr=learning_rate)
+
+
+def optimiser_kind(optimiser):
+    """Type of an optimiser and how many parameters each of its groups has."""
+    return type(optimiser).__name__, [len(group["params"]) for group in optimiser.param_groups]
 
 
 def to_numpy(state):

@@ -49,7 +49,8 @@ class SCHGAN(BaseDeepHasher):
         Weight of the selected rows beside labelled negatives in the discriminator's loss. The
         paper weighs both alike (1).
     n_selected : int, default=20
-        Rows that the generator selects per query.
+        Rows that the generator selects per query, at least two: each is rewarded
+        relative to the others.
     n_candidates : int, default=500
         Rows, drawn anew for every step, that it selects from.
     guard : bool, default=True
@@ -161,7 +162,7 @@ class SCHGAN(BaseDeepHasher):
         "pretrain_iter": [Interval(Integral, 0, None, closed="left")],
         "pair_weight": [Interval(Real, 0, None, closed="left")],
         "adversarial_weight": [Interval(Real, 0, None, closed="left")],
-        "n_selected": [Interval(Integral, 1, None, closed="left")],
+        "n_selected": [Interval(Integral, 2, None, closed="left")],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "guard": ["boolean"],
         "baseline": [StrOptions({"dis"}), None],

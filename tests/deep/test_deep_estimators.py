@@ -424,6 +424,54 @@ def test_callbacks_count_epochs_and_can_stop_a_fit(hasher, X, paired):
     np.testing.assert_array_equal(hasher.transform(X), hasher.codes_)
 
 
+class Normalised(torch.nn.Module):
+    """Finite on a row of zeros, but its gradient is not."""
+
+    def __init__(self, shape, n_bits):
+        super().__init__()
+        self.hidden = torch.nn.Linear(shape[0], 8, bias=False)
+        self.last = torch.nn.Linear(8, n_bits)
+
+    def forward(self, x):
+        h = self.hidden(x)
+        return self.last(h / ((h * h).sum(1, keepdim=True).sqrt() + 1e-6))
+
+
+def test_training_goes_on_after_a_loss_that_was_not_finite(paired):
+    hasher = DSPAH(8, network=Normalised, batch_size=32, random_state=0)
+    good = MultimodalData(**paired.blocks)
+    bad = {name: block.copy() for name, block in paired.blocks.items()}
+    bad["image"][7] = 0
+    hasher.partial_fit(good, paired.y)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        hasher.partial_fit(MultimodalData(**bad), paired.y)
+    hasher.partial_fit(good, paired.y)
+    assert np.isfinite(hasher.objective_).all()
+
+
+@pytest.mark.parametrize(
+    "change", [{"optimiser": "sgd", "learning_rate": 0.1}, {"updates": "alternating"}], ids=str
+)
+def test_warm_start_with_another_optimiser(X, paired, change):
+    hasher = DSPAH(**TINY, max_iter=3, warm_start=True).fit(X, paired.y)
+    back = {name: getattr(hasher, name) for name in change}
+    hasher.set_params(**change).fit(X, paired.y).set_params(**back).fit(X, paired.y)
+    assert hasher.n_iter_ == 9
+
+
+def test_early_stopping_needs_rows_that_share_a_label():
+    X, y = np.random.RandomState(0).randn(40, 5), np.arange(40) % 20
+    hasher = DSPAH(**TINY, early_stopping=True, validation_fraction=0.05)
+    with pytest.raises(ValueError, match="raise validation_fraction"):
+        hasher.fit(X, y)
+
+
+@pytest.mark.parametrize("n", [3, 7])
+def test_batches_of_two(hasher, X, paired, n):
+    hasher.set_params(batch_size=2, max_iter=1).fit(X[:n], np.arange(n) % 2)
+    assert hasher.codes_.shape == (n, 8)
+
+
 def test_constant_bits_are_reported(X, paired):
     def constant(shape, n_bits):
         network = torch.nn.Linear(*shape, n_bits)
