@@ -7,6 +7,7 @@ for features and penalties whose leave-one-out codes retrieve best.
 """
 
 import time
+import warnings
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -222,6 +223,9 @@ def _extended(q, G, total, cross, norm):
 def greedy_bits(q, G, n_bits):
     """Choose `n_bits` bits one by one, each the best addition to those before.
 
+    Bits that are constant in every modality come last, with a warning: the criterion does
+    not see them, and would prefer them to any bit that lowers it by a hair.
+
     Parameters
     ----------
     q, G : ndarray of shape (p,), (p, p)
@@ -234,11 +238,19 @@ def greedy_bits(q, G, n_bits):
     selected : ndarray of shape (n_bits,), intp
         Distinct positions in the pool, in the order of their choice.
     """
+    varied = G.diagonal() > 0
+    if varied.sum() < n_bits:
+        warnings.warn(
+            f"Only {varied.sum()} of the {len(q)} bits to choose from vary between rows, so "
+            f"{n_bits - varied.sum()} of n_bits={n_bits} are constant and carry nothing. Lower "
+            "n_bits, or choose from more bits."
+        )
     selected, free = [], np.ones(len(q), dtype=bool)
     cross = np.zeros_like(q)
     for _ in range(n_bits):
         total, norm = q[selected].sum(), cross[selected].sum()
-        gains = np.where(free, _extended(q, G, total, cross, norm), -np.inf)
+        candidates = free & varied if (free & varied).any() else free
+        gains = np.where(candidates, _extended(q, G, total, cross, norm), -np.inf)
         best = int(gains.argmax())
         selected.append(best)
         free[best] = False
@@ -248,6 +260,8 @@ def greedy_bits(q, G, n_bits):
 
 def swap_bits(q, G, selected, max_passes=3):
     """Exchange bits of a set for better ones while that raises the criterion.
+
+    No constant bit comes in, as in `greedy_bits`.
 
     Parameters
     ----------
@@ -264,7 +278,8 @@ def swap_bits(q, G, selected, max_passes=3):
         A set of the same size that is at least as good.
     """
     selected = np.array(selected, dtype=np.intp)
-    free = np.ones(len(q), dtype=bool)
+    varied = G.diagonal() > 0
+    free = varied.copy()
     free[selected] = False
     for _ in range(max_passes):
         changed = False
@@ -275,7 +290,7 @@ def swap_bits(q, G, selected, max_passes=3):
             best = int(np.where(free, gains, -np.inf).argmax())
             if free[best] and gains[best] > gains[bit] + 1e-12 * abs(gains[bit]):
                 selected[position] = best
-                free[[bit, best]] = True, False
+                free[[bit, best]] = varied[bit], False
                 changed = True
         if not changed:
             break

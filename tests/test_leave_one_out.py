@@ -115,6 +115,22 @@ def test_constant_bits_are_worth_nothing():
     assert greedy_bits(q, G, 1) != 5
 
 
+def test_constant_bits_come_last():
+    # Every bit after the first is a bad one, and lowers the criterion.
+    T = normalise_rows(encode_labels(np.arange(8) // 4)[0])
+    good = np.repeat([1, -1], 4)
+    bad = [np.tile([1, -1, -1, 1], 2), np.tile([1, -1], 4)]
+    H = np.transpose([np.ones(8), bad[0], good, -np.ones(8), bad[1]])
+    q, G = selection_terms([H, H], T)
+    assert bit_alignment(q, G, [2, 0]) > bit_alignment(q, G, [2, 1])
+    assert set(greedy_bits(q, G, 3)) == {1, 2, 4}
+    with pytest.warns(UserWarning, match="Only 3 of the 5 bits .* 1 of n_bits=4 are constant"):
+        assert set(greedy_bits(q, G, 4)[:3]) == {1, 2, 4}
+    assert set(swap_bits(q, G, [1, 2, 4])) == {1, 2, 4}
+    # One that is there already may go.
+    assert set(swap_bits(q, G, [0, 3])) & {2}
+
+
 def test_greedy_takes_the_best_addition():
     bits, T = pool(np.random.default_rng(5), p=12)
     q, G = selection_terms(bits, T)

@@ -19,9 +19,10 @@ import sklearn_cmh.refine
 from sklearn_cmh import AAH, ASCMH, DSAH, MultimodalData
 from sklearn_cmh._leave_one_out import coordinate_search, cross_modal_map, leave_one_out_codes
 from sklearn_cmh.base import ShallowHasher, Solution, sign
+from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.deep import DSPAH
 from sklearn_cmh.labels import encode_labels
-from sklearn_cmh.metrics import average_precision_scores
+from sklearn_cmh.metrics import average_precision_scores, lookup_precision
 from sklearn_cmh.refine import LeaveOneOutRidge, RefinedHasher
 
 
@@ -194,6 +195,17 @@ def test_gains_on_rows_never_seen(wiki):
     assert gain > 0.015
     # What leaving out promised is what comes.
     assert abs(refined.best_score_ - held_out_map(refined, X[test], y[test])) < 0.02
+
+
+@pytest.mark.parametrize("n_classes", [3, 4])
+def test_few_classes_leave_no_constant_bits(n_classes):
+    """The criterion alone would take constant bits, of which random codes of few classes abound."""
+    X, y = make_multimodal_classification(300, n_classes=n_classes, noise=0.2, random_state=0)
+    settings = {**QUICK, "n_bits": 16, "pool_bits": 16, "widths": (0.5,)}
+    refined = RefinedHasher(DSAH(n_anchors=40), **settings).fit(X[:200], y[:200])
+    assert (np.ptp(refined.codes_, axis=0) > 0).all()
+    query = refined.encode(X[200:], modality="image")
+    assert lookup_precision(query, refined.codes_, y[200:], y[:200]) > 0.9
 
 
 # --- Data contract --------------------------------------------------------------------------
