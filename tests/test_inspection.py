@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from sklearn_cmh import AAH
+from sklearn_cmh import AAH, MultimodalData
 from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.inspection import RetrievalReport, bit_report
 from sklearn_cmh.metrics import make_retrieval_scorer, mean_average_precision
@@ -192,6 +192,24 @@ def test_bad_options_are_refused(hasher, data, option, message):
         RetrievalReport.from_estimator(hasher, *data, **option)
 
 
+def test_names_of_modalities_in_the_figure(data):
+    """Neither taken for formulas, nor hidden by matplotlib."""
+    pytest.importorskip("matplotlib")
+    X = MultimodalData(**{"_image": data[0]["image"], "a$\\frac$": data[0]["text"]})
+    hasher = AAH(8, max_iter=2, random_state=0).fit(X, data[1])
+    page = RetrievalReport.from_estimator(hasher, X, data[1])._repr_html_()
+    svg = page[page.index("<svg") : page.index("</svg>")]
+    assert svg.count("_image") == svg.count("a$\\frac$") == 2
+
+
+def test_a_pipeline_is_looked_into(hasher, data):
+    X, y = data
+    pipe = make_pipeline(FunctionTransformer(), hasher).fit(X, y)
+    assert repr(bit_report(pipe)) == repr(bit_report(pipe[-1].codes_))
+    report = RetrievalReport.from_estimator(pipe, X, y, show_queries=X)
+    np.testing.assert_array_equal(report.show.query(3, "image"), [X["image"][3]])
+
+
 def test_the_worst_queries(hasher, data):
     report = RetrievalReport.from_estimator(hasher, *data, which="worst", n_samples=80)
     for samples in report.samples.values():
@@ -274,6 +292,7 @@ PICTURES = {
     "black and white": np.eye(3, dtype=bool),
     "colour": np.full((3, 3, 3), [255, 0, 153]),
     "transparent": np.ones((3, 3, 4)),
+    "float colour": np.full((3, 3, 3), [255.0, 0.0, 153.0]),
 }
 
 

@@ -240,10 +240,10 @@ def test_bad_use_is_refused(hasher, split):
     X, y, X_query, y_query = split
     scorer = make_retrieval_scorer()
     with pytest.raises(ValueError, match="y is None"):
-        scorer(hasher, X_query, None)
-    with pytest.raises(TypeError, match=r"needs a fitted hasher.*StandardScaler"):
+        scorer(hasher, X_query)
+    with pytest.raises(TypeError, match=r"Expected a fitted hasher.*StandardScaler"):
         scorer(StandardScaler().fit(X), X_query, y_query)
-    with pytest.raises(TypeError, match="needs a fitted hasher"):
+    with pytest.raises(TypeError, match="Expected a fitted hasher"):
         scorer(make_pipeline(hasher, BaseEstimator()), X_query, y_query)
     with pytest.raises(ValueError, match="sound"):
         make_retrieval_scorer(query="sound")(hasher, X_query, y_query)

@@ -376,6 +376,13 @@ def column_statistics(block):
     return scaler.mean_, scaler.var_
 
 
+def layer_widths(hidden):
+    """Widths of hidden layers as a tuple of int."""
+    if not all(isinstance(width, Integral) and width >= 1 for width in hidden):
+        raise ValueError(f"hidden must hold whole numbers of at least 1; got {hidden!r}.")
+    return tuple(map(int, hidden))
+
+
 def per_modality(value, names, parameter):
     """Give every modality its value: the same for all, or {name: value}."""
     if not isinstance(value, Mapping):

@@ -236,8 +236,9 @@ class PixelResNet(nn.Module):
         if min(height, width) < MIN_IMAGE_SIZE:
             raise ValueError(
                 f'network="resnet34" halves its input five times and needs pictures of at least '
-                f"{MIN_IMAGE_SIZE} x {MIN_IMAGE_SIZE} pixels, got {height} x {width}: enlarge "
-                'them, or use network="mlp" on features.'
+                f"{MIN_IMAGE_SIZE} x {MIN_IMAGE_SIZE} pixels, as (n, height, width, channels); got "
+                f"{height} x {width} with {channels} channels: enlarge or transpose them, or use "
+                'network="mlp" on features.'
             )
         self.image_shape = tuple(image_shape)
         self.augment = augment

@@ -13,13 +13,14 @@ Means stand where the paper prints sums. As printed, with stochastic gradient de
 n k^2, so that the second is absent in effect.
 """
 
+import warnings
 from collections.abc import Mapping
 from numbers import Integral, Real
 from os import PathLike
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._base import BaseDeepHasher, per_modality
+from ._base import BaseDeepHasher, layer_widths, per_modality
 
 __all__ = ["DSPAH"]
 
@@ -39,9 +40,9 @@ class DSPAH(BaseDeepHasher):
         Length of the codes.
     network : {"auto", "mlp", "resnet34", "multiscale"}, callable or dict, default="auto"
         Network of every modality, or {name: network}. "mlp" takes features and bags of words,
-        "resnet34" pictures, "multiscale" bags of words, pooled at several scales. "auto" is
-        "resnet34" for blocks of shape (n, H, W, channels) and where `image_shape` names the
-        modality, else "mlp". A callable takes (input_shape, n_bits) and returns a
+        "resnet34" pictures of values from 0 to 255, "multiscale" bags of words, pooled at several
+        scales. "auto" is "resnet34" for blocks of shape (n, H, W, channels) and where `image_shape`
+        names the modality, else "mlp". A callable takes (input_shape, n_bits) and returns a
         `torch.nn.Module` that maps a float batch of that shape to (b, n_bits).
     hidden : sequence of int, default=(1024,)
         Hidden layers of "mlp".
@@ -287,7 +288,25 @@ class DSPAH(BaseDeepHasher):
                 "n_bits": self.n_bits,
                 **self._options(network),
             }
+        self._warn_ignored(specs, blocks)
         return specs
+
+    def _warn_ignored(self, specs, blocks):
+        """Warn of parameters that are set but have no effect, and of pictures that look dark."""
+        pictures = [name for name, spec in specs.items() if spec["network"] == "resnet34"]
+        ignored = ["image_shape", "pretrained"] if not pictures else []
+        ignored = [name for name in ignored if getattr(self, name) is not None]
+        if ignored:
+            warnings.warn(
+                f"{', '.join(ignored)} has no effect, as no modality has the network 'resnet34': "
+                'name the one that holds pictures, as in network={"image": "resnet34"}.'
+            )
+        for name in pictures:
+            if blocks[name].dtype.kind == "f" and blocks[name].max() <= 1:
+                warnings.warn(
+                    f"The pictures of modality {name!r} have no value above 1, but 'resnet34' "
+                    "expects values from 0 to 255: multiply them by 255."
+                )
 
     def _picture_shape(self, name, image_shape, n_columns):
         """Shape of flattened pictures."""
@@ -304,7 +323,7 @@ class DSPAH(BaseDeepHasher):
 
     def _options(self, network):
         if network == "mlp":
-            return {"hidden": tuple(map(int, self.hidden)), "dropout": float(self.dropout)}
+            return {"hidden": layer_widths(self.hidden), "dropout": float(self.dropout)}
         residual = {
             "width": self.width,
             "attention": self.attention,

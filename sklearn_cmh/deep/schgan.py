@@ -19,7 +19,7 @@ from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._base import BaseDeepHasher
+from ._base import BaseDeepHasher, layer_widths
 
 __all__ = ["SCHGAN"]
 
@@ -242,7 +242,7 @@ class SCHGAN(BaseDeepHasher):
                 "network": "mlp",
                 "input_shape": tuple(map(int, block.shape[1:])),
                 "n_bits": self.n_bits,
-                "hidden": tuple(map(int, self.hidden)),
+                "hidden": layer_widths(self.hidden),
                 "activation": "tanh",
                 "batch_norm": False,
                 "dropout": 0.0,

@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..hamming import check_codes, pack_codes
 from ..metrics._plot import import_pyplot
+from ..metrics._scorers import _find_hasher
 
 __all__ = ["BitReport", "bit_report"]
 
@@ -21,8 +22,8 @@ def bit_report(codes):
 
     Parameters
     ----------
-    codes : array-like of shape (n, n_bits) or fitted hasher
-        Codes of two values, or a hasher, for its learned codes. Codes of new rows, which
+    codes : array-like of shape (n, n_bits), or fitted hasher, Pipeline or search
+        Codes of two values, or what holds a hasher, for its learned codes. Codes of new rows, which
         are often worse, are to be encoded first: ``bit_report(hasher.encode(...))``.
 
     Returns
@@ -42,8 +43,9 @@ def bit_report(codes):
       collapsed    1 bit: 2
     """
     if hasattr(codes, "get_params"):
-        check_is_fitted(codes, "codes_")
-        codes = codes.codes_
+        hasher = _find_hasher(codes)[0]
+        check_is_fitted(hasher, "codes_")
+        codes = hasher.codes_
     codes = check_codes(codes)
     n, n_bits = codes.shape
     ones, together = np.zeros(n_bits), np.zeros((n_bits, n_bits))

@@ -176,7 +176,7 @@ def _curves(report):
         axes = figure.subplots(1, 2)
         for direction in report.directions:
             for display, ax in zip(direction.displays, axes, strict=True):
-                display.plot(ax)
+                display.plot(ax, name=plain_text(direction.name))
         axes[1].set_ylim(-0.02, 1.02)
         svg = io.StringIO()
         nothing = dict.fromkeys(["Creator", "Date", "Format", "Type"])
@@ -187,6 +187,12 @@ def _curves(report):
     text = text.replace("*{stroke-linejoin", ".cmh-report svg *{stroke-linejoin")
     label = "Precision against recall by radius, and precision at N"
     return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+
+
+def plain_text(name):
+    """`name` as matplotlib shows it in a legend: no formula, and not hidden for an underscore."""
+    name = name.replace("$", r"\$")
+    return f"\N{ZERO WIDTH SPACE}{name}" if name.startswith("_") else name
 
 
 def _samples(report, direction):
@@ -256,8 +262,10 @@ def _png(picture):
 
     if picture.ndim == 3 and picture.shape[2] == 1:
         picture = picture[:, :, 0]
-    whole = picture.dtype.kind in "iu"
-    picture = picture.astype(np.uint8) if whole else np.clip(picture, 0.0, 1.0)
+    if picture.dtype.kind in "iu" or picture.max() > 1:
+        picture, white = np.clip(picture, 0, 255).astype(np.uint8), 255
+    else:
+        picture, white = np.clip(picture.astype(float), 0, 1), 1
     file = io.BytesIO()
-    imsave(file, picture, format="png", cmap="gray", vmin=0, vmax=255 if whole else 1)
+    imsave(file, picture, format="png", cmap="gray", vmin=0, vmax=white)
     return base64.b64encode(file.getvalue()).decode("ascii")

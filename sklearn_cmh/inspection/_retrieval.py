@@ -27,6 +27,7 @@ from ..metrics._ranking import (
     per_query_values,
 )
 from ..metrics._scorers import _find_hasher
+from ..modalities import MultimodalData
 from ._bits import bit_report
 from ._html import render_document, render_fragment
 
@@ -200,11 +201,12 @@ class RetrievalReport:
             Mean over all orders of rows at equal distance, or by database row.
         no_relevant : {"skip", "zero"}, default="skip"
             Whether a query without relevant rows is left out, or counts 0.
-        show_queries, show_database : sequence or dict, default=None
+        show_queries, show_database : sequence, dict or MultimodalData, default=None
             What stands for the rows of `X`, and for those that are ranked: pictures
             (arrays of shape (height, width), or (height, width, 3) or with 4 for colour,
-            or PIL images) or texts, one per row; or {modality: such a sequence}. A query
-            is shown in its own modality alone, a hit in all that are given. With
+            of values up to 255, or up to 1 in floats; or PIL images) or texts, one per
+            row; or {modality: such a sequence}, or a MultimodalData. A query is shown in
+            its own modality alone, a hit in all that are given. With
             ``gallery="validation"``, `show_database` is `show_queries`.
         target_names : sequence of str, default=None
             Names of the classes, in sorted order.
@@ -295,7 +297,7 @@ class RetrievalReport:
             Mean over all orders of rows at equal distance, or by database row.
         no_relevant : {"skip", "zero"}, default="skip"
             Whether a query without relevant rows is left out, or counts 0.
-        show_queries, show_database : sequence or dict, default=None
+        show_queries, show_database : sequence, dict or MultimodalData, default=None
             Pictures or texts of the rows; see `from_estimator`.
         target_names : sequence of str, default=None
             Names of the classes, in sorted order.
@@ -482,7 +484,7 @@ class _Show:
 
     Parameters
     ----------
-    queries, database : sequence, dict or None
+    queries, database : sequence, dict, MultimodalData or None
         Pictures or texts, one per row, or by modality.
     L_query, L_database : csr_array of shape (n_queries, c), (n, c)
         Label indicators.
@@ -491,6 +493,10 @@ class _Show:
     """
 
     def __init__(self, queries, database, L_query, L_database, class_names):
+        queries, database = (
+            items.blocks if isinstance(items, MultimodalData) else items
+            for items in (queries, database)
+        )
         for name, items, L in [
             ("show_queries", queries, L_query),
             ("show_database", database, L_database),

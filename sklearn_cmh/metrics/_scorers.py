@@ -224,8 +224,8 @@ def _find_hasher(estimator):
             hasher, prepare = _find_hasher(steps[-1])
             return hasher, partial(_prepare, steps[:-1], prepare)
     raise TypeError(
-        "A retrieval scorer needs a fitted hasher, or a Pipeline that ends in a hasher or in a "
-        f"hasher and a HammingRanker; got {type(estimator).__name__}."
+        "Expected a fitted hasher, or a Pipeline that ends in a hasher or in a hasher and a "
+        f"HammingRanker; got {type(estimator).__name__}."
     )
 
 

@@ -424,6 +424,26 @@ def test_callbacks_count_epochs_and_can_stop_a_fit(hasher, X, paired):
     np.testing.assert_array_equal(hasher.transform(X), hasher.codes_)
 
 
+@pytest.mark.parametrize("widths", [(0,), (8, -3), (8.7,)])
+def test_bad_widths_are_refused(hasher, X, paired, widths):
+    with pytest.raises(ValueError, match="hidden must hold whole numbers"):
+        hasher.set_params(hidden=widths).fit(X, paired.y)
+
+
+@pytest.mark.parametrize("option", [{"image_shape": (2, 3, 1)}, {"pretrained": "weights.pt"}])
+def test_ignored_options_of_pictures_are_reported(X, paired, option):
+    (name,) = option
+    with pytest.warns(UserWarning, match=f"{name} has no effect"):
+        DSPAH(**TINY, max_iter=1, **option).fit(X, paired.y)
+
+
+def test_pictures_between_0_and_1_are_reported():
+    X, y = pictures()
+    X = MultimodalData(image=X["image"] / np.float32(255), text=X["text"])
+    with pytest.warns(UserWarning, match="'image' have no value above 1"):
+        DSPAH(8, width=4, max_iter=1, random_state=0).fit(X, y)
+
+
 class Normalised(torch.nn.Module):
     """Finite on a row of zeros, but its gradient is not."""
 
