@@ -35,6 +35,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, MultimodalData, RefinedHasher
 from sklearn_cmh.datasets import fetch_wiki, load_openmoji
+from sklearn_cmh.deep import DSPAH, SCHGAN
 from sklearn_cmh.metrics import average_precision_scores
 
 GALLERIES = ("learned", "encoded", "held-out")
@@ -126,6 +127,9 @@ METHODS = {
         aah(data, bits, None), bits, random_state=seed
     ),
     "ASCMH-refined": lambda data, bits, seed: RefinedHasher(ASCMH(), bits, random_state=seed),
+    # On features; every row is labelled.
+    "DSPAH": lambda data, bits, seed: DSPAH(bits, random_state=seed),
+    "SCHGAN": lambda data, bits, seed: SCHGAN(bits, random_state=seed),
 }
 
 
