@@ -42,6 +42,7 @@ from .modalities import (
     refuse_views,
     resolve_modalities,
     select_blocks,
+    split_frame,
 )
 from .persistence import VersionedStateMixin, unchanged_on_error
 from .sweeps import Sweeps
@@ -171,6 +172,8 @@ class BaseHasher(
             transformer is None or isinstance(transformer, str)
             for _, transformer in named_transformers(self._modalities_parameter())
         )
+        if not reset and not hasattr(self, "feature_names_in_"):
+            X = split_frame(X, self._modalities)
         if isinstance(X, MultimodalData):
             if reset:
                 validate_data(self, X, reset=True, skip_check_array=True)

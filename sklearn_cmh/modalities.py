@@ -6,6 +6,7 @@ parameter of an estimator against the X that it is fitted on; `select_blocks`
 takes the raw blocks of the X that a fitted estimator is asked about.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -140,8 +141,9 @@ class Modality:
     """What a fitted estimator knows of one modality's input columns.
 
     `positions` are its columns in the whole table, `names` their names if the
-    estimator was fitted on a DataFrame, `tail` the shape of one row of its block:
-    ``()`` for a one-dimensional block, as text vectorisers take it.
+    estimator was fitted on a DataFrame whose columns are all named by strings, `tail`
+    the shape of one row of its block: ``()`` for a one-dimensional block, as text
+    vectorisers take it.
     """
 
     name: str
@@ -315,7 +317,8 @@ def _resolve_multimodal(triples, X):
 
 def _resolve_table(triples, X):
     d = X.shape[1]
-    labels = _column_names(X)
+    labels = list(X.columns) if hasattr(X, "columns") else None
+    named = _column_names(X) is not None
     owner = np.full(d, -1)
     resolved = []
     for i, (name, transformer, columns) in enumerate(triples):
@@ -340,7 +343,7 @@ def _resolve_table(triples, X):
             )
         owner[positions] = i
         tail = () if isinstance(columns, (str, int, np.integer)) else (len(positions),)
-        names = None if labels is None else [labels[j] for j in positions]
+        names = [labels[j] for j in positions] if named else None
         resolved.append(Modality(name, transformer, positions, names, tail))
     if (owner < 0).any():
         free = np.flatnonzero(owner < 0)
@@ -367,6 +370,11 @@ def _column_positions(name, columns, d, labels):
             raise ValueError(
                 f"modalities: X has no column {label!r}, which {name!r} selects; its columns are "
                 f"{_shorten(labels)}."
+            )
+        if labels.count(label) > 1:
+            raise ValueError(
+                f"modalities: X has several columns {label!r}, which {name!r} selects; give them "
+                "different names, or select by position."
             )
         return labels.index(label)
 
@@ -449,20 +457,101 @@ def _block_of(X, modality, modalities):
     if isinstance(X, MultimodalData):
         if name not in X:
             raise ValueError(f"X holds the modalities {X.names}, but not {name!r}.")
-        return _check_width(X[name], modality)
+        block = X[name]
+        columns = _column_names(block)
+        if columns is None or modality.names is None or len(columns) > modality.width:
+            return _check_width(block, modality)
+        return _take_columns(block, replace(modality, positions=_find(modality, columns, [])))
     columns = _column_names(X)
     if columns is not None and modality.names is not None:
-        missing = [c for c in modality.names if c not in columns]
-        if missing:
-            raise ValueError(
-                f"X lacks {_shorten(missing)}, columns of the modality {name!r} at fit."
-            )
-        where = np.array([columns.index(c) for c in modality.names])
-        return _take_columns(X, replace(modality, positions=where))
+        return _take_columns(X, replace(modality, positions=_find(modality, columns, modalities)))
     total = sum(m.width for m in modalities)
     if len(getattr(X, "shape", ())) == 2 and X.shape[1] == total != modality.width:
         return _take_columns(X, modality)
     return _check_width(X, modality, total)
+
+
+def _find(modality, columns, modalities):
+    """Positions of the columns of one modality among the names `columns`.
+
+    They are found by name, or where all names are those of the fit, of the block alone
+    or of all `modalities`, by position.
+    """
+    names = modality.names
+    if columns == names:
+        return np.arange(len(names))
+    known = _known_names(modalities)
+    if columns == known:
+        return modality.positions
+    where = {column: j for j, column in enumerate(columns)}
+    missing = [c for c in names if c not in where]
+    if missing:
+        raise ValueError(
+            f"X lacks {_shorten(missing)}, known from the modality {modality.name!r} at fit. "
+            "Columns with names are matched by name; to match them by position, pass an array."
+        )
+    # In a wider frame, a name that several modalities share could mean any of them.
+    counts = Counter(columns)
+    shared = Counter(known) if len(columns) > len(names) else Counter()
+    unclear = [c for c in dict.fromkeys(names) if counts[c] > 1 or shared[c] > 1]
+    if unclear or len(set(names)) < len(names):
+        raise ValueError(
+            f"{_shorten(unclear or names)} of X cannot be matched by name to the modality "
+            f"{modality.name!r}, as names occur more than once. Pass the block alone with the "
+            "columns of the fit, or an array, whose columns are matched by position."
+        )
+    return np.array([where[c] for c in names])
+
+
+def _known_names(modalities):
+    """Names of all columns of the whole table, in its order; None where there is none."""
+    known = {}
+    for m in modalities:
+        known.update(zip(m.positions, m.names or [None] * len(m.positions), strict=True))
+    return [known[j] for j in sorted(known)]
+
+
+def split_frame(X, modalities):
+    """Split a whole DataFrame by the column names of the frames in a MultimodalData at fit.
+
+    Parameters
+    ----------
+    X : {array-like, sparse, DataFrame} of shape (n, d)
+        The whole table; it is returned as it is unless column names are known on both
+        sides.
+    modalities : list of Modality
+        As resolved at fit.
+
+    Returns
+    -------
+    X : {array-like, sparse, DataFrame} or MultimodalData
+        The blocks of the modalities.
+
+    Raises
+    ------
+    ValueError
+        If names are missing, or do not tell which column belongs to which modality.
+    """
+    columns = _column_names(X)
+    kept = [m for m in modalities if not m.dropped]
+    if (
+        columns is None
+        or len(columns) != sum(m.width for m in modalities)
+        or all(m.names is None for m in kept)
+    ):
+        return X
+    where = [_find(m, columns, modalities) if m.names else m.positions for m in kept]
+    if len(np.unique(np.concatenate(where))) < sum(m.width for m in kept):
+        raise ValueError(
+            "The columns of X are in another order than at fit, when not all of them had names: "
+            "pass a MultimodalData, or the columns in the order of the fit."
+        )
+    return MultimodalData(
+        **{
+            m.name: _take_columns(X, replace(m, positions=positions))
+            for m, positions in zip(kept, where, strict=True)
+        }
+    )
 
 
 def _check_width(block, modality, total=None):
@@ -533,8 +622,9 @@ def block_width(block):
 
 
 def _column_names(X):
-    columns = getattr(X, "columns", None)
-    return None if columns is None or isinstance(X, MultimodalData) else list(columns)
+    """Names of the columns of a frame if all are strings, as in scikit-learn; otherwise None."""
+    columns = list(getattr(X, "columns", []))
+    return columns if columns and all(isinstance(c, str) for c in columns) else None
 
 
 def _labels_of(positions, labels):

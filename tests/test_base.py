@@ -117,6 +117,78 @@ def test_frames_by_prefix_and_by_name(hasher, fitted, paired, library):
         )
 
 
+def named_frames(paired, text_names="tuvwx"):
+    """The blocks of the fixture as DataFrames, and both side by side in one."""
+    image = pd.DataFrame(paired.image, columns=list("abcdef"))
+    text = pd.DataFrame(paired.text, columns=list(text_names))
+    return MultimodalData(image=image, text=text), pd.concat([image, text], axis=1)
+
+
+def test_columns_with_names_are_matched_by_name_in_every_form(hasher, fitted, paired):
+    X, frame = named_frames(paired)
+    model = clone(hasher).fit(X, paired.y)
+    fused, alone = (
+        fitted.transform(fitted_data(paired)),
+        fitted.encode(paired.text, modality="text"),
+    )
+    text, wide = X["text"][list("xwvut")], frame[list("xfawbvcuedt")]
+    for query in [wide, MultimodalData(text=text, image=X["image"])]:
+        np.testing.assert_array_equal(model.transform(query), fused)
+        assert model.score(query, paired.y) == fitted.score(fitted_data(paired), paired.y)
+    for query in [wide, text, MultimodalData(text=text), MultimodalData(text=paired.text)]:
+        np.testing.assert_array_equal(model.encode(query, modality="text"), alone)
+    np.testing.assert_array_equal(model.encode(paired.text, modality="text"), alone)
+    np.testing.assert_array_equal(model.transform(paired.X), fused)
+
+
+@pytest.mark.parametrize("wrap", [MultimodalData, lambda text: text], ids=["multimodal", "frame"])
+def test_columns_with_other_names_are_refused(hasher, paired, wrap):
+    X, _ = named_frames(paired)
+    model = clone(hasher).fit(X, paired.y)
+    with pytest.raises(ValueError, match=r"lacks the column 'x'.*'text'"):
+        model.encode(wrap(text=X["text"].rename(columns={"x": "X"})), modality="text")
+    with pytest.raises(ValueError, match="had 5 columns"):
+        model.encode(MultimodalData(text=X["text"].assign(y=0.0)))
+
+
+@pytest.mark.parametrize("names", ["abcde", "numbers"])
+def test_names_that_do_not_tell_columns_apart(hasher, fitted, paired, names):
+    """Names that both blocks use, or default ones, which are the numbers of the columns."""
+    X, frame = named_frames(paired, text_names="abcde")
+    if names == "numbers":
+        X = MultimodalData(image=pd.DataFrame(paired.image), text=pd.DataFrame(paired.text))
+        frame = pd.DataFrame(paired.X)
+    model = clone(hasher).fit(X, paired.y)
+    expected = fitted.encode(paired.text, modality="text")
+    for query in [frame, X, X["text"], paired.X]:
+        np.testing.assert_array_equal(model.encode(query, modality="text"), expected)
+    for query in [frame, X]:
+        np.testing.assert_array_equal(model.transform(query), fitted.transform(fitted_data(paired)))
+    if names == "abcde":
+        for query in [frame.iloc[:, ::-1], X["image"]]:
+            with pytest.raises(ValueError, match="cannot be matched by name"):
+                model.encode(query, modality="text")
+        with pytest.raises(ValueError, match="cannot be matched by name"):
+            model.transform(frame.iloc[:, ::-1])
+
+
+def test_default_names_of_a_table_are_no_names(hasher, fitted, paired):
+    model = clone(hasher).set_params(modalities=paired.columns)
+    model.fit(pd.DataFrame(paired.X), paired.y)
+    np.testing.assert_array_equal(
+        model.encode(pd.DataFrame(paired.text), modality="text"),
+        fitted.encode(paired.text, modality="text"),
+    )
+
+
+def test_a_frame_in_another_order_when_only_one_block_had_names(hasher, fitted, paired):
+    X, frame = named_frames(paired)
+    model = clone(hasher).fit(MultimodalData(image=paired.image, text=X["text"]), paired.y)
+    np.testing.assert_array_equal(model.transform(frame), fitted.transform(fitted_data(paired)))
+    with pytest.raises(ValueError, match="another order"):
+        model.transform(frame.iloc[:, ::-1])
+
+
 @pytest.mark.parametrize("fit_on_table", [False, True])
 def test_queries_of_one_modality_in_every_form(hasher, fitted, paired, fit_on_table):
     model = fitted

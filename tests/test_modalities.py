@@ -212,6 +212,12 @@ def test_other_forms_of_modalities_are_refused(modalities):
         resolve_modalities(modalities, FRAME)
 
 
+def test_a_name_must_be_that_of_one_column():
+    frame = FRAME.set_axis(["i0", "i0", "t0", "t1"], axis=1)
+    with pytest.raises(ValueError, match="several columns 'i0'"):
+        resolve_modalities({"a": ["i0", "t0", "t1"]}, frame)
+
+
 def test_names_need_a_frame():
     with pytest.raises(ValueError, match="no column names"):
         resolve_modalities({"a": ["i0"]}, FRAME.to_numpy())
