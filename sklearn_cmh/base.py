@@ -246,11 +246,11 @@ class BaseHasher(
         blocks = {}
         for name, block in select_blocks(X, self._modalities).items():
             transformer = given[name]
-            if transformer is not None and not isinstance(transformer, str):
+            if is_transformer(transformer):
                 transformer = inner_clone(transformer, rng)
-                block = transformer.fit_transform(block, y)
+                block = fit_transform(transformer, block, y)
                 self.transformers_[name] = transformer
-            elif isinstance(transformer, str) and transformer != "passthrough":
+            elif transformer not in (None, "passthrough"):
                 raise ValueError(
                     f"modalities: the transformer of {name!r} must be an estimator, 'passthrough' "
                     f"or 'drop'; got {transformer!r}."
@@ -584,6 +584,12 @@ class ShallowHasher(BaseHasher):
                 raise ValueError(
                     f"feature_map: there is no modality {unknown[0]!r}; known are {list(blocks)}."
                 )
+            for name, feature_map in given.items():
+                if not is_transformer(feature_map) and feature_map not in (None, "passthrough"):
+                    raise ValueError(
+                        f"feature_map: the map of {name!r} must be a transformer, 'passthrough' or "
+                        f"None; got {feature_map!r}."
+                    )
         self.feature_maps_, features = {}, {}
         for name, block in blocks.items():
             feature_map = given.get(name) if isinstance(given, Mapping) else given
@@ -594,13 +600,13 @@ class ShallowHasher(BaseHasher):
             if feature_map is None:
                 feature_map = self._default_feature_map(block)
             feature_map = inner_clone(feature_map, rng)
-            features[name] = feature_map.fit_transform(block)
+            features[name] = check_features(name, fit_transform(feature_map, block))
             self.feature_maps_[name] = feature_map
         return features
 
     def _map_features(self, name, block):
         feature_map = self.feature_maps_[name]
-        return block if feature_map is None else feature_map.transform(block)
+        return block if feature_map is None else check_features(name, feature_map.transform(block))
 
     def _project(self, name, block):
         return project(self._map_features(name, block), self.projections_[name])
@@ -646,12 +652,37 @@ def rounding_noise(P):
     return 4 * np.sqrt(len(P)) * np.finfo(P.dtype).eps * np.linalg.norm(P, axis=0)
 
 
+def is_transformer(value):
+    """Whether `value` can be fitted and transforms."""
+    return hasattr(value, "fit") and hasattr(value, "transform")
+
+
+def fit_transform(transformer, X, y=None):
+    """Fit and transform, in two steps where the transformer has no `fit_transform`."""
+    if hasattr(transformer, "fit_transform"):
+        return transformer.fit_transform(X, y)
+    return transformer.fit(X, y).transform(X)
+
+
+def check_features(name, F):
+    """Validate what the feature map of a modality returns: floats (n, q), dense or CSR."""
+    try:
+        return check_array(F, accept_sparse="csr", dtype=FLOATS)
+    except ValueError as error:
+        raise ValueError(
+            f"The feature map of {name!r} returned what no hasher takes: {error}"
+        ) from error
+
+
 def inner_clone(transformer, rng):
     """Clone a transformer for use inside an estimator.
 
-    Seeds that are None are drawn from `rng`, and a global `set_output` is ignored.
+    Seeds that are None are drawn from `rng`, and a global `set_output` is ignored. What
+    clones to itself, as FrozenEstimator does, belongs to the user and stays as it is.
     """
-    transformer = clone(transformer)
+    given, transformer = transformer, clone(transformer)
+    if transformer is given:
+        return transformer
     params = transformer.get_params(deep=True)
     seeds = {
         key: rng.randint(np.iinfo(np.int32).max)

@@ -15,6 +15,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError, UndefinedMetricWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import (
     GridSearchCV,
@@ -24,7 +25,7 @@ from sklearn.model_selection import (
     train_test_split,
 )
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import estimator_html_repr
 
 from sklearn_cmh import AnchorRBF, MultimodalData
@@ -586,3 +587,69 @@ def test_very_few_rows(hasher, n_rows):
     else:
         with pytest.warns(UserWarning, match="n_anchors"):
             assert hasher.fit(X, y).codes_.shape == (2, 16)
+
+
+@pytest.mark.parametrize("wrong", ["nystroem", "drop", 3])
+def test_a_feature_map_must_be_a_transformer(hasher, paired, wrong):
+    hasher.set_params(feature_map={"image": wrong})
+    with pytest.raises(ValueError, match=f"feature_map: the map of 'image'.*got {wrong!r}"):
+        hasher.fit(fitted_data(paired), paired.y)
+
+
+def test_the_transformer_of_a_modality_must_be_one(hasher, paired):
+    hasher.set_params(modalities=[("image", 3, None), ("text", None, None)])
+    with pytest.raises(ValueError, match=r"transformer of 'image' must be an estimator.*got 3"):
+        hasher.fit(fitted_data(paired), paired.y)
+
+
+def test_frozen_transformers_stay_as_they_are(hasher, paired):
+    """They have no `fit_transform`, and belong to the user."""
+    scaler = StandardScaler().fit(paired.image).set_output(transform="pandas")
+    centre, frozen = scaler.mean_.copy(), FrozenEstimator(scaler)
+    X = fitted_data(paired)
+    half = X[:60]
+    before = clone(hasher).set_params(modalities=[("image", frozen, None), ("text", None, None)])
+    inside = clone(hasher).set_params(feature_map={"image": frozen, "text": "passthrough"})
+    plain = clone(hasher).set_params(feature_map="passthrough")
+    scaled = MultimodalData(image=scaler.transform(paired.image).to_numpy(), text=paired.text)
+    before.set_params(feature_map="passthrough")
+    expected = plain.fit(scaled[:60], paired.y[:60]).transform(scaled)
+    for model in [before, inside]:
+        np.testing.assert_array_equal(model.fit(half, paired.y[:60]).transform(X), expected)
+    np.testing.assert_array_equal(scaler.mean_, centre)
+    assert isinstance(scaler.transform(paired.image), pd.DataFrame)
+
+
+def feature_map(function):
+    return FunctionTransformer(function, accept_sparse=True)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda X: X.astype(np.int64), pd.DataFrame, lambda X: X.astype(np.float16), sparse.coo_array],
+    ids=["integers", "frame", "float16", "coo"],
+)
+def test_features_of_any_numeric_kind(hasher, paired, function):
+    X = MultimodalData(image=np.round(8 * paired.image), text=paired.text)
+    expected = clone(hasher).set_params(feature_map="passthrough").fit(X, paired.y)
+    maps = {"image": feature_map(function), "text": "passthrough"}
+    model = clone(hasher).set_params(feature_map=maps).fit(X, paired.y)
+    np.testing.assert_array_equal(model.transform(X), expected.transform(X))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda X: np.where(X > 0, X, np.nan), "NaN"),
+        (lambda X: X[:, 0], "Expected 2D"),
+        (lambda X: X.astype(str).astype(object) + "x", "could not convert"),
+    ],
+)
+def test_features_that_no_hasher_takes(hasher, paired, function, message):
+    X = fitted_data(paired)
+    with pytest.raises(ValueError, match=rf"feature map of 'image'(.|\n)*{message}"):
+        hasher.set_params(feature_map={"image": feature_map(function)}).fit(X, paired.y)
+    model = hasher.set_params(feature_map="passthrough").fit(X, paired.y)
+    model.feature_maps_["image"] = feature_map(function)
+    with pytest.raises(ValueError, match=rf"feature map of 'image'(.|\n)*{message}"):
+        model.encode(X, modality="image")
