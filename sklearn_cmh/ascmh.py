@@ -24,7 +24,7 @@ from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval
 
-from .base import ShallowHasher, Solution, inner_clone, modality_weights, sign
+from .base import ShallowHasher, Solution, constant_bits, inner_clone, modality_weights, sign
 from .labels import normalise_rows
 from .linalg import gram, inner, polar_factor, ridge_factor, squared_norm
 
@@ -317,8 +317,7 @@ class ASCMH(ShallowHasher):
         return Solution(B, None, sweeps.objective, len(sweeps))
 
     def _fit_hash_estimators(self, features, B, rng):
-        self._varied_bits = np.ptp(B, axis=0) > 0
-        self._first_bits = B[0].astype(np.float64)
+        self._varied_bits = ~constant_bits(B)
         self.hash_estimators_ = {}
         for name, F in features.items():
             estimator = inner_clone(self.hash_estimator, rng)
@@ -329,8 +328,8 @@ class ASCMH(ShallowHasher):
         if hasattr(self, "projections_"):
             return super()._project(name, block)
         F, model = self._map_features(name, block), self.hash_estimators_[name]
-        # A bit that is constant in training stays what it is.
-        Z = np.tile(self._first_bits, (F.shape[0], 1))
+        # A bit that is constant in training is +1.
+        Z = np.ones((F.shape[0], len(self._varied_bits)))
         if model is not None:
             Z[:, self._varied_bits] = score_bits(model, F, np.count_nonzero(self._varied_bits))
         return Z

@@ -19,7 +19,7 @@ from sklearn.base import (
     _fit_context,
     clone,
 )
-from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.extmath import row_norms
@@ -564,12 +564,18 @@ class ShallowHasher(BaseHasher):
         return {}
 
     def _fit_blocks(self, blocks, L, random_state):
+        self._learn(blocks, L, random_state)
+        warn_constant_bits(self.codes_, "Lower n_bits, or try another random_state.")
+
+    def _learn(self, blocks, L, random_state):
+        """Fit without a word on constant bits, of which `RefinedHasher` chooses none."""
         features = self._fit_features(blocks, random_state)
         solution = self._solve(features, L, random_state)
-        self.codes_ = solution.codes
+        constant = constant_bits(solution.codes)
+        self.codes_ = np.where(constant, np.int8(1), solution.codes)
         if solution.projections is not None:
             self.projections_ = {
-                name: clear_rounding(P.astype(F.dtype, copy=False))
+                name: clear_columns(P.astype(F.dtype, copy=False), constant)
                 for (name, F), P in zip(features.items(), solution.projections, strict=True)
             }
         self.objective_ = np.asarray(solution.objective, dtype=np.float64)
@@ -625,14 +631,32 @@ class ShallowHasher(BaseHasher):
             self.feature_map = {**self.feature_map, modality: transformer}
 
 
-def clear_rounding(P):
-    """P with columns that hold nothing but rounding set to zero.
+def constant_bits(B):
+    """Which bits of the codes B (n, k) are the same for all rows: (k,) bool."""
+    return (B == B[0]).all(axis=0)
 
-    No feature predicts the bit of such a column (the bit is constant, say); its
-    sign would be noise, whereas zeros count as +1 for every row.
+
+def warn_constant_bits(codes, cure):
+    """Warn of bits that are the same for all rows, and say what may cure it."""
+    constant = np.flatnonzero(constant_bits(codes))
+    if len(constant):
+        shown = ", ".join(map(str, constant[:10])) + (", ..." if len(constant) > 10 else "")
+        warnings.warn(
+            f"{len(constant)} of {codes.shape[1]} bits ({shown}) are the same for all training "
+            f"rows and carry nothing. {cure}",
+            ConvergenceWarning,
+        )
+
+
+def clear_columns(P, constant):
+    """P with zero columns for constant bits, and for columns that hold nothing but rounding.
+
+    Zeros count as +1 for every row. The sign of rounding would be noise; so would be that
+    of a bit that tells nothing apart among the learned codes.
     """
     norms = np.linalg.norm(P, axis=0)
-    return np.where(norms > np.sqrt(np.finfo(P.dtype).eps) * norms.max(), P, P.dtype.type(0))
+    kept = ~constant & (norms > np.sqrt(np.finfo(P.dtype).eps) * norms.max())
+    return np.where(kept, P, P.dtype.type(0))
 
 
 def project(F, P):

@@ -228,7 +228,7 @@ def candidate_params(candidate):
 
 def fit_restart(estimator, blocks, L, random_state):
     """Fit one restart on blocks that are split and preprocessed already."""
-    estimator._fit_blocks(blocks, L, check_random_state(random_state))
+    estimator._learn(blocks, L, check_random_state(random_state))
     return estimator
 
 
@@ -460,7 +460,8 @@ class RefinedHasher(BaseHasher):
             estimator = clone(self.estimator).set_params(n_bits=self.n_bits)
             estimator._validate_params()
             own = estimator.random_state
-            return [fit_restart(estimator, blocks, L, rng if own is None else own)]
+            estimator._fit_blocks(blocks, L, rng if own is None else check_random_state(own))
+            return [estimator]
         self._report(f"{self.n_restarts} restarts of {self.estimator}")
         estimator = clone(self.estimator)
         estimator.set_params(n_bits=self.pool_bits, **estimator._restart_params())

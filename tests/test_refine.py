@@ -8,7 +8,7 @@ from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.exceptions import FitFailedWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning, NotFittedError
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.preprocessing import StandardScaler
@@ -206,6 +206,54 @@ def test_few_classes_leave_no_constant_bits(n_classes):
     assert (np.ptp(refined.codes_, axis=0) > 0).all()
     query = refined.encode(X[200:], modality="image")
     assert lookup_precision(query, refined.codes_, y[200:], y[:200]) > 0.9
+
+
+# --- Constant bits --------------------------------------------------------------------------
+
+
+def with_constant_bits(cls, monkeypatch):
+    """Let the solver of a method find bits 2 and 5 constant."""
+    found = cls._solve
+
+    def solve(self, features, L, rng):
+        solution = found(self, features, L, rng)
+        solution.codes[:, [2, 5]] = [-1, 1]
+        return solution
+
+    monkeypatch.setattr(cls, "_solve", solve)
+
+
+@pytest.mark.parametrize("cls", [DSAH, AAH, ASCMH])
+@pytest.mark.parametrize("centred", [True, False])
+def test_constant_bits_are_plus_one_in_every_row(cls, centred, X, paired, monkeypatch):
+    with_constant_bits(cls, monkeypatch)
+    hasher = cls(8, random_state=0, feature_map=None if centred else "passthrough")
+    indicator = paired.indicator.copy()
+    indicator[::3] = 0
+    with pytest.warns(ConvergenceWarning, match=r"of 8 bits \(.*2, .*5.*\) are the same"):
+        hasher.fit(X, indicator)
+    constant = np.ptp(hasher.codes_, axis=0) == 0
+    assert constant[[2, 5]].all() and not constant.all()
+    for codes in (hasher.codes_, *(hasher.encode(X, modality=name) for name in X.names)):
+        assert (codes[:, constant] == 1).all()
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_constant_bits_of_the_pool(refit, X, paired, monkeypatch, recwarn):
+    with_constant_bits(LabelCodes, monkeypatch)
+    settings = {**QUICK, "refit_hash_functions": refit}
+    refined = RefinedHasher(LabelCodes(), **settings).fit(X, paired.y)
+    assert not set(refined.selected_bits_ % 8) & {2, 5}
+    assert not recwarn
+    # Where there are no others, they are the same in every row.
+    indicator = paired.indicator.copy()
+    indicator[::3] = 0
+    with pytest.warns(UserWarning, match="of n_bits=24 are constant"):
+        refined.set_params(n_bits=24).fit(X, indicator)
+    constant = np.ptp(refined.codes_, axis=0) == 0
+    assert constant[np.isin(refined.selected_bits_ % 8, [2, 5])].all()
+    for codes in (refined.codes_, refined.encode(X["text"], modality="text")):
+        assert (codes[:, constant] == 1).all()
 
 
 # --- Data contract --------------------------------------------------------------------------
