@@ -119,9 +119,9 @@ def code_statistics(problem, B):
 
 
 def cross(A, B):
-    """``A'B`` (q, k): products in the dtype of `A`, added up over blocks of rows in float64."""
+    """``A'B`` (q, k), added up in float64: over blocks of rows where both are dense."""
     if sparse.issparse(A):
-        return dense(A.T @ B).astype(np.float64, copy=False)
+        return dense(A.T.astype(np.float64) @ B)
     if sparse.issparse(B):
         return cross(B, A).T
     total = np.zeros((A.shape[1], B.shape[1]))
