@@ -166,10 +166,10 @@ class BaseHasher(
         return self
 
     def _check_table(self, X, reset):
-        """Validate X as a whole; without preprocessing, also that it is numeric and finite."""
+        """Validate X as a whole; where every column is used as it is, also its values."""
         refuse_views(X)
         numeric = all(
-            transformer is None or isinstance(transformer, str)
+            transformer in (None, "passthrough")
             for _, transformer in named_transformers(self._modalities_parameter())
         )
         if not reset and not hasattr(self, "feature_names_in_"):
@@ -205,7 +205,14 @@ class BaseHasher(
             )
         check_consistent_length(X, y)
         L, classes = self._encode_labels(y)
-        labelled = L[labelled_rows(L)]
+        if self._requires_y:
+            self._check_classes(L[labelled_rows(L)])
+        self.labels_, self.classes_ = L, classes
+        self._indicator = is_indicator(y)
+        return L
+
+    def _check_classes(self, labelled):
+        """Refuse labels from which nothing can be learned."""
         if labelled.shape[0] == 0:
             raise ValueError("y labels no row at all; at least two rows with labels are needed.")
         if label_patterns(labelled)[0].shape[0] < 2:
@@ -213,9 +220,6 @@ class BaseHasher(
                 "y holds one class only: every labelled row has the same labels, so there is "
                 "nothing to tell apart. Pass rows of at least two classes."
             )
-        self.labels_, self.classes_ = L, classes
-        self._indicator = is_indicator(y)
-        return L
 
     def _encode_labels(self, y):
         return encode_labels(y, unlabelled=self._unlabelled)
@@ -372,18 +376,17 @@ class BaseHasher(
         labels, database_labels = self._query_labels(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, labels)
+        if not (labels.sum(axis=0) * database_labels.sum(axis=0)).any():
+            warnings.warn(
+                "No query has a relevant training row, so the score is undefined and set to NaN.",
+                UndefinedMetricWarning,
+            )
+            return np.nan
         scores = []
         for name in self.modality_names_:
             values, relevant = average_precision_scores(
                 self.encode(X, modality=name), self.codes_, labels, database_labels
             )
-            if not relevant.any():
-                warnings.warn(
-                    "No query has a relevant training row, so the score is undefined and set to "
-                    "NaN.",
-                    UndefinedMetricWarning,
-                )
-                return np.nan
             weights = None if sample_weight is None else sample_weight[relevant]
             scores.append(np.average(values[relevant], weights=weights))
         return float(np.mean(scores))

@@ -1,6 +1,7 @@
 """The data contract, on the smallest hasher that follows the base."""
 
 import pickle
+from contextlib import nullcontext
 
 import joblib
 import numpy as np
@@ -28,7 +29,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import estimator_html_repr
 
-from sklearn_cmh import AnchorRBF, MultimodalData
+from sklearn_cmh import AAH, AnchorRBF, MultimodalData
 from sklearn_cmh.base import ShallowHasher, Solution, modality_weights, sign
 from sklearn_cmh.labels import normalise_rows
 from sklearn_cmh.metrics import mean_average_precision
@@ -256,7 +257,38 @@ def test_training_features_are_not_kept(fitted, paired):
         assert not any(value is block for value in vars(fitted).values())
 
 
+@pytest.mark.parametrize("junk", [np.nan, "a name"])
+@pytest.mark.parametrize("container", [lambda frame: frame, lambda frame: frame.to_numpy()])
+def test_dropped_columns_may_hold_anything(hasher, fitted, paired, junk, container):
+    frame = pd.DataFrame(paired.X.astype(object)).set_axis(list("abcdefghijk"), axis=1)
+    frame.insert(2, "junk", junk)
+    image, text = [0, 1, 3, 4, 5, 6], slice(7, 12)
+    model = clone(hasher).set_params(
+        modalities=[("image", None, image), ("text", "passthrough", text), ("junk", "drop", [2])]
+    )
+    X = container(frame)
+    model.fit(X, paired.y)
+    assert model.n_features_in_ == 12
+    np.testing.assert_array_equal(model.transform(X), fitted.transform(fitted_data(paired)))
+    frame.iloc[3, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit(container(frame), paired.y)
+    with pytest.raises(ValueError, match="11 features"):
+        model.transform(paired.X)
+
+
 # Targets.
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(("label", "score"), [(-1, np.nan), (2, 1.0)])
+def test_labels_that_only_score_need_no_two_classes(paired, label, score):
+    X, y = fitted_data(paired), np.full(120, label)
+    hasher = AAH(n_bits=8, affinity="knn", max_iter=2, random_state=0)
+    model = clone(hasher).fit(X, y)
+    np.testing.assert_array_equal(model.codes_, clone(hasher).fit(X).codes_)
+    with nullcontext() if label > 0 else pytest.warns(UndefinedMetricWarning):
+        np.testing.assert_equal(model.score(X, y), score)
 
 
 def test_labels_and_indicators_are_one_target(hasher, fitted, paired):
