@@ -45,7 +45,8 @@ def to_onnx(hasher, modality=None, *, dtype=None):
     -------
     model : onnx.ModelProto
         Graph with inputs of shape (n, n_features) named as the modalities, and the output
-        "codes" of shape (n, n_bits), int8, -1 and +1.
+        "codes" of shape (n, n_bits), int8, -1 and +1; "codes__" where a modality is
+        called "codes".
 
     Raises
     ------
@@ -89,15 +90,16 @@ def to_onnx(hasher, modality=None, *, dtype=None):
     codes = graph.sign(graph.sum(projections))
     widths = {m.name: m.width for m in hasher._modalities}
     n_bits = hasher.projections_[names[0]].shape[1]
+    output = "codes__" if "codes" in names else "codes"
     model = helper.make_model(
         helper.make_graph(
-            [*graph.nodes, helper.make_node("Identity", [codes], ["codes"])],
+            [*graph.nodes, helper.make_node("Identity", [codes], [output])],
             type(hasher).__name__,
             [
                 helper.make_tensor_value_info(name, graph.onnx_type, ["n", widths[name]])
                 for name in names
             ],
-            [helper.make_tensor_value_info("codes", graph.int8, ["n", n_bits])],
+            [helper.make_tensor_value_info(output, graph.int8, ["n", n_bits])],
             graph.constants,
         ),
         producer_name="sklearn-cmh",
@@ -111,6 +113,8 @@ def to_onnx(hasher, modality=None, *, dtype=None):
 
 class GraphBuilder:
     """Nodes and constants of a graph; a method per operation, which returns its output's name.
+
+    Names hold two underscores, which those of modalities, the inputs, must not.
 
     Parameters
     ----------
@@ -136,7 +140,7 @@ class GraphBuilder:
         from onnx import helper
 
         names = [x if isinstance(x, str) else self.constant(x) for x in inputs]
-        output = f"{operation.lower()}_{len(self.nodes)}"
+        output = f"{operation.lower()}__{len(self.nodes)}"
         self.nodes.append(helper.make_node(operation, names, [output], **attributes))
         return output
 
@@ -144,7 +148,7 @@ class GraphBuilder:
         """Store an array; floating values take the type of the rows unless they are float64."""
         from onnx import numpy_helper
 
-        name = f"constant_{len(self.constants)}"
+        name = f"constant__{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 

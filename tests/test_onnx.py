@@ -114,6 +114,16 @@ def test_any_number_of_rows_and_a_graph_that_names_itself(runtime, data):
     assert len(model.SerializeToString()) < 20_000
 
 
+@pytest.mark.parametrize("other", ["codes_", "constant_0", "sub_0"])
+def test_modalities_may_be_called_anything(runtime, data, other):
+    X, y = MultimodalData(codes=data[0]["image"], **{other: data[0]["text"]}), data[1]
+    hasher = clone(DSAH_SMALL).fit(X, y)
+    codes = run(runtime, to_onnx(hasher), X, X.names)
+    np.testing.assert_array_equal(codes, hasher.encode(X))
+    codes = run(runtime, to_onnx(hasher, "codes"), X, ["codes"])
+    np.testing.assert_array_equal(codes, hasher.encode(X, modality="codes"))
+
+
 def test_a_table_is_exported_by_modality(runtime, data):
     X, y = data
     columns = {"image": slice(0, 20), "text": slice(20, 30)}
