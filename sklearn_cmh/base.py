@@ -9,9 +9,11 @@ hash functions, so that a shallow method is its solver and little else.
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from numbers import Integral, Real
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -290,12 +292,22 @@ class BaseHasher(
         refuse_views(X)
         if modality is None:
             X = self._check_table(X, reset=False)
-        blocks = {}
+        was_dense = {m.name for m in self._modalities if not m.is_sparse}
+        projections = {}
         for name, block in select_blocks(X, self._modalities, modality).items():
-            if name in self.transformers_:
-                block = self.transformers_[name].transform(block)
-            blocks[name] = self._check_block(name, block)
-        return self._fuse(blocks)
+            if sparse.issparse(block) and name in was_dense:
+                # What was fitted on dense rows may refuse sparse ones, as centring does.
+                parts = [self._project_raw(name, rows) for rows in dense_rows(block)]
+                projections[name] = np.vstack(parts)
+            else:
+                projections[name] = self._project_raw(name, block)
+        return fuse(projections)
+
+    def _project_raw(self, name, block):
+        """Projections of rows of one modality, before preprocessing."""
+        if name in self.transformers_:
+            block = self.transformers_[name].transform(block)
+        return self._project(name, self._check_block(name, block))
 
     def encode(self, X, *, modality=None):
         """Codes of rows of which perhaps only one modality is known.
@@ -317,12 +329,7 @@ class BaseHasher(
         return self._encode(X, modality)
 
     def _fuse(self, blocks):
-        projections = [self._project(name, block) for name, block in blocks.items()]
-        if len({len(Z) for Z in projections}) > 1:
-            raise ValueError(f"The modalities {list(blocks)} differ in their number of rows.")
-        if len(projections) == 1:
-            return sign(projections[0])
-        return sign(sum(projections[1:], start=projections[0]))
+        return fuse({name: self._project(name, block) for name, block in blocks.items()})
 
     def encoder(self, modality):
         """Return the encoder of one modality as a fitted transformer of its own.
@@ -566,12 +573,21 @@ class ShallowHasher(BaseHasher):
         """Parameters that make one of many restarts cheap; see `RefinedHasher`."""
         return {}
 
+    def _warn_ignored(self, names):
+        """Warn of parameters that are set but have no effect on these modalities."""
+        given = self.feature_map
+        if isinstance(given, Mapping):
+            given = all(given.get(name) is not None for name in names) or None
+        if given is not None and hasattr(self, "n_anchors"):
+            warn_ignored(self, ["n_anchors"], "a feature_map for every modality")
+
     def _fit_blocks(self, blocks, L, random_state):
         self._learn(blocks, L, random_state)
         warn_constant_bits(self.codes_, "Lower n_bits, or try another random_state.")
 
     def _learn(self, blocks, L, random_state):
         """Fit without a word on constant bits, of which `RefinedHasher` chooses none."""
+        self._warn_ignored(blocks)
         features = self._fit_features(blocks, random_state)
         solution = self._solve(features, L, random_state)
         constant = constant_bits(solution.codes)
@@ -677,6 +693,21 @@ def project(F, P):
 def rounding_noise(P):
     """Rounding error of a row of norm one times every column of P: (k,)."""
     return 4 * np.sqrt(len(P)) * np.finfo(P.dtype).eps * np.linalg.norm(P, axis=0)
+
+
+def fuse(projections):
+    """Codes of rows from their projections {name: (n, k)} in every modality."""
+    first, *others = projections.values()
+    if any(len(Z) != len(first) for Z in others):
+        raise ValueError(f"The modalities {list(projections)} differ in their number of rows.")
+    return sign(sum(others, start=first))
+
+
+def dense_rows(block, size=2**22):
+    """Rows of a CSR block as dense arrays of about `size` entries."""
+    step = max(64, size // block.shape[1])
+    for start in range(0, max(1, block.shape[0]), step):
+        yield block[start : start + step].toarray()
 
 
 def is_transformer(value):

@@ -143,7 +143,7 @@ class Modality:
     `positions` are its columns in the whole table, `names` their names if the
     estimator was fitted on a DataFrame whose columns are all named by strings, `tail`
     the shape of one row of its block: ``()`` for a one-dimensional block, as text
-    vectorisers take it.
+    vectorisers take it. `is_sparse` says how the block was stored.
     """
 
     name: str
@@ -151,6 +151,7 @@ class Modality:
     positions: np.ndarray | None = None
     names: list | None = None
     tail: tuple = ()
+    is_sparse: bool = False
 
     @property
     def width(self):
@@ -308,6 +309,7 @@ def _resolve_multimodal(triples, X):
                 np.arange(offset, offset + width),
                 _column_names(block),
                 tuple(block.shape[1:]),
+                sparse.issparse(block),
             )
         )
         offset += width
@@ -344,7 +346,7 @@ def _resolve_table(triples, X):
         owner[positions] = i
         tail = () if isinstance(columns, (str, int, np.integer)) else (len(positions),)
         names = [labels[j] for j in positions] if named else None
-        resolved.append(Modality(name, transformer, positions, names, tail))
+        resolved.append(Modality(name, transformer, positions, names, tail, sparse.issparse(X)))
     if (owner < 0).any():
         free = np.flatnonzero(owner < 0)
         raise ValueError(

@@ -30,7 +30,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import estimator_html_repr
 
 from sklearn_cmh import AAH, AnchorRBF, MultimodalData
-from sklearn_cmh.base import ShallowHasher, Solution, modality_weights, sign
+from sklearn_cmh.base import ShallowHasher, Solution, dense_rows, modality_weights, sign
 from sklearn_cmh.labels import normalise_rows
 from sklearn_cmh.metrics import mean_average_precision
 
@@ -210,6 +210,35 @@ def test_queries_of_one_modality_in_every_form(hasher, fitted, paired, fit_on_ta
     np.testing.assert_array_equal(model.encode(MultimodalData(text=paired.text)), expected)
     np.testing.assert_array_equal(model.encode(paired.X), model.transform(fitted_data(paired)))
     np.testing.assert_array_equal(model.encoder("text").transform(paired.text), expected)
+
+
+@pytest.mark.parametrize("modalities", [None, "scaled", "reduced"])
+@pytest.mark.parametrize("fit_sparse", [False, True])
+def test_queries_may_be_stored_otherwise_than_the_training_rows(
+    hasher, paired, modalities, fit_sparse
+):
+    """Centring takes dense rows only, and is what AAH and many a user's transformer do."""
+    dense = MultimodalData(**{name: np.round(4 * b) for name, b in paired.blocks.items()})
+    compressed = MultimodalData(**{name: sparse.csr_array(dense[name]) for name in dense.names})
+    X, other = (compressed, dense) if fit_sparse else (dense, compressed)
+    if modalities:
+        first = StandardScaler(with_mean=not fit_sparse) if modalities == "scaled" else PCA(3)
+        hasher.set_params(modalities=[("image", first, None), ("text", None, None)])
+    scaler = StandardScaler(with_mean=not fit_sparse)
+    model = hasher.set_params(feature_map={"text": scaler}).fit(X, paired.y)
+    np.testing.assert_array_equal(model.transform(other), model.transform(X))
+    np.testing.assert_array_equal(
+        model.encode(other["text"], modality="text"), model.encode(X, modality="text")
+    )
+    with pytest.raises(ValueError, match="0 sample"):
+        model.encode(other["text"][:0], modality="text")
+
+
+def test_sparse_rows_are_made_dense_some_at_a_time():
+    block = sparse.random_array((1000, 50), density=0.1, random_state=0, format="csr")
+    parts = list(dense_rows(block, size=50 * 300))
+    assert [len(part) for part in parts] == [300, 300, 300, 100]
+    np.testing.assert_array_equal(np.vstack(parts), block.toarray())
 
 
 def test_fused_codes_are_the_sign_of_the_mean_projection(fitted, paired):
