@@ -109,10 +109,7 @@ class MultimodalData:
         if isinstance(key, tuple):
             rows, *rest = key
             if any(part is not Ellipsis and part != slice(None) for part in rest):
-                raise TypeError(
-                    "MultimodalData is indexed by rows, X[rows], or by modality name, "
-                    f"X['image']; got {key!r}."
-                )
+                raise TypeError(_wrong_key(key))
             key = rows
         if isinstance(key, (int, np.integer)):
             n = len(self)
@@ -120,9 +117,7 @@ class MultimodalData:
                 raise IndexError(f"Row {key} is out of range for {n} rows.")
             key = [key % n]
         if not isinstance(key, slice):
-            key = np.asarray(key)
-            if key.size == 0:
-                key = key.astype(np.intp)
+            key = _row_positions(key, len(self))
         return MultimodalData(**{name: _take_rows(b, key) for name, b in self._blocks.items()})
 
     def __array__(self, *args, **kwargs):
@@ -438,6 +433,8 @@ def select_blocks(X, modalities, only=None):
         found = [m for m in kept if m.name == only]
         if not found:
             raise ValueError(f"modality must be one of {[m.name for m in kept]}; got {only!r}.")
+        if sparse.issparse(X) or not hasattr(X, "shape"):
+            X = _as_block(only, X)
         return {only: _block_of(X, found[0], modalities)}
     if isinstance(X, MultimodalData):
         unknown = [name for name in X.names if name not in {m.name for m in modalities}]
@@ -468,7 +465,7 @@ def _block_of(X, modality, modalities):
     if columns is not None and modality.names is not None:
         return _take_columns(X, replace(modality, positions=_find(modality, columns, modalities)))
     total = sum(m.width for m in modalities)
-    if len(getattr(X, "shape", ())) == 2 and X.shape[1] == total != modality.width:
+    if len(X.shape) == 2 and X.shape[1] == total != modality.width:
         return _take_columns(X, modality)
     return _check_width(X, modality, total)
 
@@ -557,8 +554,6 @@ def split_frame(X, modalities):
 
 
 def _check_width(block, modality, total=None):
-    if not hasattr(block, "shape"):
-        block = _as_block(modality.name, block)
     tail = tuple(block.shape[1:])
     if tail == modality.tail:
         return block
@@ -592,10 +587,30 @@ def _take_columns(X, modality):
     return block
 
 
+def _row_positions(key, n):
+    """Positions of rows from positions or a mask over n rows."""
+    rows = np.asarray(key)
+    if rows.shape == (0,) and rows.dtype != bool:
+        return rows.astype(np.intp)
+    if rows.ndim != 1 or rows.dtype.kind not in "iub":
+        raise TypeError(_wrong_key(key))
+    if rows.dtype.kind != "b":
+        return rows
+    if len(rows) != n:
+        raise IndexError(f"A mask of {len(rows)} rows does not fit MultimodalData of {n} rows.")
+    return np.flatnonzero(rows)
+
+
+def _wrong_key(key):
+    return (
+        "MultimodalData is indexed by rows (X[rows], with a slice, positions or a mask in one "
+        f"dimension) or by one modality name (X['image']); got {key!r}. For some modalities, write "
+        "MultimodalData(image=X['image'], ...)."
+    )
+
+
 def _take_rows(block, key):
     if hasattr(block, "iloc") or hasattr(block, "columns"):
-        if isinstance(key, np.ndarray) and key.dtype.kind == "b":
-            key = np.flatnonzero(key)
         return _safe_indexing(block, key)
     return block[key]
 

@@ -199,7 +199,10 @@ def test_queries_of_one_modality_in_every_form(hasher, fitted, paired, fit_on_ta
     expected = model.encode(paired.text, modality="text")
     for query in [
         paired.X,
+        paired.X.tolist(),
         sparse.csr_array(paired.text),
+        sparse.coo_array(paired.text),
+        sparse.bsr_matrix(paired.X),
         pd.DataFrame(paired.text),
         paired.text.tolist(),
         MultimodalData(text=paired.text),

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from scipy import sparse
 from sklearn.model_selection import KFold, train_test_split
@@ -65,6 +66,26 @@ def test_no_rows_and_one_row(data):
     assert len(data[3]) == 1 and data[-1]["words"].tolist() == ["word 9"]
     with pytest.raises(IndexError, match="out of range"):
         data[10]
+
+
+@pytest.mark.parametrize("n_rows", [9, 11, 0])
+def test_a_mask_must_have_an_entry_per_row(data, n_rows):
+    for X in [data, MultimodalData(frame=data["frame"])]:
+        with pytest.raises(IndexError, match=rf"mask of {n_rows} rows.* 10 rows"):
+            X[np.ones(n_rows, dtype=bool)]
+
+
+@pytest.mark.parametrize("key", [["dense"], [[0, 1], [2, 3]], [0.5], np.zeros((0, 2)), (0, 1)])
+def test_keys_that_are_no_rows(data, key):
+    with pytest.raises(TypeError, match="indexed by rows"):
+        data[key]
+
+
+def test_a_series_is_a_block():
+    for library in (pd, pl):
+        X = MultimodalData(words=library.Series(list("abc")))
+        for key in [np.array([True, False, True]), [0, 2], slice(0, 3, 2)]:
+            assert X[key]["words"].to_list() == ["a", "c"]
 
 
 def test_scikit_learn_splits_rows_not_blocks(data):
