@@ -32,7 +32,7 @@ from sklearn.neighbors import kneighbors_graph
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .base import ShallowHasher, Solution, modality_weights, sign
+from .base import ShallowHasher, Solution, modality_weights, sign, warn_ignored
 from .linalg import gram, inner, polar_factor, ridge_factor
 from .similarity import GraphSimilarity, SharedLabelSimilarity
 
@@ -394,6 +394,11 @@ class AAH(ShallowHasher):
     @property
     def _learns_from_unlabelled(self):
         return self.affinity == "knn"
+
+    def _warn_ignored(self, names):
+        super()._warn_ignored(names)
+        if self.affinity == "label":
+            warn_ignored(self, ["n_neighbors"], "affinity='label'")
 
     def _default_feature_map(self, block):
         return StandardScaler(with_mean=not sparse.issparse(block))

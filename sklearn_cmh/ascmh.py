@@ -24,7 +24,15 @@ from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval
 
-from .base import ShallowHasher, Solution, constant_bits, inner_clone, modality_weights, sign
+from .base import (
+    ShallowHasher,
+    Solution,
+    constant_bits,
+    inner_clone,
+    modality_weights,
+    sign,
+    warn_ignored,
+)
 from .labels import normalise_rows
 from .linalg import gram, inner, polar_factor, ridge_factor, squared_norm
 
@@ -298,6 +306,11 @@ class ASCMH(ShallowHasher):
         for stale in ("projections_", "hash_estimators_"):
             vars(self).pop(stale, None)
         super()._fit_blocks(blocks, L, random_state)
+
+    def _warn_ignored(self, names):
+        super()._warn_ignored(names)
+        if self.hash_estimator is not None:
+            warn_ignored(self, ["lambda_h"], "a hash_estimator")
 
     def _solve(self, features, L, rng):
         F, sweeps = list(features.values()), self._sweeps()

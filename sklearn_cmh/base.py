@@ -576,9 +576,8 @@ class ShallowHasher(BaseHasher):
     def _warn_ignored(self, names):
         """Warn of parameters that are set but have no effect on these modalities."""
         given = self.feature_map
-        if isinstance(given, Mapping):
-            given = all(given.get(name) is not None for name in names) or None
-        if given is not None and hasattr(self, "n_anchors"):
+        maps = [given.get(name) if isinstance(given, Mapping) else given for name in names]
+        if hasattr(self, "n_anchors") and all(feature_map is not None for feature_map in maps):
             warn_ignored(self, ["n_anchors"], "a feature_map for every modality")
 
     def _fit_blocks(self, blocks, L, random_state):
@@ -665,6 +664,14 @@ def warn_constant_bits(codes, cure):
             f"rows and carry nothing. {cure}",
             ConvergenceWarning,
         )
+
+
+def warn_ignored(estimator, names, reason):
+    """Warn of those parameters that differ from their defaults, but have no effect."""
+    defaults = signature(type(estimator).__init__).parameters
+    ignored = [name for name in names if getattr(estimator, name) != defaults[name].default]
+    if ignored:
+        warnings.warn(f"{', '.join(ignored)} has no effect with {reason}.")
 
 
 def clear_columns(P, constant):

@@ -28,8 +28,6 @@ S acts through the classes and F'F is computed once, so that a sweep passes twic
 F_m and costs O(n k (q + k)).
 """
 
-import inspect
-import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -38,7 +36,7 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .base import ShallowHasher, Solution, sign
+from .base import ShallowHasher, Solution, sign, warn_ignored
 from .labels import normalise_rows
 from .linalg import gram, inner
 from .similarity import CosineSimilarity
@@ -612,7 +610,6 @@ class DSAH(ShallowHasher):
         self.verbose = verbose
 
     def _solve(self, features, L, rng):
-        self._warn_ignored()
         solve, own = {
             "exact": (solve_exact, {"n_perturbations": self.n_perturbations}),
             "alm": (solve_alm, {"xi": self.xi, "rho": self.rho}),
@@ -633,18 +630,12 @@ class DSAH(ShallowHasher):
         # Many restarts explore as the perturbations of one do.
         return {"n_perturbations": 0} if self.solver == "exact" and not self.relaxed else {}
 
-    def _warn_ignored(self):
-        """Warn of parameters that are set but have no effect."""
+    def _warn_ignored(self, names):
+        super()._warn_ignored(names)
         ignored = {"exact": ["xi", "rho"], "alm": ["n_perturbations"]}[self.solver]
         if self.relaxed and self.solver == "alm":
             ignored = [*ignored, "xi", "rho"]
-        defaults = inspect.signature(type(self).__init__).parameters
-        ignored = [name for name in ignored if getattr(self, name) != defaults[name].default]
-        if ignored:
-            warnings.warn(
-                f"{', '.join(ignored)} has no effect with solver={self.solver!r}, "
-                f"relaxed={self.relaxed}."
-            )
+        warn_ignored(self, ignored, f"solver={self.solver!r}, relaxed={self.relaxed}")
 
     @staticmethod
     def paper_grid():

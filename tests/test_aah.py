@@ -209,6 +209,11 @@ def hasher():
     return AAH(n_bits=8, random_state=0)
 
 
+def test_neighbours_are_of_no_use_to_labels(hasher, paired):
+    with pytest.warns(UserWarning, match="n_neighbors has no effect with affinity='label'"):
+        hasher.set_params(n_neighbors=7).fit(MultimodalData(**paired.blocks), paired.y)
+
+
 def test_knn_affinity_needs_no_labels(hasher, paired):
     X = MultimodalData(**paired.blocks)
     hasher.set_params(affinity="knn", max_iter=60)

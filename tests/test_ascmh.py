@@ -247,6 +247,27 @@ def test_hash_estimator_follows_random_state(hasher, X, paired):
     np.testing.assert_array_equal(first.transform(X), second.transform(X))
 
 
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("lambda_h", {"hash_estimator": LogisticRegression(), "lambda_h": 0.1}),
+        ("n_anchors", {"feature_map": "passthrough", "n_anchors": 9}),
+        (
+            "n_anchors",
+            {"feature_map": dict.fromkeys(["image", "text"], AnchorRBF(9)), "n_anchors": 9},
+        ),
+    ],
+)
+def test_ignored_parameters_warn(hasher, X, paired, name, params):
+    with pytest.warns(UserWarning, match=f"{name} has no effect"):
+        hasher.set_params(**params).fit(X, paired.y)
+
+
+def test_anchors_of_one_modality_have_an_effect(hasher, X, paired, recwarn):
+    hasher.set_params(feature_map={"image": "passthrough"}, n_anchors=9).fit(X, paired.y)
+    assert not [w for w in recwarn if "no effect" in str(w.message)]
+
+
 @pytest.mark.parametrize("model", [LogisticRegression(), SVR(), GaussianNB()])
 @pytest.mark.parametrize("varied", [0, 1, 6])
 def test_constant_bits_stay_what_they_are(hasher, X, paired, model, varied, monkeypatch):

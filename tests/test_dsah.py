@@ -432,11 +432,12 @@ def test_odd_data():
         ({"rho": 2.0}, "rho"),
         ({"solver": "alm", "n_perturbations": 3}, "n_perturbations"),
         ({"solver": "alm", "relaxed": True, "xi": 0.1}, "xi"),
+        ({"feature_map": StandardScaler(), "n_anchors": 9}, "n_anchors"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_ignored_parameters_warn(paired, params, name):
-    hasher = DSAH(n_bits=4, n_anchors=20, random_state=0, **params)
+    hasher = DSAH(n_bits=4, random_state=0, **params)
     with pytest.warns(UserWarning, match=f"{name} has no effect"):
         hasher.fit(paired.X, paired.y)
 
