@@ -6,6 +6,9 @@ shape (n, c) with int8 ones, and the classes that its columns stand for. A row
 without any label is an empty row of `L`; it is relevant to no other row.
 """
 
+from collections.abc import Set
+from numbers import Real
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils import column_or_1d
@@ -22,11 +25,20 @@ __all__ = [
 ]
 
 
-def is_indicator(y):
+_LISTS = (
+    "holds lists of labels: turn them into an indicator by "
+    "sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y)."
+)
+
+
+def is_indicator(y, input_name="y"):
     """Whether `y` is read as a label indicator (n, c) rather than as labels (n,)."""
     if sparse.issparse(y):
         return True
-    shape = np.asarray(y).shape
+    try:
+        shape = np.asarray(y).shape
+    except ValueError as error:
+        raise ValueError(f"{input_name} {_LISTS}") from error
     return len(shape) == 2 and shape[1] != 1
 
 
@@ -73,7 +85,7 @@ def encode_labels(y, *, unlabelled=False, input_name="y"):
             f"{input_name} is None, but labels are required: pass class labels of shape (n,) or "
             "a label indicator of shape (n, c)."
         )
-    if is_indicator(y):
+    if is_indicator(y, input_name):
         return _encode_indicator(y, unlabelled, input_name)
     y = column_or_1d(y, warn=True)
     if len(y) == 0:
@@ -83,6 +95,8 @@ def encode_labels(y, *, unlabelled=False, input_name="y"):
 
 def _encode_classes(y, unlabelled, input_name):
     n = len(y)
+    if y.dtype == object and any(isinstance(label, (list, tuple, Set)) for label in y):
+        raise ValueError(f"{input_name} {_LISTS}")
     if y.dtype.kind == "f":
         check_array(y, ensure_2d=False, input_name=input_name)
     if unlabelled and y.dtype.kind in "US" and (y == y.dtype.type(-1)).any():
@@ -113,6 +127,8 @@ def _encode_classes(y, unlabelled, input_name):
 
 
 def _encode_indicator(y, unlabelled, input_name):
+    if not sparse.issparse(y):
+        y = _numbers(np.asarray(y), input_name)
     y = check_array(y, accept_sparse="csr", dtype=None, input_name=input_name)
     if not sparse.issparse(y) and unlabelled:
         y = np.where((y == -1).all(axis=1)[:, None], np.zeros((), y.dtype), y)
@@ -143,6 +159,19 @@ def _encode_indicator(y, unlabelled, input_name):
     )
     L.sort_indices()
     return L, np.arange(L.shape[1])
+
+
+def _numbers(y, input_name):
+    """An indicator of numbers in an array of dtype object, as floats; names are refused."""
+    if y.dtype.kind in "biuf":
+        return y
+    for value in y.flat:
+        if not isinstance(value, (Real, np.bool_)):
+            raise ValueError(
+                f"{input_name} of shape {y.shape} is read as a label indicator and must hold only "
+                f"0 and 1; it holds {value!r}. If it {_LISTS}"
+            )
+    return y.astype(np.float64)
 
 
 def align_labels(L_first, classes_first, L_second, classes_second):

@@ -1,6 +1,7 @@
 """Every accepted target as one label matrix."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,9 +29,12 @@ def check_canonical(L):
 
 
 @settings(deadline=None)
-@given(indicators, st.sampled_from([np.int8, bool, np.float64, np.uint8]), st.integers(0, 4))
+@given(
+    indicators, st.sampled_from([np.int8, bool, np.float64, np.uint8, object]), st.integers(0, 4)
+)
 def test_indicator_dense_or_sparse_of_any_dtype(Y, dtype, form):
-    given_y = Y.astype(dtype) if form == 4 else SPARSE[form](Y.astype(dtype))
+    dense = form == 4 or dtype is object
+    given_y = Y.astype(dtype) if dense else SPARSE[form](Y.astype(dtype))
     L, classes = encode_labels(given_y)
     check_canonical(L)
     np.testing.assert_array_equal(L.toarray(), Y)
@@ -81,6 +85,12 @@ def test_minus_one_rows_of_an_indicator(make):
         ([0.1, 0.2, 0.7], "bin it first"),
         ([0.0, np.nan], "NaN"),
         ([[np.nan, 1.0], [1.0, 0.0]], "NaN"),
+        ([["a", "b"], ["c"]], "y holds lists.*MultiLabelBinarizer"),
+        ([["a", "b"], ["c", "d"]], "must hold only 0 and 1; it holds.*'a'.*MultiLabelBinarizer"),
+        ([{"a", "b"}, {"c"}], "y holds lists.*MultiLabelBinarizer"),
+        (pd.Series([["a", "b"], ["c"]]), "y holds lists.*MultiLabelBinarizer"),
+        (np.array([[1, None], [0, 1]], dtype=object), "must hold only 0 and 1; it holds None"),
+        (np.array([[1, 2], [0, 1]], dtype=object), "must hold only 0 and 1; it holds 2"),
     ],
 )
 def test_bad_targets_say_what_is_wrong(y, message):
@@ -140,7 +150,7 @@ def test_patterns_are_the_distinct_rows(Y):
 def test_names_beside_the_number_minus_one(container):
     y = np.array(["cat", -1, "dog", "cat"], dtype=object)
     if container == "pandas":
-        y = pytest.importorskip("pandas").Series(y)
+        y = pd.Series(y)
     L, classes = encode_labels(y, unlabelled=True)
     assert classes.tolist() == ["cat", "dog"]
     assert L.toarray().tolist() == [[1, 0], [0, 0], [0, 1], [1, 0]]
