@@ -229,11 +229,13 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 "anchor."
             )
         rng = check_random_state(self.random_state)
-        self.anchor_indices_ = rng.permutation(n)[: self.n_anchors]
-        self.anchors_ = X[self.anchor_indices_]
-        self._n_features_out = len(self.anchor_indices_)
-        width = _mean_rule(X, self.anchors_) if self.width == "mean" else self.width
-        self.width_ = float(width * np.sqrt(self.width_factor))
+        indices = rng.permutation(n)[: self.n_anchors]
+        anchors = X[indices]
+        width = _mean_rule(X, anchors) if self.width == "mean" else self.width
+        width = float(width * np.sqrt(self.width_factor))
+        _check_width(width, X)
+        self.anchor_indices_, self.anchors_, self.width_ = indices, anchors, width
+        self._n_features_out = len(indices)
         self.mean_ = None
         if not (self.centre or keep):
             return None
@@ -321,6 +323,21 @@ def _mean_rule(X, anchors):
         square = _mean_square(X, mean_anchor) + _mean_square(anchors, mean_anchor)
     rounding = 10 * np.finfo(X.dtype).eps * np.abs(mean_anchor).max()
     return np.sqrt(square) if square > X.shape[1] * rounding**2 else 1.0
+
+
+def _check_width(width, X):
+    """Refuse a width in units of which squared distances overflow, and features are NaN."""
+    # As in `_kernel_blocks`: sparse rows in float64, dense ones shifted.
+    if sparse.issparse(X):
+        dtype, largest = np.dtype(np.float64), max(X.max(), -X.min())
+    else:
+        dtype, largest = X.dtype, np.max(X.max(axis=0).astype(np.float64) - X.min(axis=0))
+    top = float(np.finfo(dtype).max)
+    if width * top <= 1 or width * np.sqrt(top / X.shape[1]) <= largest:
+        raise ValueError(
+            f"A width of {width:g} is too small for features that differ by up to {largest:g}: "
+            f"squared distances in units of it overflow in {dtype}. Raise width or width_factor."
+        )
 
 
 def _mean_square(X, m):

@@ -119,6 +119,26 @@ def test_scale_does_not_matter(X, scale, dtype):
 
 
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_width_gives_finite_features_or_is_refused(X, form, dtype):
+    rows, refused = form(X.astype(dtype)), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for exponent in range(0, 323, 2):
+            rbf = AnchorRBF(5, width=10.0**-exponent, random_state=0)
+            try:
+                assert np.isfinite(rbf.fit(rows).transform(rows)).all()
+            except ValueError as error:
+                assert "is too small" in str(error) and not hasattr(rbf, "anchors_")
+                refused.append(exponent)
+    # From one width downwards; sparse rows are mapped in float64.
+    assert refused == list(range(refused[0], 323, 2))
+    assert refused[0] in ([20] if dtype == np.float32 and form is np.asarray else [154])
+    with pytest.raises(ValueError, match="Raise width or width_factor"):
+        AnchorRBF(5, width=1e-100, width_factor=1e-200).fit(rows)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
 def test_input_is_not_written_to(X, form):
     rows = form(X)
     (rows.data if sparse.issparse(rows) else rows).flags.writeable = False
