@@ -112,9 +112,13 @@ class BaseHasher(
 
     def _check_block(self, name, block):
         """Validate one block after the user's preprocessing."""
-        return check_array(
-            block, accept_sparse="csr", dtype=FLOATS, input_name=f"of modality {name!r}"
-        )
+        if len(getattr(block, "shape", ())) == 1:
+            raise ValueError(
+                f"The modality {name!r} is one-dimensional, as texts are, but a hasher needs "
+                "columns of numbers: give it a transformer such as TfidfVectorizer(), or if it is "
+                "a single column of numbers, select that as a list, [column]."
+            )
+        return check_floats(block, f"The modality {name!r} holds what no hasher takes")
 
     def _modalities_parameter(self):
         return self.modalities
@@ -522,6 +526,23 @@ class ModalityEncoder(
     def _n_features_out(self):
         return self.hasher._n_features_out
 
+    @property
+    def _input(self):
+        return next(m for m in self.hasher._modalities if m.name == self.modality)
+
+    @property
+    def n_features_in_(self):
+        """Columns of the modality; texts are one."""
+        return self._input.width
+
+    @property
+    def feature_names_in_(self):
+        """Names of the columns, where the hasher was fitted on a DataFrame that had such."""
+        names = self._input.names
+        if names is None:
+            raise AttributeError(f"No column names of {self.modality!r} were known at fit.")
+        return np.array(names, dtype=object)
+
     def __sklearn_is_fitted__(self):
         return True
 
@@ -624,13 +645,18 @@ class ShallowHasher(BaseHasher):
             if feature_map is None:
                 feature_map = self._default_feature_map(block)
             feature_map = inner_clone(feature_map, rng)
-            features[name] = check_features(name, fit_transform(feature_map, block))
+            features[name] = self._check_features(name, fit_transform(feature_map, block))
             self.feature_maps_[name] = feature_map
         return features
 
     def _map_features(self, name, block):
         feature_map = self.feature_maps_[name]
-        return block if feature_map is None else check_features(name, feature_map.transform(block))
+        if feature_map is None:
+            return block
+        return self._check_features(name, feature_map.transform(block))
+
+    def _check_features(self, name, F):
+        return check_floats(F, f"The feature map of {name!r} returned what no hasher takes")
 
     def _project(self, name, block):
         return project(self._map_features(name, block), self.projections_[name])
@@ -729,14 +755,12 @@ def fit_transform(transformer, X, y=None):
     return transformer.fit(X, y).transform(X)
 
 
-def check_features(name, F):
-    """Validate what the feature map of a modality returns: floats (n, q), dense or CSR."""
+def check_floats(X, complaint):
+    """Validate X as floats (n, d), dense or CSR; an error begins with the `complaint`."""
     try:
-        return check_array(F, accept_sparse="csr", dtype=FLOATS)
+        return check_array(X, accept_sparse="csr", dtype=FLOATS)
     except ValueError as error:
-        raise ValueError(
-            f"The feature map of {name!r} returned what no hasher takes: {error}"
-        ) from error
+        raise ValueError(f"{complaint}: {error}") from error
 
 
 def inner_clone(transformer, rng):

@@ -29,7 +29,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import estimator_html_repr
 
-from sklearn_cmh import AAH, AnchorRBF, MultimodalData
+from sklearn_cmh import AAH, AnchorRBF, HammingRanker, MultimodalData
 from sklearn_cmh.base import ShallowHasher, Solution, dense_rows, modality_weights, sign
 from sklearn_cmh.labels import normalise_rows
 from sklearn_cmh.metrics import mean_average_precision
@@ -469,6 +469,16 @@ def test_encoders_compose(fitted, paired):
     assert text.get_feature_names_out()[0] == "modalityencoder0"
 
 
+def test_an_encoder_knows_its_columns(hasher, fitted, paired):
+    pipe = make_pipeline(fitted.encoder("text"), HammingRanker())
+    assert pipe.n_features_in_ == 5 and not hasattr(pipe, "feature_names_in_")
+    X, _ = named_frames(paired)
+    text = clone(hasher).fit(X, paired.y).encoder("text")
+    np.testing.assert_array_equal(
+        make_pipeline(text, HammingRanker()).feature_names_in_, list("tuvwx")
+    )
+
+
 # Preprocessing inside `modalities`.
 
 
@@ -541,6 +551,21 @@ def test_seeds_inside_come_from_random_state(hasher, paired):
 
 
 # What goes wrong.
+
+
+def test_text_needs_a_transformer(hasher, paired, captions):
+    """So does a single column, which its name alone hands over in one dimension."""
+    texts = captions["caption"].tolist()
+    message = r"'text' is one-dimensional.*TfidfVectorizer"
+    with pytest.raises(ValueError, match=message):
+        hasher.fit(MultimodalData(image=paired.image, text=texts), paired.y)
+    with pytest.raises(ValueError, match=r"'text' holds what no hasher takes.*could not convert"):
+        hasher.fit(MultimodalData(image=paired.image, text=captions[["caption"]]), paired.y)
+    hasher.set_params(modalities={"image": [0, 1, 2, 3, 4], "text": "i5"})
+    with pytest.raises(ValueError, match=message):
+        hasher.fit(captions.drop(columns="caption"), paired.y)
+    hasher.set_params(modalities={"image": [0, 1, 2, 3, 4], "text": ["i5"]})
+    assert hasher.fit(captions.drop(columns="caption"), paired.y).codes_.shape == (120, 16)
 
 
 def test_an_upstream_step_that_changes_a_width_is_found_out(hasher, captions, paired):
