@@ -233,6 +233,17 @@ def test_local_raw_features(tmp_path):
     assert_same(fetch_wiki(tmp_path / "raw_features.mat"), arrays)
 
 
+@pytest.mark.parametrize("do_compression", [True, False])
+def test_local_file_that_is_cut_short(tmp_path, mat, do_compression):
+    arrays, path = mat
+    savemat(path, arrays, do_compression=do_compression)
+    content, cut = path.read_bytes(), tmp_path / "cut.mat"
+    for size in [0, 1, 100, 128, 129, 132, 140, 200, len(content) // 2, len(content) - 20]:
+        cut.write_bytes(content[:size])
+        with pytest.raises(ValueError, match=r"cut\.mat (is no readable|lacks the variables)"):
+            fetch_wiki(cut)
+
+
 def test_local_file_of_another_kind(tmp_path, mat):
     arrays, _ = mat
     with pytest.raises(FileNotFoundError, match="there is no file"):

@@ -5,6 +5,7 @@ import http.client
 import os
 import time
 import warnings
+from io import BytesIO
 from numbers import Integral, Real
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -158,7 +159,7 @@ def fetch_wiki(
         If the file cannot be downloaded whole and unchanged, or is absent and may
         not be downloaded.
     ValueError
-        If the local file has another layout.
+        If the local file is damaged or has another layout.
 
     Notes
     -----
@@ -195,10 +196,13 @@ def _read(path):
     """Rows of a .mat file as ``{"train": (image, text, target), "test": ...}``."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
+    content = BytesIO(path.read_bytes())
     try:
-        arrays = loadmat(path)
-    except (ValueError, TypeError, NotImplementedError) as error:
-        raise ValueError(f"{path} is no readable .mat file: {error}") from error
+        arrays = loadmat(content)
+    except Exception as error:  # scipy has many kinds, by where a file is cut short
+        raise ValueError(
+            f"{path} is no readable .mat file, or not a whole one: {error!r}"
+        ) from error
     missing = [name for name in ("I_tr", "T_tr", "I_te", "T_te") if name not in arrays]
     if missing:
         raise ValueError(
