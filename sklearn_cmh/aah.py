@@ -22,7 +22,6 @@ The paper forms S and so subsamples large data; here S acts through its few labe
 """
 
 from collections.abc import Mapping
-from itertools import combinations
 from numbers import Integral, Real
 
 import numpy as np
@@ -88,19 +87,20 @@ def update_multiplier(C, XW, U, mu):
     return C + mu * (XW - U)
 
 
-def objective(U, P, B, XSU, energies, within, between, *, theta, alpha, beta, averaging=True):
+def objective(
+    U, P, B, XSU, energies, degrees, degrees_between, between, *, theta, alpha, beta, averaging=True
+):
     """Eq. (8) at the relaxed codes, as (13) writes it; `energies` are ``sum_i deg_i ||x_i||^2``."""
     norms = [np.einsum("ij,ij->i", u, u, dtype=np.float64) for u in U]
     value = 0.0
-    for m, S in enumerate(within):
-        value += theta[m] * (energies[m] - 2 * inner(P[m], XSU[m]) + S.degrees() @ norms[m])
-    pairs = list(combinations(range(len(U)), 2))
-    if pairs:
-        degrees = between.degrees().astype(np.float64)
-        SU = [between @ u for u in U]
-        for i, j in pairs:
+    for m in range(len(U)):
+        value += theta[m] * (energies[m] - 2 * inner(P[m], XSU[m]) + degrees[m] @ norms[m])
+    for j in range(1, len(U)):
+        if alpha:
+            value += alpha * (degrees_between @ (sum(norms[:j]) + j * norms[j]))
+            value -= 2 * alpha * inner(sum(U[:j]), between @ U[j])
+        for i in range(j):
             apart = U[i] - U[j]
-            value += alpha * (degrees @ (norms[i] + norms[j]) - 2 * inner(U[i], SU[j]))
             value += beta * inner(apart, apart)
     if averaging:
         residual = B - sum(U) / len(U)
@@ -167,7 +167,7 @@ def solve(
         mu = min(rho * mu, mu_max)
         sweeps.record(
             objective(
-                U, P, B, XSU, energies, within, between,
+                U, P, B, XSU, energies, degrees, degrees_between, between,
                 theta=theta, alpha=alpha, beta=beta, averaging=averaging,
             )
         )  # fmt: skip
