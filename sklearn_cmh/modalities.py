@@ -495,9 +495,9 @@ def _find(modality, columns, modalities):
     unclear = [c for c in dict.fromkeys(names) if counts[c] > 1 or shared[c] > 1]
     if unclear or len(set(names)) < len(names):
         raise ValueError(
-            f"{_shorten(unclear or names)} of X cannot be matched by name to the modality "
-            f"{modality.name!r}, as names occur more than once. Pass the block alone with the "
-            "columns of the fit, or an array, whose columns are matched by position."
+            f"X cannot be matched by name to the modality {modality.name!r}, as "
+            f"{_shorten(unclear or names)} could be several. Pass the block alone with the columns "
+            "of the fit, or an array, whose columns are matched by position."
         )
     return np.array([where[c] for c in names])
 
