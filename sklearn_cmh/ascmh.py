@@ -329,6 +329,10 @@ class ASCMH(ShallowHasher):
         self._fit_hash_estimators(features, B, rng)
         return Solution(B, None, sweeps.objective, len(sweeps))
 
+    def _restart_params(self, codes_only):
+        # Of all hash functions, ridge regressions take the least time.
+        return {"hash_estimator": None} if codes_only else {}
+
     def _fit_hash_estimators(self, features, B, rng):
         self._varied_bits = ~constant_bits(B)
         self.hash_estimators_ = {}

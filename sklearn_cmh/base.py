@@ -590,8 +590,11 @@ class ShallowHasher(BaseHasher):
     def _default_feature_map(self, block):
         return AnchorRBF(n_anchors=self.n_anchors)
 
-    def _restart_params(self):
-        """Parameters that make one of many restarts cheap; see `RefinedHasher`."""
+    def _restart_params(self, codes_only):
+        """Parameters that make one of many restarts cheap; see `RefinedHasher`.
+
+        `codes_only` says that its hash functions will not be used.
+        """
         return {}
 
     def _warn_ignored(self, names):

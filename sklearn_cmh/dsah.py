@@ -626,7 +626,7 @@ class DSAH(ShallowHasher):
             **own,
         )
 
-    def _restart_params(self):
+    def _restart_params(self, codes_only):
         # Many restarts explore as the perturbations of one do.
         return {"n_perturbations": 0} if self.solver == "exact" and not self.relaxed else {}
 

@@ -14,6 +14,7 @@ hasher
 """
 
 import warnings
+from contextlib import contextmanager
 from itertools import product
 from numbers import Integral, Real
 
@@ -230,6 +231,18 @@ def fit_restart(estimator, blocks, L, random_state):
     """Fit one restart on blocks that are split and preprocessed already."""
     estimator._learn(blocks, L, check_random_state(random_state))
     return estimator
+
+
+@contextmanager
+def equal_warnings_once():
+    """Hold back the warnings of a block, and show one of each kind at its end."""
+    caught = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            yield
+    finally:
+        for w in {(w.category, str(w.message)): w for w in caught}.values():
+            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
 
 
 class RefinedHasher(BaseHasher):
@@ -463,11 +476,15 @@ class RefinedHasher(BaseHasher):
             estimator._fit_blocks(blocks, L, rng if own is None else check_random_state(own))
             return [estimator]
         self._report(f"{self.n_restarts} restarts of {self.estimator}")
-        estimator = clone(self.estimator)
-        estimator.set_params(n_bits=self.pool_bits, **estimator._restart_params())
+        estimator = clone(self.estimator).set_params(n_bits=self.pool_bits)
         estimator._validate_params()
+        cheap = estimator._restart_params(codes_only=self.refit_hash_functions)
+        estimator.set_params(**cheap)
         seeds = rng.randint(np.iinfo(np.int32).max, size=self.n_restarts)
-        return parallel(delayed(fit_restart)(clone(estimator), blocks, L, seed) for seed in seeds)
+        with equal_warnings_once():
+            return parallel(
+                delayed(fit_restart)(clone(estimator), blocks, L, seed) for seed in seeds
+            )
 
     def _fit_hash_functions(self, blocks, L, pool, rng, parallel):
         """Search hash functions, then fit the best to every bit of the pool.

@@ -1,6 +1,7 @@
 """RefinedHasher: equal to its parts, honest about the rows it has not seen."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -374,6 +375,7 @@ def test_neither_input_nor_estimator_is_written_to(X, paired):
         ({"ridges": (0.1, -1.0)}, ValueError, "ridges must hold positive"),
         ({"preprocessing": ("log",)}, ValueError, "preprocessing must hold some of"),
         ({"estimator": LabelCodes(max_iter=0)}, ValueError, "max_iter"),
+        ({"estimator": ASCMH(hash_estimator=3)}, ValueError, "hash_estimator"),
         ({"n_restarts": 0}, ValueError, "n_restarts"),
     ],
 )
@@ -436,6 +438,41 @@ def test_progress_is_printed(X, paired, capsys):
     RefinedHasher(LabelCodes(), **QUICK, verbose=1).fit(X, paired.y)
     printed = capsys.readouterr().out
     assert "restarts of LabelCodes" in printed and "mAP" in printed and "alignment" in printed
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_restarts_warn_once(X, paired, n_jobs):
+    refined = RefinedHasher(ASCMH(n_anchors=130, max_iter=1), **QUICK, n_jobs=n_jobs)
+    with parallel_config(backend="threading"), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        refined.fit(X, paired.y)
+        warnings.warn("Later ones are shown as ever.")
+    messages = [str(w.message) for w in caught]
+    assert len(messages) == len(set(messages))
+    for part in ("n_anchors=130", "max_iter=1", "Later"):
+        assert sum(part in message for message in messages) == 1
+
+
+def test_warnings_of_restarts_can_be_made_errors(X, paired):
+    refined = RefinedHasher(ASCMH(n_anchors=130), **QUICK)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="n_anchors=130"):
+            refined.fit(X, paired.y)
+
+
+def test_hash_functions_that_are_not_used_are_not_fitted(X, paired):
+    linear = RefinedHasher(ASCMH(n_anchors=40), **QUICK).fit(X, paired.y)
+    other = ASCMH(n_anchors=40, hash_estimator=CannotFit())
+    refined = RefinedHasher(other, **QUICK).fit(X, paired.y)
+    assert_array_equal(refined.transform(X), linear.transform(X))
+    with pytest.raises(NotImplementedError):
+        refined.set_params(refit_hash_functions=False).fit(X, paired.y)
+
+
+class CannotFit(Ridge):
+    def fit(self, X, y):
+        raise NotImplementedError
 
 
 # --- The search -----------------------------------------------------------------------------
