@@ -83,8 +83,6 @@ NEEDS = {
     "pandas": ("import pandas",),
     "skops": ("import skops",),
 }
-# Training networks takes minutes on a CPU: such examples are run on demand only.
-SLOW = bool(os.environ.get("SKLEARN_CMH_SLOW_EXAMPLES"))
 
 
 def examples_not_run():
@@ -96,7 +94,6 @@ def examples_not_run():
         missing = [p for p in absent if any(words in source for words in NEEDS[p])]
         if missing:
             print(f"{path.name} is not run: it needs {', '.join(missing)}.")
-        if missing or ("sklearn_cmh.deep" in source and not SLOW):
             names.append(path.name)
     return names
 

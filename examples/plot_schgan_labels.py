@@ -5,7 +5,7 @@ SCH-GAN: how much do unlabelled rows help?
 A tenth, a quarter, and half of the emoji keep their labels; the others are rows of -1.
 SCHGAN is compared with its own discriminator alone for as many epochs, with itself without
 the pair term, and with two shallow methods that see the labelled rows only. Needs the extras
-``torch`` and ``demo``, and about ten minutes on two cores.
+``torch`` and ``demo``, and some minutes on two cores.
 """
 
 # %%
@@ -84,8 +84,9 @@ _ = ax.legend(fontsize="small")
 # Why: what the generator selects are the rows most like the query, and without the guard most
 # of them are relevant in truth. ``history_`` has the rate among labelled rows.
 
+labelled = order[: round(0.25 * len(order))]
 known = np.full(len(y_train), -1)
-known[order[:380]] = y_train[order[:380]]
+known[labelled] = y_train[labelled]
 figure, ax = plt.subplots(figsize=(6.5, 3.5), layout="constrained")
 for guard in [True, False]:
     hasher = SCHGAN(64, guard=guard, random_state=0).fit(X_train, known)
