@@ -17,7 +17,7 @@ from sklearn.preprocessing import FunctionTransformer, Normalizer
 from sklearn.utils import gen_batches
 from sklearn.utils.parallel import delayed
 
-from .base import sign
+from .codes import sign
 from .feature_maps import AnchorRBF
 from .metrics import average_precision_scores
 

@@ -31,7 +31,8 @@ from sklearn.neighbors import kneighbors_graph
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .base import ShallowHasher, Solution, modality_weights, sign, warn_ignored
+from .base import ShallowHasher, Solution, modality_weights, warn_ignored
+from .codes import sign
 from .linalg import gram, inner, polar_factor, ridge_factor
 from .similarity import GraphSimilarity, SharedLabelSimilarity
 

@@ -24,15 +24,9 @@ from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval
 
-from .base import (
-    ShallowHasher,
-    Solution,
-    constant_bits,
-    inner_clone,
-    modality_weights,
-    sign,
-    warn_ignored,
-)
+from ._transformers import inner_clone
+from .base import ShallowHasher, Solution, modality_weights, warn_ignored
+from .codes import constant_bits, sign
 from .labels import normalise_rows
 from .linalg import gram, inner, polar_factor, ridge_factor, squared_norm
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import signature
 from numbers import Integral, Real
+from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -19,12 +20,10 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
-    clone,
 )
-from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.extmath import row_norms
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_array,
@@ -35,7 +34,9 @@ from sklearn.utils.validation import (
 
 from ._callbacks import CallbackSupportMixin, end_step, fit_task
 from ._documentation import DocumentedMixin
-from .feature_maps import AnchorRBF, stable_dot
+from ._transformers import NestedParamsMixin, fit_transform, inner_clone, is_transformer
+from .codes import clear_columns, constant_bits, fuse, project, sign, warn_constant_bits
+from .feature_maps import AnchorRBF
 from .labels import align_labels, encode_labels, is_indicator, label_patterns, labelled_rows
 from .metrics import average_precision_scores
 from .modalities import (
@@ -52,11 +53,6 @@ from .sweeps import Sweeps
 __all__ = ["BaseHasher", "ModalityEncoder", "ShallowHasher", "Solution", "sign"]
 
 FLOATS = [np.float64, np.float32]
-
-
-def sign(Z):
-    """Codes of real-valued projections: int8 in {-1, +1}, with sign(0) = +1."""
-    return np.where(Z >= 0, np.int8(1), np.int8(-1))
 
 
 @dataclass
@@ -78,6 +74,7 @@ class BaseHasher(
     CallbackSupportMixin,
     VersionedStateMixin,
     DocumentedMixin,
+    NestedParamsMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     BaseEstimator,
@@ -86,12 +83,14 @@ class BaseHasher(
 
     `_unlabelled` says whether -1 in y marks rows without labels, `_requires_y`
     whether y may be None, `_learns_from_unlabelled` whether rows without labels go
-    to `_fit_blocks`; where not, they are encoded after the fit.
+    to `_fit_blocks`; where not, they are encoded after the fit. `_block_options` are
+    those of `check_array` for the blocks that the method takes.
     """
 
     _unlabelled = False
     _requires_y = True
     _learns_from_unlabelled = False
+    _block_options: ClassVar[dict] = {"dtype": FLOATS}
 
     _parameter_constraints: dict = {
         "n_bits": [Interval(Integral, 1, None, closed="left")],
@@ -118,7 +117,8 @@ class BaseHasher(
                 "columns of numbers: give it a transformer such as TfidfVectorizer(), or if it is "
                 "a single column of numbers, select that as a list, [column]."
             )
-        return check_floats(block, f"The modality {name!r} holds what no hasher takes")
+        complaint = f"The modality {name!r} holds what no hasher takes"
+        return checked(block, complaint, **self._block_options)
 
     def _modalities_parameter(self):
         return self.modalities
@@ -404,60 +404,7 @@ class BaseHasher(
 
     # Parameters, tags.
 
-    def get_params(self, deep=True):
-        """Get parameters, nested ones of transformers inside `modalities` included.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-            Whether to return the parameters of nested estimators too.
-
-        Returns
-        -------
-        params : dict
-            Parameter name to value.
-        """
-        params = super().get_params(deep=deep)
-        if deep:
-            for name, transformer in self._nested():
-                params[name] = transformer
-                if hasattr(transformer, "get_params"):
-                    nested = transformer.get_params(deep=True)
-                    params.update({f"{name}__{key}": value for key, value in nested.items()})
-        return params
-
-    def set_params(self, **params):
-        """Set parameters; ``image__n_components`` reaches into `modalities`.
-
-        Parameters
-        ----------
-        **params : dict
-            Parameter name to value.
-
-        Returns
-        -------
-        self : object
-            This estimator.
-        """
-        own = self.get_params(deep=False)
-        # First what holds the nested ones, then the nested ones.
-        super().set_params(**{key: params.pop(key) for key in list(params) if key in own})
-        for key, value in params.items():
-            self._set_nested(key, value)
-        return self
-
-    def _set_nested(self, key, value):
-        for name, transformer in sorted(self._nested(), key=lambda item: -len(item[0])):
-            if key == name:
-                self._replace_nested(name, value)
-                return
-            if key.startswith(f"{name}__") and hasattr(transformer, "set_params"):
-                transformer.set_params(**{key[len(name) + 2 :]: value})
-                return
-        super().set_params(**{key: value})
-
     def _nested(self):
-        """(name, transformer) pairs that are parameters, though not arguments, of the estimator."""
         return named_transformers(getattr(self, "modalities", None))
 
     def _replace_nested(self, name, transformer):
@@ -659,7 +606,8 @@ class ShallowHasher(BaseHasher):
         return self._check_features(name, feature_map.transform(block))
 
     def _check_features(self, name, F):
-        return check_floats(F, f"The feature map of {name!r} returned what no hasher takes")
+        complaint = f"The feature map of {name!r} returned what no hasher takes"
+        return checked(F, complaint, dtype=FLOATS)
 
     def _project(self, name, block):
         return project(self._map_features(name, block), self.projections_[name])
@@ -678,65 +626,12 @@ class ShallowHasher(BaseHasher):
             self.feature_map = {**self.feature_map, modality: transformer}
 
 
-def constant_bits(B):
-    """Which bits of the codes B (n, k) are the same for all rows: (k,) bool."""
-    return (B == B[0]).all(axis=0)
-
-
-def warn_constant_bits(codes, cure):
-    """Warn of bits that are the same for all rows, and say what may cure it."""
-    constant = np.flatnonzero(constant_bits(codes))
-    if len(constant):
-        shown = ", ".join(map(str, constant[:10])) + (", ..." if len(constant) > 10 else "")
-        warnings.warn(
-            f"{len(constant)} of {codes.shape[1]} bits ({shown}) are the same for all training "
-            f"rows and carry nothing. {cure}",
-            ConvergenceWarning,
-        )
-
-
 def warn_ignored(estimator, names, reason):
     """Warn of those parameters that differ from their defaults, but have no effect."""
     defaults = signature(type(estimator).__init__).parameters
     ignored = [name for name in names if getattr(estimator, name) != defaults[name].default]
     if ignored:
         warnings.warn(f"{', '.join(ignored)} has no effect with {reason}.")
-
-
-def clear_columns(P, constant):
-    """P with zero columns for constant bits, and for columns that hold nothing but rounding.
-
-    Zeros count as +1 for every row. The sign of rounding would be noise; so would be that
-    of a bit that tells nothing apart among the learned codes.
-    """
-    norms = np.linalg.norm(P, axis=0)
-    kept = ~constant & (norms > np.sqrt(np.finfo(P.dtype).eps) * norms.max())
-    return np.where(kept, P, P.dtype.type(0))
-
-
-def project(F, P):
-    """F P, with entries within rounding of zero set to zero.
-
-    Their sign would depend on the order of summation; as zeros, they count as +1
-    in every batch, dense or sparse, float32 or float64.
-    """
-    P = P.astype(F.dtype, copy=False)
-    Z = stable_dot(F, P)
-    Z[np.abs(Z) <= row_norms(F)[:, None] * rounding_noise(P)] = 0
-    return Z
-
-
-def rounding_noise(P):
-    """Rounding error of a row of norm one times every column of P: (k,)."""
-    return 4 * np.sqrt(len(P)) * np.finfo(P.dtype).eps * np.linalg.norm(P, axis=0)
-
-
-def fuse(projections):
-    """Codes of rows from their projections {name: (n, k)} in every modality."""
-    first, *others = projections.values()
-    if any(len(Z) != len(first) for Z in others):
-        raise ValueError(f"The modalities {list(projections)} differ in their number of rows.")
-    return sign(sum(others, start=first))
 
 
 def dense_rows(block, size=2**22):
@@ -746,46 +641,12 @@ def dense_rows(block, size=2**22):
         yield block[start : start + step].toarray()
 
 
-def is_transformer(value):
-    """Whether `value` can be fitted and transforms."""
-    return hasattr(value, "fit") and hasattr(value, "transform")
-
-
-def fit_transform(transformer, X, y=None):
-    """Fit and transform, in two steps where the transformer has no `fit_transform`."""
-    if hasattr(transformer, "fit_transform"):
-        return transformer.fit_transform(X, y)
-    return transformer.fit(X, y).transform(X)
-
-
-def check_floats(X, complaint):
-    """Validate X as floats (n, d), dense or CSR; an error begins with the `complaint`."""
+def checked(X, complaint, **options):
+    """Validate X as `check_array` does, dense or CSR; an error begins with the `complaint`."""
     try:
-        return check_array(X, accept_sparse="csr", dtype=FLOATS)
+        return check_array(X, accept_sparse="csr", **options)
     except ValueError as error:
         raise ValueError(f"{complaint}: {error}") from error
-
-
-def inner_clone(transformer, rng):
-    """Clone a transformer for use inside an estimator.
-
-    Seeds that are None are drawn from `rng`, and a global `set_output` is ignored. What
-    clones to itself, as FrozenEstimator does, belongs to the user and stays as it is.
-    """
-    given, transformer = transformer, clone(transformer)
-    if transformer is given:
-        return transformer
-    params = transformer.get_params(deep=True)
-    seeds = {
-        key: rng.randint(np.iinfo(np.int32).max)
-        for key in sorted(params)
-        if (key == "random_state" or key.endswith("__random_state")) and params[key] is None
-    }
-    if seeds:
-        transformer.set_params(**seeds)
-    if hasattr(transformer, "set_output"):
-        transformer.set_output(transform="default")
-    return transformer
 
 
 def modality_weights(value, names, parameter):

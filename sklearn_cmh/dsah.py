@@ -36,7 +36,8 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .base import ShallowHasher, Solution, sign, warn_ignored
+from .base import ShallowHasher, Solution, warn_ignored
+from .codes import sign
 from .labels import normalise_rows
 from .linalg import gram, inner
 from .similarity import CosineSimilarity

@@ -39,7 +39,8 @@ from ._leave_one_out import (
     sqrt_norm,
     swap_bits,
 )
-from .base import FLOATS, BaseHasher, ShallowHasher, project, sign
+from .base import FLOATS, BaseHasher, ShallowHasher
+from .codes import project, sign
 from .labels import normalise_rows
 
 __all__ = [

@@ -31,6 +31,7 @@ PAGES = [ROOT / "README.md"] + [
 INTERNAL = {
     "aah",
     "ascmh",
+    "codes",
     "dsah",
     "feature_maps",
     "hamming",

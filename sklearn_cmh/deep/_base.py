@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from numbers import Integral, Real
+from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -17,10 +18,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_array
 
 from .._callbacks import end_step
 from ..base import BaseHasher
+from ..codes import warn_constant_bits
 from ..labels import labelled_rows
 from ..metrics import average_precision_scores
 from ..persistence import unchanged_on_error
@@ -35,6 +36,9 @@ class BaseDeepHasher(BaseHasher):
     _learns_from_unlabelled = True
     # Projections are tanh(slope * output): with 1/2, a sigmoid stretched to (-1, 1).
     _output_slope = 1.0
+
+    # Pixels stay bytes and keep their shape.
+    _block_options: ClassVar[dict] = {"dtype": "numeric", "allow_nd": True}
 
     _parameter_constraints: dict = {
         **BaseHasher._parameter_constraints,
@@ -183,7 +187,7 @@ class BaseDeepHasher(BaseHasher):
         self.codes_ = np.empty((n, self.n_bits), dtype=np.int8)
         for part in gen_batches(n, 4096):
             self.codes_[part] = self._fuse({name: block[part] for name, block in blocks.items()})
-        self._warn_constant_bits()
+        warn_constant_bits(self.codes_, "Train longer (max_iter), or lower learning_rate.")
 
     def _split(self, L, rng):
         """Rows to train on, and with early stopping labelled rows to validate on."""
@@ -253,16 +257,6 @@ class BaseDeepHasher(BaseHasher):
         if error is not None:
             raise error
         return self
-
-    def _warn_constant_bits(self):
-        constant = np.flatnonzero((self.codes_ == self.codes_[0]).all(axis=0))
-        if len(constant):
-            shown = ", ".join(map(str, constant[:10])) + (", ..." if len(constant) > 10 else "")
-            warnings.warn(
-                f"{len(constant)} of {self.n_bits} bits ({shown}) are the same for all training "
-                "rows and carry nothing. Train longer (max_iter), or lower learning_rate.",
-                ConvergenceWarning,
-            )
 
     # Networks.
 
@@ -353,18 +347,6 @@ class BaseDeepHasher(BaseHasher):
                 block = self.transformers_[name].transform(block)
             blocks[name] = self._check_block(name, block)
         return blocks
-
-    def _check_block(self, name, block):
-        if not sparse.issparse(block):
-            block = np.asarray(block)
-        # Pixels stay bytes and keep their shape.
-        return check_array(
-            block,
-            accept_sparse="csr",
-            dtype="numeric",
-            allow_nd=True,
-            input_name=f"of modality {name!r}",
-        )
 
 
 def column_statistics(block):

@@ -1,0 +1,107 @@
+"""Transformers that a user gives to an estimator: cloned, fitted, and reached by parameters."""
+
+import numpy as np
+from sklearn.base import clone
+
+__all__ = ["NestedParamsMixin", "fit_transform", "inner_clone", "is_transformer"]
+
+
+class NestedParamsMixin:
+    """Parameters of transformers inside a parameter, ``image__n_components`` for instance.
+
+    A subclass lists the transformers in `_nested` and exchanges them in `_replace_nested`.
+    """
+
+    def get_params(self, deep=True):
+        """Get parameters, nested ones of transformers inside `modalities` included.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to return the parameters of nested estimators too.
+
+        Returns
+        -------
+        params : dict
+            Parameter name to value.
+        """
+        params = super().get_params(deep=deep)
+        if deep:
+            for name, transformer in self._nested():
+                params[name] = transformer
+                if hasattr(transformer, "get_params"):
+                    nested = transformer.get_params(deep=True)
+                    params.update({f"{name}__{key}": value for key, value in nested.items()})
+        return params
+
+    def set_params(self, **params):
+        """Set parameters; ``image__n_components`` reaches into `modalities`.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameter name to value.
+
+        Returns
+        -------
+        self : object
+            This estimator.
+        """
+        own = self.get_params(deep=False)
+        # First what holds the nested ones, then the nested ones.
+        super().set_params(**{key: params.pop(key) for key in list(params) if key in own})
+        for key, value in params.items():
+            self._set_nested(key, value)
+        return self
+
+    def _set_nested(self, key, value):
+        for name, transformer in sorted(self._nested(), key=lambda item: -len(item[0])):
+            if key == name:
+                self._replace_nested(name, value)
+                return
+            if key.startswith(f"{name}__") and hasattr(transformer, "set_params"):
+                transformer.set_params(**{key[len(name) + 2 :]: value})
+                return
+        super().set_params(**{key: value})
+
+    def _nested(self):
+        """(name, transformer) pairs that are parameters, though not arguments, of the estimator."""
+        raise NotImplementedError
+
+    def _replace_nested(self, name, transformer):
+        """Exchange the transformer of a name."""
+        raise NotImplementedError
+
+
+def is_transformer(value):
+    """Whether `value` can be fitted and transforms."""
+    return hasattr(value, "fit") and hasattr(value, "transform")
+
+
+def fit_transform(transformer, X, y=None):
+    """Fit and transform, in two steps where the transformer has no `fit_transform`."""
+    if hasattr(transformer, "fit_transform"):
+        return transformer.fit_transform(X, y)
+    return transformer.fit(X, y).transform(X)
+
+
+def inner_clone(transformer, rng):
+    """Clone a transformer for use inside an estimator.
+
+    Seeds that are None are drawn from `rng`, and a global `set_output` is ignored. What
+    clones to itself, as FrozenEstimator does, belongs to the user and stays as it is.
+    """
+    given, transformer = transformer, clone(transformer)
+    if transformer is given:
+        return transformer
+    params = transformer.get_params(deep=True)
+    seeds = {
+        key: rng.randint(np.iinfo(np.int32).max)
+        for key in sorted(params)
+        if (key == "random_state" or key.endswith("__random_state")) and params[key] is None
+    }
+    if seeds:
+        transformer.set_params(**seeds)
+    if hasattr(transformer, "set_output"):
+        transformer.set_output(transform="default")
+    return transformer

@@ -1,0 +1,77 @@
+"""From real-valued projections to codes, the same on every machine."""
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.extmath import row_norms
+
+from .feature_maps import stable_dot
+
+__all__ = [
+    "clear_columns",
+    "constant_bits",
+    "fuse",
+    "project",
+    "rounding_noise",
+    "sign",
+    "warn_constant_bits",
+]
+
+
+def sign(Z):
+    """Codes of real-valued projections: int8 in {-1, +1}, with sign(0) = +1."""
+    return np.where(Z >= 0, np.int8(1), np.int8(-1))
+
+
+def clear_columns(P, constant):
+    """P with zero columns for constant bits, and for columns that hold nothing but rounding.
+
+    Zeros count as +1 for every row. The sign of rounding would be noise; so would be that
+    of a bit that tells nothing apart among the learned codes.
+    """
+    norms = np.linalg.norm(P, axis=0)
+    kept = ~constant & (norms > np.sqrt(np.finfo(P.dtype).eps) * norms.max())
+    return np.where(kept, P, P.dtype.type(0))
+
+
+def project(F, P):
+    """F P, with entries within rounding of zero set to zero.
+
+    Their sign would depend on the order of summation; as zeros, they count as +1
+    in every batch, dense or sparse, float32 or float64.
+    """
+    P = P.astype(F.dtype, copy=False)
+    Z = stable_dot(F, P)
+    Z[np.abs(Z) <= row_norms(F)[:, None] * rounding_noise(P)] = 0
+    return Z
+
+
+def rounding_noise(P):
+    """Rounding error of a row of norm one times every column of P: (k,)."""
+    return 4 * np.sqrt(len(P)) * np.finfo(P.dtype).eps * np.linalg.norm(P, axis=0)
+
+
+def fuse(projections):
+    """Codes of rows from their projections {name: (n, k)} in every modality."""
+    first, *others = projections.values()
+    if any(len(Z) != len(first) for Z in others):
+        raise ValueError(f"The modalities {list(projections)} differ in their number of rows.")
+    return sign(sum(others, start=first))
+
+
+def constant_bits(B):
+    """Which bits of the codes B (n, k) are the same for all rows: (k,) bool."""
+    return (B == B[0]).all(axis=0)
+
+
+def warn_constant_bits(codes, cure):
+    """Warn of bits that are the same for all rows, and say what may cure it."""
+    constant = np.flatnonzero(constant_bits(codes))
+    if len(constant):
+        shown = ", ".join(map(str, constant[:10])) + (", ..." if len(constant) > 10 else "")
+        warnings.warn(
+            f"{len(constant)} of {codes.shape[1]} bits ({shown}) are the same for all training "
+            f"rows and carry nothing. {cure}",
+            ConvergenceWarning,
+        )
