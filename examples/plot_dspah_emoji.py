@@ -9,7 +9,7 @@ both learn to give rows of the same group similar codes. Needs the extras ``torc
 
 # %%
 # Pictures stay bytes of shape (n, height, width, channels), words a sparse bag. ``width=16``
-# is a sixteenth of the paper's ResNet-34, and plenty for 1,519 pictures; so are 48 x 48 pixels.
+# is a sixteenth of the paper's ResNet-34, and plenty for 1,519 pictures; so are 32 x 32 pixels.
 
 import time
 
@@ -21,7 +21,7 @@ from sklearn_cmh.datasets import load_openmoji
 from sklearn_cmh.deep import DSPAH
 from sklearn_cmh.metrics import make_retrieval_scorer
 
-emoji = load_openmoji(image_size=48)
+emoji = load_openmoji(image_size=32)
 train, test = emoji.train, emoji.test
 X = MultimodalData(image=emoji.images, text=emoji.data["text"])
 y = emoji.target

@@ -17,6 +17,7 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.base import clone
 
 from sklearn_cmh import AAH, DSAH
 from sklearn_cmh.datasets import load_openmoji
@@ -28,11 +29,12 @@ X, y = emoji.data, emoji.target
 X_train, y_train = X[emoji.train], y[emoji.train]
 X_test, y_test = X[emoji.test], y[emoji.test]
 
+schgan = SCHGAN(64, pretrain_iter=20, max_iter=40, random_state=0)
 deep = {
-    "SCHGAN": SCHGAN(64, random_state=0),
-    "no pair term": SCHGAN(64, pair_weight=0.0, random_state=0),
-    "discriminator": SCHGAN(64, baseline="dis", random_state=0),
-    "discriminator, no pair term": SCHGAN(64, baseline="dis", pair_weight=0.0, random_state=0),
+    "SCHGAN": schgan,
+    "no pair term": clone(schgan).set_params(pair_weight=0.0),
+    "discriminator": clone(schgan).set_params(baseline="dis"),
+    "discriminator, no pair term": clone(schgan).set_params(baseline="dis", pair_weight=0.0),
 }
 shallow = {"DSAH": DSAH(64, random_state=0), "AAH": AAH(64, random_state=0)}
 fractions = [0.10, 0.25, 0.50]
@@ -44,6 +46,7 @@ for fraction in fractions:
     labelled = order[: round(fraction * len(order))]
     known = np.full(len(y_train), -1)
     known[labelled] = y_train[labelled]
+    shallow["DSAH"].set_params(n_anchors=len(labelled))
     for name, hasher in (deep | shallow).items():
         start = time.perf_counter()
         rows = slice(None) if name in deep else labelled
@@ -89,9 +92,9 @@ known = np.full(len(y_train), -1)
 known[labelled] = y_train[labelled]
 figure, ax = plt.subplots(figsize=(6.5, 3.5), layout="constrained")
 for guard in [True, False]:
-    hasher = SCHGAN(64, guard=guard, random_state=0).fit(X_train, known)
+    hasher = clone(schgan).set_params(guard=guard).fit(X_train, known)
     rates = [epoch["relevant_rate"] for epoch in hasher.history_]
     score = make_retrieval_scorer("map", gallery="validation")(hasher, X_test, y_test)
-    ax.plot(np.arange(1, 61), rates, label=f"guard={guard}, held-out mAP {score:.3f}")
-ax.set(xlabel="epoch", ylabel="relevant selections", xlim=(30, 60), ylim=(0, 1))
+    ax.plot(np.arange(1, 41), rates, label=f"guard={guard}, held-out mAP {score:.3f}")
+ax.set(xlabel="epoch", ylabel="relevant selections", xlim=(20, 40), ylim=(0, 1))
 _ = ax.legend()

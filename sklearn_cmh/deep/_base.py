@@ -331,7 +331,9 @@ class BaseDeepHasher(BaseHasher):
         device = _training.resolve_device(self.device, fallback=True)
         reader = _training.BlockReader({name: block}, device)
         rows = np.arange(block.shape[0])
-        outputs = _training.forward(self._network(name, device), reader, name, rows)
+        # One picture shall not cost the time of many.
+        height = 64 if block.ndim == 2 else 16
+        outputs = _training.forward(self._network(name, device), reader, name, rows, height)
         Z = (self._output_slope * outputs).tanh().cpu().numpy()
         # The sign of what is within rounding of zero would depend on the machine.
         Z[np.abs(Z) < 1e-6] = 0

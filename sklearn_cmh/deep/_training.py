@@ -28,10 +28,6 @@ __all__ = [
     "train",
 ]
 
-# Rows that are encoded at a time; pictures are dearer. Always this many, the last batch padded
-# with zeros, so that matrix products treat a row alike whatever is encoded with it.
-ENCODING_ROWS, ENCODING_PICTURES = 64, 16
-
 
 def resolve_device(device, *, fallback=False):
     """Return the torch device that a `device` parameter means.
@@ -149,8 +145,11 @@ class BlockReader:
 
 
 @torch.no_grad()
-def forward(network, reader, name, rows):
+def forward(network, reader, name, rows, height=64):
     """Outputs of a network in evaluation mode, each independent of the other rows.
+
+    Rows are taken `height` at a time. Always that many, the last batch padded with zeros, so that
+    matrix products treat a row alike whatever else is there.
 
     Parameters
     ----------
@@ -162,6 +161,8 @@ def forward(network, reader, name, rows):
         Modality.
     rows : ndarray of shape (n,)
         Rows.
+    height : int
+        Rows of a batch.
 
     Returns
     -------
@@ -170,7 +171,6 @@ def forward(network, reader, name, rows):
     """
     training = network.training
     network.eval()
-    height = ENCODING_ROWS if reader.blocks[name].ndim == 2 else ENCODING_PICTURES
     outputs = []
     for start in range(0, len(rows), height):
         part = rows[start : start + height]
