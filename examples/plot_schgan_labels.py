@@ -80,7 +80,7 @@ _ = ax.legend(fontsize="small")
 # %%
 # What did not help, plainly: the generator. Compare SCHGAN with its discriminator alone, pair
 # term by pair term: with the guard and a small weight, what the adversary adds or takes is
-# about the noise between seeds, at three times the price. The pair term, which is not in the
+# about the noise between seeds, at several times the price. The pair term, which is not in the
 # paper, is where unlabelled rows pay: with it, both find held-out rows better than shallow
 # methods on the labelled rows, which in turn take seconds.
 #
