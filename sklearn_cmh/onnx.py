@@ -46,7 +46,7 @@ def to_onnx(hasher, modality=None, *, dtype=None):
     -------
     model : onnx.ModelProto
         Graph with inputs of shape (n, n_features) named as the modalities, and the output
-        "codes" of shape (n, n_bits), int8, -1 and +1; "codes__" where a modality is
+        ``codes`` of shape (n, n_bits), int8, -1 and +1; ``codes__`` where a modality is
         called "codes".
 
     Raises
