@@ -41,7 +41,7 @@ fractions = [0.10, 0.25, 0.50]
 order = np.random.RandomState(0).permutation(len(y_train))
 held_out = {name: [] for name in [*deep, *shallow]}
 
-print(f"{'mean mAP of both directions':40s} learned  encoded  held-out  seconds")
+print(f"{'mean mAP of both directions':44s} learned  encoded  held-out  seconds")
 for fraction in fractions:
     labelled = order[: round(fraction * len(order))]
     known = np.full(len(y_train), -1)
@@ -66,7 +66,7 @@ for fraction in fractions:
         ]
         held_out[name].append(scores[-1])
         figures = "  ".join(f"{score:7.3f}" for score in scores)
-        print(f"{f'{name}, {fraction:.0%} labelled':40s} {figures}  {seconds:8.0f}")
+        print(f"{f'{name}, {fraction:.0%} labelled':44s} {figures}  {seconds:8.0f}")
 
 # %%
 # Held-out mAP by share of labels.
