@@ -301,17 +301,17 @@ class BaseHasher(
         for name, block in select_blocks(X, self._modalities, modality).items():
             if sparse.issparse(block) and name in was_dense:
                 # What was fitted on dense rows may refuse sparse ones, as centring does.
-                parts = [self._project_raw(name, rows) for rows in dense_rows(block)]
+                parts = [self._project(name, self._prepare(name, r)) for r in dense_rows(block)]
                 projections[name] = np.vstack(parts)
             else:
-                projections[name] = self._project_raw(name, block)
+                projections[name] = self._project(name, self._prepare(name, block))
         return fuse(projections)
 
-    def _project_raw(self, name, block):
-        """Projections of rows of one modality, before preprocessing."""
+    def _prepare(self, name, block):
+        """A raw block of new rows, preprocessed and validated."""
         if name in self.transformers_:
             block = self.transformers_[name].transform(block)
-        return self._project(name, self._check_block(name, block))
+        return self._check_block(name, block)
 
     def encode(self, X, *, modality=None):
         """Codes of rows of which perhaps only one modality is known.

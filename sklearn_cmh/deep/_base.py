@@ -24,6 +24,7 @@ from ..base import BaseHasher
 from ..codes import warn_constant_bits
 from ..labels import labelled_rows
 from ..metrics import average_precision_scores
+from ..modalities import select_blocks
 from ..persistence import unchanged_on_error
 from ._torch import require_torch
 
@@ -129,7 +130,8 @@ class BaseDeepHasher(BaseHasher):
             self._resolve(X if hasattr(X, "columns") else table)
             blocks = self._preprocess(table, y, rng)
         else:
-            blocks = self._blocks_of(table)
+            raw = select_blocks(table, self._modalities)
+            blocks = {name: self._prepare(name, block) for name, block in raw.items()}
         self._learn(blocks, L, rng, n_epochs=1, resume=not first, keep=True)
         self._n_features_out = self.codes_.shape[1]
 
@@ -338,17 +340,6 @@ class BaseDeepHasher(BaseHasher):
         # The sign of what is within rounding of zero would depend on the machine.
         Z[np.abs(Z) < 1e-6] = 0
         return Z
-
-    def _blocks_of(self, table):
-        """Preprocessed blocks of rows in the form of the fit."""
-        from ..modalities import select_blocks
-
-        blocks = {}
-        for name, block in select_blocks(table, self._modalities).items():
-            if name in self.transformers_:
-                block = self.transformers_[name].transform(block)
-            blocks[name] = self._check_block(name, block)
-        return blocks
 
 
 def column_statistics(block):

@@ -109,7 +109,8 @@ def test_same_seed_same_codes_whatever_torch_is_seeded_with(hasher, X, paired):
         {"network": {"text": "multiscale"}, "width": 2},
         {"network": lambda shape, n_bits: torch.nn.Linear(*shape, n_bits)},
     ],
-    ids=str,
+    # Not the representation, which has the address of a function.
+    ids=", ".join,
 )
 def test_variants_of_dspah(options, X, paired):
     hasher = clone(HASHERS[0]).set_params(**options).fit(X[:80], paired.y[:80])
