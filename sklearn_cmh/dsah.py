@@ -118,14 +118,17 @@ def code_statistics(problem, B):
 
 
 def cross(A, B):
-    """``A'B`` (q, k), added up in float64: over blocks of rows where both are dense."""
-    if sparse.issparse(A):
-        return dense(A.T.astype(np.float64) @ B)
-    if sparse.issparse(B):
+    """``A'B`` (q, k), added up over blocks of rows in float64.
+
+    Within a block, dense products keep the dtype of `A`. Sparse ones, which add up one by
+    one, are in float64.
+    """
+    if sparse.issparse(B) and not sparse.issparse(A):
         return cross(B, A).T
     total = np.zeros((A.shape[1], B.shape[1]))
-    for rows in gen_batches(len(A), _BLOCK_ROWS):
-        total += A[rows].T @ B[rows].astype(A.dtype, copy=False)
+    for rows in gen_batches(A.shape[0], _BLOCK_ROWS):
+        dtype = np.float64 if sparse.issparse(A) else A.dtype
+        total += dense(A[rows].T.astype(dtype, copy=False) @ B[rows].astype(dtype, copy=False))
     return total
 
 

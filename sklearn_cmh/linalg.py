@@ -12,7 +12,7 @@ _TINY = 1e-12
 
 
 def gram(X):
-    """``X'X`` in float64, whatever the dtype of `X`; blocked, so that `X` is never copied whole.
+    """``X'X`` in float64, whatever the dtype of `X`; a dense `X` is never copied whole.
 
     Parameters
     ----------
