@@ -20,6 +20,7 @@ from os import PathLike
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..base import warn_ignored
 from ._base import BaseDeepHasher, layer_widths, per_modality
 
 __all__ = ["DSPAH"]
@@ -294,13 +295,9 @@ class DSPAH(BaseDeepHasher):
     def _warn_ignored(self, specs, blocks):
         """Warn of parameters that are set but have no effect, and of pictures that look dark."""
         pictures = [name for name, spec in specs.items() if spec["network"] == "resnet34"]
-        ignored = ["image_shape", "pretrained"] if not pictures else []
-        ignored = [name for name in ignored if getattr(self, name) is not None]
-        if ignored:
-            warnings.warn(
-                f"{', '.join(ignored)} has no effect, as no modality has the network 'resnet34': "
-                'name the one that holds pictures, as in network={"image": "resnet34"}.'
-            )
+        if not pictures:
+            reason = 'networks other than network={"image": "resnet34"}'
+            warn_ignored(self, ["image_shape", "pretrained"], reason)
         for name in pictures:
             if blocks[name].dtype.kind == "f" and blocks[name].max() <= 1:
                 warnings.warn(
