@@ -13,7 +13,7 @@ where every update has a closed form; then ridge regression from features to bit
 import numpy as np
 
 from sklearn_cmh.base import ShallowHasher, Solution, sign
-from sklearn_cmh.labels import normalise_rows
+from sklearn_cmh.data import normalise_rows
 
 
 def polar(A):

@@ -20,8 +20,8 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from sklearn_cmh import HammingRanker
+from sklearn_cmh.data import encode_labels
 from sklearn_cmh.hamming import as_words, load_kernels, pack_codes
-from sklearn_cmh.labels import encode_labels
 from sklearn_cmh.metrics import _engine, _per_query
 
 NUS_WIDE = 184_577

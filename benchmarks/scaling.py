@@ -54,7 +54,7 @@ def make_method(name):
 
 def time_products(F, sweeps, anchors):
     """Seconds of the products with anchors, of the Gram matrices, and of `sweeps` sweeps."""
-    from sklearn_cmh.linalg import gram
+    from sklearn_cmh.solvers import gram
 
     seconds = 0.0
     for f in F.values():

@@ -6,13 +6,11 @@ distance.
 """
 
 from ._version import __version__
-from .aah import AAH
-from .ascmh import ASCMH
-from .dsah import DSAH
-from .feature_maps import AnchorRBF
-from .modalities import MultimodalData
-from .ranking import HammingRanker
+from .data import MultimodalData
+from .features import AnchorRBF
 from .refine import RefinedHasher
+from .retrieval import HammingRanker
+from .shallow import AAH, ASCMH, DSAH
 
 __all__ = [
     "AAH",

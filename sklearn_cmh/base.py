@@ -15,40 +15,37 @@ from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_array,
     check_consistent_length,
     check_is_fitted,
     validate_data,
 )
 
-from ._callbacks import CallbackSupportMixin, end_step, fit_task
-from ._documentation import DocumentedMixin
-from ._transformers import NestedParamsMixin, fit_transform, inner_clone, is_transformer
-from .codes import clear_columns, constant_bits, fuse, project, sign, warn_constant_bits
-from .feature_maps import AnchorRBF
-from .labels import align_labels, encode_labels, is_indicator, label_patterns, labelled_rows
-from .metrics import average_precision_scores
-from .modalities import (
+from .data import (
     MultimodalData,
+    align_labels,
+    encode_labels,
+    is_indicator,
+    label_patterns,
+    labelled_rows,
     named_transformers,
     refuse_views,
     resolve_modalities,
     select_blocks,
     split_frame,
 )
+from .features import AnchorRBF
+from .metrics import average_precision_scores
 from .persistence import VersionedStateMixin, unchanged_on_error
-from .sweeps import Sweeps
+from .solvers import Sweeps, clear_columns, constant_bits, fuse, project, sign, warn_constant_bits
+from .utils._callbacks import CallbackSupportMixin, end_step, fit_task
+from .utils._documentation import DocumentedMixin
+from .utils._sklearn import HasMethods, Interval, StrOptions, check_sample_weight, fit_context
+from .utils._transformers import NestedParamsMixin, fit_transform, inner_clone, is_transformer
 
 __all__ = ["BaseHasher", "ModalityEncoder", "ShallowHasher", "Solution", "sign"]
 
@@ -125,7 +122,7 @@ class BaseHasher(
 
     # Fitting.
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Learn codes of the training rows and a hash function per modality.
 
@@ -386,7 +383,7 @@ class BaseHasher(
         X = self._check_table(X, reset=False)
         labels, database_labels = self._query_labels(y)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, labels)
+            sample_weight = check_sample_weight(sample_weight, labels)
         if not (labels.sum(axis=0) * database_labels.sum(axis=0)).any():
             warnings.warn(
                 "No query has a relevant training row, so the score is undefined and set to NaN.",

@@ -11,11 +11,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from ._leave_one_out import signed_sqrt
 from ._version import __version__
 from .base import BaseHasher
-from .codes import rounding_noise
-from .feature_maps import AnchorRBF
+from .features import AnchorRBF, signed_sqrt
+from .solvers import rounding_noise
 
 __all__ = ["to_onnx"]
 
@@ -181,7 +180,7 @@ class GraphBuilder:
 
 
 def _projection(graph, hasher, name):
-    """Real-valued projections of one modality, as `sklearn_cmh.codes.project` computes them."""
+    """Real-valued projections of one modality, as `sklearn_cmh.solvers.project` computes them."""
     steps = [getattr(hasher, "transformers_", {}).get(name), hasher.feature_maps_[name]]
     x = name
     for step in steps:

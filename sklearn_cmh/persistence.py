@@ -1,43 +1,48 @@
-"""The state of estimators: kept through errors, saved by version, trusted by skops."""
+"""The state of estimators: kept through errors, saved by version, trusted by skops.
+
+`TRUSTED_TYPES` lists the types of this package, and scipy's CSR matrices, in a model saved by
+`skops.io`. A pickle can run any code when it is loaded; `skops.io` builds only types that it
+is told to trust. These are safe to trust: ``skops.io.load(file, trusted=TRUSTED_TYPES)`` loads
+the shallow methods and HammingRanker. What else `skops.io.get_untrusted_types` finds in a file
+is not ours, a transformer of somebody else's, say. The deep methods hold torch modules, which
+skops does not save.
+
+>>> from sklearn_cmh.persistence import TRUSTED_TYPES
+>>> [name for name in TRUSTED_TYPES if name.endswith(".DSAH")]
+['sklearn_cmh.shallow._dsah.DSAH']
+"""
 
 from contextlib import contextmanager
+from functools import cache
 from inspect import signature
 
 from ._version import __version__
 
-__all__ = ["TRUSTED_TYPES"]
+__all__ = ["TRUSTED_TYPES"]  # noqa: F822 (made on demand: the list follows from the estimators)
 
 # Raised whenever fitted attributes change so that older models no longer work; a version
 # that can convert them does so in `__setstate__`.
 FORMAT = 1
 
-TRUSTED_TYPES = [
-    "scipy.sparse._csr.csr_array",
-    "scipy.sparse._csr.csr_matrix",
-    "sklearn_cmh._leave_one_out.signed_sqrt",
-    "sklearn_cmh.aah.AAH",
-    "sklearn_cmh.ascmh.ASCMH",
-    "sklearn_cmh.base.ModalityEncoder",
-    "sklearn_cmh.dsah.DSAH",
-    "sklearn_cmh.feature_maps.AnchorRBF",
-    "sklearn_cmh.modalities.Modality",
-    "sklearn_cmh.ranking.HammingRanker",
-    "sklearn_cmh.refine.RefinedHasher",
-]
-"""Types of this package, and scipy's CSR matrices, in a model saved by `skops.io`.
 
-A pickle can run any code when it is loaded; `skops.io` builds only types that it is told
-to trust. These are safe to trust: ``skops.io.load(file, trusted=TRUSTED_TYPES)`` loads the
-shallow methods and HammingRanker. What else `skops.io.get_untrusted_types` finds in a file
-is not ours, a transformer of somebody else's, say. The deep methods hold torch modules,
-which skops does not save.
+def _type_name(cls):
+    return f"{cls.__module__}.{cls.__qualname__}"
 
-Examples
---------
->>> from sklearn_cmh.persistence import TRUSTED_TYPES
->>> "sklearn_cmh.dsah.DSAH" in TRUSTED_TYPES
-True
-"""
+
+@cache
+def __getattr__(name):
+    if name != "TRUSTED_TYPES":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .base import ModalityEncoder
+    from .data import Modality
+    from .features import signed_sqrt
+    from .utils.discovery import all_estimators
+
+    deep = {cls for _, cls in all_estimators(kind="deep")}
+    ours = [cls for _, cls in all_estimators() if cls not in deep]
+    ours += [Modality, ModalityEncoder, signed_sqrt]
+    matrices = ["scipy.sparse._csr.csr_array", "scipy.sparse._csr.csr_matrix"]
+    return sorted([*matrices, *map(_type_name, ours)])
 
 
 @contextmanager

@@ -11,11 +11,11 @@ from scipy.spatial.distance import cdist
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
 
-from sklearn_cmh import MultimodalData, aah
-from sklearn_cmh.aah import AAH
+from sklearn_cmh import MultimodalData
 from sklearn_cmh.metrics import make_retrieval_scorer
-from sklearn_cmh.similarity import GraphSimilarity, SharedLabelSimilarity
-from sklearn_cmh.sweeps import Sweeps
+from sklearn_cmh.shallow import AAH
+from sklearn_cmh.shallow import _aah as aah
+from sklearn_cmh.solvers import GraphSimilarity, SharedLabelSimilarity, Sweeps
 
 N, K = 16, 3
 

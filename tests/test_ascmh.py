@@ -18,11 +18,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
-from sklearn_cmh import ASCMH, AnchorRBF, MultimodalData, ascmh
-from sklearn_cmh.labels import normalise_rows
-from sklearn_cmh.linalg import gram, polar_factor, ridge_factor, squared_norm
+from sklearn_cmh import ASCMH, AnchorRBF, MultimodalData
+from sklearn_cmh.data import normalise_rows
 from sklearn_cmh.metrics import make_retrieval_scorer
-from sklearn_cmh.sweeps import Sweeps
+from sklearn_cmh.shallow import _ascmh as ascmh
+from sklearn_cmh.solvers import Sweeps, gram, polar_factor, ridge_factor, squared_norm
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:n_anchors", "ignore::sklearn.exceptions.ConvergenceWarning"

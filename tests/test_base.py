@@ -31,7 +31,7 @@ from sklearn.utils import estimator_html_repr
 
 from sklearn_cmh import AAH, AnchorRBF, HammingRanker, MultimodalData
 from sklearn_cmh.base import ShallowHasher, Solution, dense_rows, modality_weights, sign
-from sklearn_cmh.labels import normalise_rows
+from sklearn_cmh.data import normalise_rows
 from sklearn_cmh.metrics import mean_average_precision
 
 

@@ -1,7 +1,6 @@
 """Checks that every estimator passes: scikit-learn's, and the package's own.
 
-A new estimator joins by being public; what it needs to be small enough for the
-checks stands in SMALL.
+A new estimator joins by being public: `all_estimators` finds it by its kind.
 """
 
 import pickle
@@ -14,17 +13,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sklearn_cmh
 from sklearn_cmh import MultimodalData
-from sklearn_cmh.base import BaseHasher
 from sklearn_cmh.utils.discovery import all_estimators
 
 ESTIMATORS = dict(all_estimators())
-# RefinedHasher wraps a hasher, and the deep ones are checked with tiny networks beside their tests.
-SHALLOW = [
-    name
-    for name, cls in ESTIMATORS.items()
-    if issubclass(cls, BaseHasher) and cls.__module__ in {f"sklearn_cmh.{name.lower()}"}
-]
-ALONE = [name for name, cls in ESTIMATORS.items() if not issubclass(cls, BaseHasher)]
+SHALLOW = [name for name, _ in all_estimators(kind="shallow")]
+ALONE = [name for name, _ in all_estimators(kind="other")]
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:n_anchors", "ignore::sklearn.exceptions.ConvergenceWarning"

@@ -14,11 +14,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_cmh import MultimodalData
-from sklearn_cmh import dsah as solver
-from sklearn_cmh.dsah import DSAH, Problem
-from sklearn_cmh.feature_maps import AnchorRBF
+from sklearn_cmh.features import AnchorRBF
 from sklearn_cmh.metrics import make_retrieval_scorer
-from sklearn_cmh.sweeps import Sweeps
+from sklearn_cmh.shallow import DSAH
+from sklearn_cmh.shallow import _dsah as solver
+from sklearn_cmh.shallow._dsah import Problem
+from sklearn_cmh.solvers import Sweeps
 
 ALPHA, GAMMA = 0.3, 0.02
 

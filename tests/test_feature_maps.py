@@ -10,7 +10,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.metrics.pairwise import euclidean_distances
 
-from sklearn_cmh.feature_maps import AnchorRBF, stable_dot
+from sklearn_cmh.features import AnchorRBF, stable_dot
 
 FORMS = [np.asarray, np.asfortranarray, sparse.csr_array, sparse.csr_matrix, sparse.csc_array]
 DTYPES = [np.float32, np.float64]

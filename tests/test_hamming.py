@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from sklearn_cmh import hamming
+from sklearn_cmh.data import encode_labels
+from sklearn_cmh.hamming import _scan as hamming
 from sklearn_cmh.hamming import (
     as_words,
     choose_backend,
@@ -22,7 +23,6 @@ from sklearn_cmh.hamming import (
     with_fallback,
     within_radius,
 )
-from sklearn_cmh.labels import encode_labels
 from sklearn_cmh.metrics import _engine
 from sklearn_cmh.metrics._engine import Retrieval
 
@@ -209,7 +209,7 @@ def test_auto_loads_numba_only_for_many_pairs():
 
 def test_import_loads_and_compiles_nothing():
     code = (
-        "import sys, sklearn_cmh, sklearn_cmh.metrics, sklearn_cmh.ranking\n"
+        "import sys, sklearn_cmh, sklearn_cmh.metrics, sklearn_cmh.retrieval\n"
         "assert not {'numba', 'faiss', 'torch'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -221,8 +221,8 @@ def test_a_missing_package_falls_back_with_a_warning(package, auto, monkeypatch)
     if auto and package == "faiss":
         pytest.skip("auto never chooses faiss")
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, "sklearn_cmh._hamming_numba", raising=False)
-    monkeypatch.delattr("sklearn_cmh._hamming_numba", raising=False)
+    monkeypatch.delitem(sys.modules, "sklearn_cmh.hamming._numba", raising=False)
+    monkeypatch.delattr("sklearn_cmh.hamming._numba", raising=False)
     with pytest.warns(UserWarning, match=rf"{package} cannot be imported.*pip install"):
         assert choose_backend("auto" if auto else package, 10**9) == "numpy"
 

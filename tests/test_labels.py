@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
 
-from sklearn_cmh.labels import (
+from sklearn_cmh.data import (
     align_labels,
     encode_labels,
     is_indicator,

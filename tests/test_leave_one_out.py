@@ -11,16 +11,15 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 
-from sklearn_cmh._leave_one_out import (
+from sklearn_cmh.data import encode_labels, normalise_rows
+from sklearn_cmh.features import signed_sqrt, sqrt_norm
+from sklearn_cmh.refine._leave_one_out import (
     bit_alignment,
     greedy_bits,
     ridge_leave_one_out,
     selection_terms,
-    signed_sqrt,
-    sqrt_norm,
     swap_bits,
 )
-from sklearn_cmh.labels import encode_labels, normalise_rows
 
 
 def signs(rng, *shape):
@@ -64,7 +63,7 @@ def test_rows_blocks_and_float32(monkeypatch):
     rows = np.array([3, 49, 11])
     assert_allclose(ridge_leave_one_out(F, B, [0.1, 1.0], rows)[1], decisions[:, rows], atol=1e-12)
     assert_allclose(ridge_leave_one_out(F.astype(np.float32), B, [0.1])[0][0], coef[0], atol=1e-5)
-    monkeypatch.setattr("sklearn_cmh._leave_one_out._BLOCK_ROWS", 8)
+    monkeypatch.setattr("sklearn_cmh.refine._leave_one_out._BLOCK_ROWS", 8)
     blocked = ridge_leave_one_out(F, B, [0.1, 1.0])
     assert_allclose(blocked[0], coef, atol=1e-12)
     assert_allclose(blocked[1], decisions, atol=1e-12)

@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn import config_context
 from sklearn.metrics import ndcg_score
 
-from sklearn_cmh.labels import encode_labels
+from sklearn_cmh.data import encode_labels
 from sklearn_cmh.metrics import (
     average_precision_scores,
     lookup_precision,

@@ -11,7 +11,7 @@ from sklearn.model_selection import KFold, train_test_split
 from sklearn.utils import _safe_indexing
 
 from sklearn_cmh import MultimodalData
-from sklearn_cmh.modalities import refuse_views, resolve_modalities, select_blocks
+from sklearn_cmh.data import refuse_views, resolve_modalities, select_blocks
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.pipeline import make_pipeline
 
-from sklearn_cmh import HammingRanker, hamming
+from sklearn_cmh import HammingRanker
+from sklearn_cmh.hamming import _scan as hamming
 from sklearn_cmh.metrics import _engine, mean_average_precision
 
 

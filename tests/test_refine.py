@@ -18,13 +18,17 @@ from sklearn.utils.parallel import Parallel
 
 import sklearn_cmh.refine
 from sklearn_cmh import AAH, ASCMH, DSAH, MultimodalData
-from sklearn_cmh._leave_one_out import coordinate_search, cross_modal_map, leave_one_out_codes
 from sklearn_cmh.base import ShallowHasher, Solution, sign
+from sklearn_cmh.data import encode_labels
 from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.deep import DSPAH
-from sklearn_cmh.labels import encode_labels
 from sklearn_cmh.metrics import average_precision_scores, lookup_precision
 from sklearn_cmh.refine import LeaveOneOutRidge, RefinedHasher
+from sklearn_cmh.refine._leave_one_out import (
+    coordinate_search,
+    cross_modal_map,
+    leave_one_out_codes,
+)
 
 
 class LabelCodes(ShallowHasher):
@@ -398,8 +402,8 @@ def failing(widths, monkeypatch):
     def anchor_map(preprocessing, width, n_anchors, seed):
         return Broken() if width in widths else original(preprocessing, width, n_anchors, seed)
 
-    original = sklearn_cmh.refine.anchor_map
-    monkeypatch.setattr(sklearn_cmh.refine, "anchor_map", anchor_map)
+    original = sklearn_cmh.refine._refined.anchor_map
+    monkeypatch.setattr(sklearn_cmh.refine._refined, "anchor_map", anchor_map)
 
 
 class Broken:
@@ -426,7 +430,7 @@ def test_an_interrupted_fit_leaves_no_trace(fitted, X, paired, monkeypatch):
     codes = fitted.codes_
     state = sorted(vars(fitted))
     fresh = clone(fitted)
-    monkeypatch.setattr(sklearn_cmh.refine, "greedy_bits", interrupt)
+    monkeypatch.setattr(sklearn_cmh.refine._refined, "greedy_bits", interrupt)
     for hasher in (fitted, fresh):
         with pytest.raises(KeyboardInterrupt):
             hasher.fit(X[:60], paired.y[:60])

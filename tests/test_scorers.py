@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_cmh import HammingRanker, metrics
 from sklearn_cmh.base import BaseHasher, sign
+from sklearn_cmh.data import MultimodalData
 from sklearn_cmh.metrics import make_retrieval_scorer, mean_average_precision
-from sklearn_cmh.modalities import MultimodalData
 
 
 class LinearHasher(BaseHasher):

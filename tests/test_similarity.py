@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from sklearn_cmh import similarity
-from sklearn_cmh.labels import encode_labels, labelled_rows, normalise_rows
-from sklearn_cmh.similarity import CosineSimilarity, GraphSimilarity, SharedLabelSimilarity
+from sklearn_cmh.data import encode_labels, labelled_rows, normalise_rows
+from sklearn_cmh.solvers import CosineSimilarity, GraphSimilarity, SharedLabelSimilarity
+from sklearn_cmh.solvers import _similarities as similarity
 
 
 @st.composite

@@ -5,7 +5,7 @@ import warnings
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_cmh.sweeps import Sweeps
+from sklearn_cmh.solvers import Sweeps
 
 
 def halving(sweeps):

@@ -61,9 +61,15 @@ SECTIONS = [
         "A new method overrides two hooks of these classes; see :doc:`/development/new_method`.",
     ),
     (
-        "sklearn_cmh.similarity",
-        "Label similarities",
-        "Similarities of rows as linear operators, never as n x n matrices.",
+        "sklearn_cmh.shallow",
+        "Shallow methods",
+        "All of them; the recommended few stand at the top level too.",
+    ),
+    (
+        "sklearn_cmh.solvers",
+        "Numerics for authors of methods",
+        "Similarities as linear operators, never as n x n matrices; small linear algebra; the "
+        "loop of sweeps; projections to codes.",
     ),
 ]
 

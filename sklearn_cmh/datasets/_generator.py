@@ -5,9 +5,9 @@ from numbers import Integral, Real
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 
-from ..modalities import MultimodalData
+from ..data import MultimodalData
+from ..utils._sklearn import Interval, validate_params
 
 __all__ = ["make_multimodal_classification"]
 

@@ -13,9 +13,9 @@ from sklearn.datasets import get_data_home
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import Interval, validate_params
 
-from ..modalities import MultimodalData
+from ..data import MultimodalData
+from ..utils._sklearn import Interval, validate_params
 
 __all__ = ["load_openmoji"]
 

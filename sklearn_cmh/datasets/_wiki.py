@@ -17,9 +17,9 @@ import numpy as np
 from scipy.io import loadmat
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ..modalities import MultimodalData
+from ..data import MultimodalData
+from ..utils._sklearn import Interval, StrOptions, validate_params
 
 __all__ = ["fetch_wiki"]
 

@@ -4,6 +4,7 @@ Importing this package does not import torch; fitting an estimator does, and say
 ``pip install "sklearn-cmh[torch]"`` where it is missing.
 """
 
+from ._base import BaseDeepHasher as BaseDeepHasher
 from .dspah import DSPAH
 from .schgan import SCHGAN
 

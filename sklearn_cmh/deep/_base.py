@@ -13,19 +13,17 @@ from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, gen_batches
-from sklearn.utils._param_validation import Interval
 
-from .._callbacks import end_step
 from ..base import BaseHasher
-from ..codes import warn_constant_bits
-from ..labels import labelled_rows
+from ..data import labelled_rows, select_blocks
 from ..metrics import average_precision_scores
-from ..modalities import select_blocks
 from ..persistence import unchanged_on_error
+from ..solvers import warn_constant_bits
+from ..utils._callbacks import end_step
+from ..utils._sklearn import Interval, fit_context
 from ._torch import require_torch
 
 __all__ = ["BaseDeepHasher"]
@@ -96,7 +94,7 @@ class BaseDeepHasher(BaseHasher):
         super().fit(X, y)
         return self._raise_postponed()
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
         """Train for one epoch at the full learning rate, on these rows.
 

@@ -18,9 +18,8 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from os import PathLike
 
-from sklearn.utils._param_validation import Interval, StrOptions
-
 from ..base import warn_ignored
+from ..utils._sklearn import Interval, StrOptions
 from ._base import BaseDeepHasher, layer_widths, per_modality
 
 __all__ = ["DSPAH"]

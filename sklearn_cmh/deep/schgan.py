@@ -17,8 +17,7 @@ below 1/2. Here f is what it is, a ranking loss, and D minimises it.
 
 from numbers import Integral, Real
 
-from sklearn.utils._param_validation import Interval, StrOptions
-
+from ..utils._sklearn import Interval, StrOptions
 from ._base import BaseDeepHasher, layer_widths
 
 __all__ = ["SCHGAN"]

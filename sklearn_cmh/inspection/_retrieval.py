@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from ..data import MultimodalData, encode_labels, is_indicator
 from ..hamming import check_codes
-from ..labels import encode_labels, is_indicator
 from ..metrics import (
     PrecisionAtKDisplay,
     PrecisionRecallByRadiusDisplay,
@@ -27,7 +26,7 @@ from ..metrics._ranking import (
     per_query_values,
 )
 from ..metrics._scorers import _find_hasher
-from ..modalities import MultimodalData
+from ..utils._sklearn import Interval, StrOptions, validate_params
 from ._bits import bit_report
 from ._html import render_document, render_fragment
 

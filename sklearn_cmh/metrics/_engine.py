@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 from sklearn.utils import gen_batches
 
+from ..data import label_patterns
 from ..hamming import (
     as_words,
     block_rows,
@@ -21,7 +22,6 @@ from ..hamming import (
     load_kernels,
     with_fallback,
 )
-from ..labels import label_patterns
 
 __all__ = ["Retrieval", "SharedLabels"]
 

@@ -6,8 +6,8 @@ Every display holds the numbers that it draws; matplotlib is imported when it dr
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, validate_params
 
+from ..utils._sklearn import Interval, validate_params
 from ._per_query import precision_recall, query_mean
 from ._ranking import _CODES_AND_LABELS, _NO_RELEVANT, _TIES, _retrieval, mean_average_precision
 from ._scorers import _find_hasher, make_retrieval_scorer

@@ -8,11 +8,11 @@ McSherry and Najork (2008); ``ties="index"`` breaks them by database row.
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import check_consistent_length
 
+from ..data import align_labels, encode_labels, is_indicator
 from ..hamming import check_codes, pack_codes
-from ..labels import align_labels, encode_labels, is_indicator
+from ..utils._sklearn import Interval, StrOptions, validate_params
 from . import _per_query
 from ._engine import Retrieval
 from ._per_query import query_mean

@@ -5,10 +5,10 @@ from functools import partial
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils._param_validation import StrOptions, validate_params
 from sklearn.utils.validation import check_is_fitted
 
-from ..labels import align_labels, is_indicator
+from ..data import align_labels, is_indicator
+from ..utils._sklearn import StrOptions, validate_params
 from ._per_query import query_mean
 from ._ranking import _NO_RELEVANT, _TIES, per_query_values
 

@@ -7,22 +7,38 @@ from sklearn.base import BaseEstimator
 
 __all__ = ["all_estimators"]
 
-PUBLIC_MODULES = ("sklearn_cmh", "sklearn_cmh.deep")
+PUBLIC_MODULES = ("sklearn_cmh", "sklearn_cmh.shallow", "sklearn_cmh.deep", "sklearn_cmh.refine")
 
 
-def all_estimators():
+def all_estimators(kind=None):
     """Every public estimator of the package, sorted by name.
+
+    A new estimator is found once its module's ``__all__`` names it; tests, persistence,
+    messages, benchmarks and documentation take their lists from here.
+
+    Parameters
+    ----------
+    kind : {"hasher", "shallow", "deep", "refined", "other"}, default=None
+        Hashers of every kind; those whose method is a shallow or a deep one; those that
+        wrap another; or estimators that are no hashers. None is all of them.
 
     Returns
     -------
     estimators : list of (str, type)
         Name and class, as `sklearn.utils.discovery.all_estimators` returns them.
 
+    Raises
+    ------
+    ValueError
+        If `kind` is none of these.
+
     Examples
     --------
     >>> from sklearn_cmh.utils.discovery import all_estimators
     >>> [name for name, _ in all_estimators() if name.startswith("D")]
     ['DSAH', 'DSPAH']
+    >>> [name for name, _ in all_estimators(kind="deep")]
+    ['DSPAH', 'SCHGAN']
     """
     found = {}
     for module_name in PUBLIC_MODULES:
@@ -31,4 +47,22 @@ def all_estimators():
             member = getattr(module, name)
             if inspect.isclass(member) and issubclass(member, BaseEstimator):
                 found[name] = member
+    if kind is not None:
+        found = {name: cls for name, cls in found.items() if kind in _kinds(cls)}
+        if not found:
+            raise ValueError(
+                "kind must be 'hasher', 'shallow', 'deep', 'refined', 'other' or None; got "
+                f"{kind!r}."
+            )
     return sorted(found.items())
+
+
+def _kinds(cls):
+    from ..base import BaseHasher, ShallowHasher
+    from ..deep import BaseDeepHasher
+
+    if not issubclass(cls, BaseHasher):
+        return {"other"}
+    if issubclass(cls, ShallowHasher):
+        return {"hasher", "shallow"}
+    return {"hasher", "deep" if issubclass(cls, BaseDeepHasher) else "refined"}

@@ -5,9 +5,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
+from sklearn_cmh.data import encode_labels  # noqa: E402
 from sklearn_cmh.deep import _losses as losses  # noqa: E402
-from sklearn_cmh.labels import encode_labels  # noqa: E402
-from sklearn_cmh.similarity import CosineSimilarity, SharedLabelSimilarity  # noqa: E402
+from sklearn_cmh.solvers import CosineSimilarity, SharedLabelSimilarity  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -6,18 +6,12 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import gen_batches
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from ._documentation import DocumentedMixin
-from .hamming import (
+from ..data import align_labels, encode_labels, is_indicator
+from ..hamming import (
     block_rows,
     choose_backend,
     first_non_code,
@@ -27,9 +21,10 @@ from .hamming import (
     with_fallback,
     within_radius,
 )
-from .labels import align_labels, encode_labels, is_indicator
-from .metrics._ranking import packed_mean_average_precision
-from .persistence import VersionedStateMixin, unchanged_on_error
+from ..metrics._ranking import packed_mean_average_precision
+from ..persistence import VersionedStateMixin, unchanged_on_error
+from ..utils._documentation import DocumentedMixin
+from ..utils._sklearn import Interval, StrOptions, fit_context
 
 __all__ = ["HammingRanker"]
 
@@ -134,7 +129,7 @@ class HammingRanker(
 
     # --- The database -------------------------------------------------------------------------
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Store the codes of the database.
 
@@ -158,7 +153,7 @@ class HammingRanker(
         with unchanged_on_error(self):
             return self._store(X, y, first=True)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
         """Append rows to the database.
 

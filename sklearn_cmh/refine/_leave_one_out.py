@@ -11,15 +11,13 @@ import warnings
 from itertools import combinations_with_replacement
 
 import numpy as np
-from scipy import sparse
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, Normalizer
 from sklearn.utils import gen_batches
 from sklearn.utils.parallel import delayed
 
-from .codes import sign
-from .feature_maps import AnchorRBF
-from .metrics import average_precision_scores
+from ..features import AnchorRBF, sqrt_norm
+from ..metrics import average_precision_scores
+from ..solvers import sign
 
 __all__ = [
     "anchor_map",
@@ -30,49 +28,10 @@ __all__ = [
     "leave_one_out_codes",
     "ridge_leave_one_out",
     "selection_terms",
-    "signed_sqrt",
-    "sqrt_norm",
     "swap_bits",
 ]
 
 _BLOCK_ROWS = 4096
-
-
-def signed_sqrt(X):
-    """Square root of the magnitudes of `X` (dense or sparse), signs kept.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_cmh._leave_one_out import signed_sqrt
-    >>> signed_sqrt(np.array([[-4.0, 9.0]]))
-    array([[-2.,  3.]])
-    """
-    if sparse.issparse(X):
-        X = X.astype(np.result_type(X.dtype, np.float32))
-        X.data = signed_sqrt(X.data)
-        return X
-    return np.copysign(np.sqrt(np.abs(X)), X)
-
-
-def sqrt_norm():
-    """Signed square root, then rows of unit 2-norm: a transformer for histograms and counts.
-
-    Returns
-    -------
-    transformer : Pipeline
-        Of scikit-learn's FunctionTransformer and Normalizer; sparse input stays sparse.
-
-    Examples
-    --------
-    >>> from sklearn_cmh._leave_one_out import sqrt_norm
-    >>> sqrt_norm().fit_transform([[9.0, -16.0]])
-    array([[ 0.6, -0.8]])
-    """
-    root = FunctionTransformer(
-        signed_sqrt, accept_sparse=True, validate=True, feature_names_out="one-to-one"
-    )
-    return make_pipeline(root, Normalizer())
 
 
 def ridge_leave_one_out(F, B, alphas, rows=None):
@@ -106,7 +65,7 @@ def ridge_leave_one_out(F, B, alphas, rows=None):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_cmh._leave_one_out import ridge_leave_one_out
+    >>> from sklearn_cmh.refine._leave_one_out import ridge_leave_one_out
     >>> F, B = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([[-1], [-1], [1], [1]])
     >>> coef, decisions = ridge_leave_one_out(F, B, [0.1])
     >>> np.sign(decisions[0].ravel())
@@ -166,7 +125,7 @@ def selection_terms(bits, T):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_cmh._leave_one_out import selection_terms
+    >>> from sklearn_cmh.refine._leave_one_out import selection_terms
     >>> T = np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
     >>> good, bad = [1, 1, -1, -1], [1, -1, 1, -1]
     >>> q, G = selection_terms([np.transpose([good, bad])], T)

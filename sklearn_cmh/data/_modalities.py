@@ -13,7 +13,8 @@ from types import MappingProxyType
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import _safe_indexing
+
+from ..utils._sklearn import safe_indexing
 
 __all__ = ["Modality", "MultimodalData", "resolve_modalities", "select_blocks"]
 
@@ -575,13 +576,13 @@ def _take_columns(X, modality):
         block = X
     elif len(positions) > 1 and (np.diff(positions) == 1).all() and not sparse.issparse(X):
         # A contiguous run is a view of an array.
-        block = _safe_indexing(X, slice(positions[0], positions[-1] + 1), axis=1)
+        block = safe_indexing(X, slice(positions[0], positions[-1] + 1), axis=1)
     else:
-        block = _safe_indexing(X, positions, axis=1)
+        block = safe_indexing(X, positions, axis=1)
     if modality.tail == ():
         if sparse.issparse(block):
             return block.toarray()[:, 0]
-        return _safe_indexing(block, 0, axis=1) if hasattr(block, "columns") else block[:, 0]
+        return safe_indexing(block, 0, axis=1) if hasattr(block, "columns") else block[:, 0]
     if len(modality.tail) > 1:
         return np.asarray(block).reshape(-1, *modality.tail)
     return block
@@ -611,7 +612,7 @@ def _wrong_key(key):
 
 def _take_rows(block, key):
     if hasattr(block, "iloc") or hasattr(block, "columns"):
-        return _safe_indexing(block, key)
+        return safe_indexing(block, key)
     return block[key]
 
 

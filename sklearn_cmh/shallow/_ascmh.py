@@ -22,13 +22,12 @@ from scipy.linalg import cho_solve
 from sklearn.base import is_classifier, is_regressor
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import HasMethods, Interval
 
-from ._transformers import inner_clone
-from .base import ShallowHasher, Solution, modality_weights, warn_ignored
-from .codes import constant_bits, sign
-from .labels import normalise_rows
-from .linalg import gram, inner, polar_factor, ridge_factor, squared_norm
+from ..base import ShallowHasher, Solution, modality_weights, warn_ignored
+from ..data import normalise_rows
+from ..solvers import constant_bits, gram, inner, polar_factor, ridge_factor, sign, squared_norm
+from ..utils._sklearn import HasMethods, Interval
+from ..utils._transformers import inner_clone
 
 __all__ = ["ASCMH"]
 

@@ -6,13 +6,7 @@ them. A scoring monitor scores the fitted hasher.
 
 from contextlib import contextmanager
 
-try:
-    from sklearn.callback import CallbackSupportMixin
-except ImportError:  # scikit-learn < 1.9
-
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """No callbacks."""
-
+from ._sklearn import CallbackSupportMixin
 
 __all__ = ["CallbackSupportMixin", "end_step", "fit_task"]
 

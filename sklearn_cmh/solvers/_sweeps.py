@@ -31,7 +31,7 @@ class Sweeps:
 
     Examples
     --------
-    >>> from sklearn_cmh.sweeps import Sweeps
+    >>> from sklearn_cmh.solvers import Sweeps
     >>> sweeps = Sweeps(max_iter=10, tol=0.01)
     >>> for sweep in sweeps:
     ...     sweeps.record(1 + 0.1**sweep)

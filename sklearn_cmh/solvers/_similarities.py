@@ -11,7 +11,7 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import gen_batches
 
-from .labels import label_patterns, labelled_rows, normalise_rows
+from ..data import label_patterns, labelled_rows, normalise_rows
 
 __all__ = ["CosineSimilarity", "GraphSimilarity", "SharedLabelSimilarity"]
 
@@ -70,8 +70,8 @@ class CosineSimilarity(_Similarity):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_cmh.labels import encode_labels
-    >>> from sklearn_cmh.similarity import CosineSimilarity
+    >>> from sklearn_cmh.data import encode_labels
+    >>> from sklearn_cmh.solvers import CosineSimilarity
     >>> L, _ = encode_labels([[1, 1], [1, 0], [0, 0]])
     >>> CosineSimilarity(L) @ np.eye(3)
     array([[1.        , 0.70710678, 0.        ],
@@ -127,8 +127,8 @@ class SharedLabelSimilarity(_Similarity):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_cmh.labels import encode_labels
-    >>> from sklearn_cmh.similarity import SharedLabelSimilarity
+    >>> from sklearn_cmh.data import encode_labels
+    >>> from sklearn_cmh.solvers import SharedLabelSimilarity
     >>> L, _ = encode_labels([[1, 1], [1, 0], [0, 1], [0, 0]])
     >>> SharedLabelSimilarity(L) @ np.eye(4)
     array([[1., 1., 1., 0.],
@@ -199,7 +199,7 @@ class GraphSimilarity(_Similarity):
     --------
     >>> import numpy as np
     >>> from scipy.sparse import csr_array
-    >>> from sklearn_cmh.similarity import GraphSimilarity
+    >>> from sklearn_cmh.solvers import GraphSimilarity
     >>> GraphSimilarity(csr_array([[0, 1], [1, 0]])).degrees()
     array([1., 1.])
     """

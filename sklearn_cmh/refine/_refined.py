@@ -16,18 +16,19 @@ hasher
 import warnings
 from contextlib import contextmanager
 from itertools import product
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, _fit_context, clone
+from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._documentation import DocumentedMixin
+from ..base import BaseHasher, ShallowHasher
+from ..data import normalise_rows
+from ..solvers import project, sign
+from ..utils._sklearn import HasMethods, Interval
 from ._leave_one_out import (
     anchor_map,
     bit_alignment,
@@ -36,150 +37,13 @@ from ._leave_one_out import (
     leave_one_out_codes,
     ridge_leave_one_out,
     selection_terms,
-    sqrt_norm,
     swap_bits,
 )
-from .base import FLOATS, BaseHasher, ShallowHasher
-from .codes import project, sign
-from .labels import normalise_rows
+from ._ridge import check_positive
 
-__all__ = [
-    "LeaveOneOutRidge",
-    "RefinedHasher",
-    "bit_alignment",
-    "greedy_bits",
-    "ridge_leave_one_out",
-    "selection_terms",
-    "sqrt_norm",
-    "swap_bits",
-]
+__all__ = ["RefinedHasher"]
 
 _PREPROCESSING = ("raw", "sqrt_norm")
-
-
-class LeaveOneOutRidge(DocumentedMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
-    """Ridge regression for bits, its penalty chosen by leave-one-out codes.
-
-    scikit-learn's RidgeCV chooses the penalty by squared error, which shrinks more
-    than is good for codes: only signs matter. Here it is the penalty whose
-    leave-one-out signs reproduce best which rows have similar bits, the criterion by
-    which `RefinedHasher` chooses bits. All penalties share one eigendecomposition.
-
-    Parameters
-    ----------
-    alphas : sequence of float, default=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-        Penalties to choose from.
-    fit_intercept : bool, default=False
-        Whether predictions include the mean of the targets. Without it, bits are
-        split at zero between rows, as hash functions without intercept do.
-
-    Attributes
-    ----------
-    alpha_ : float
-        The chosen penalty.
-    coef_ : ndarray of shape (n_targets, n_features) or (n_features,)
-        Coefficients.
-    intercept_ : ndarray of shape (n_targets,) or float
-        Intercepts; they undo the centring of the features.
-    alignments_ : ndarray of shape (n_alphas,)
-        Criterion of every penalty.
-    leave_one_out_ : ndarray of shape (n_samples, n_targets) or (n_samples,)
-        Prediction for every training row by the fit without it.
-
-    See Also
-    --------
-    sklearn.linear_model.RidgeCV : Chooses by squared error, or any scorer.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_cmh.refine import LeaveOneOutRidge
-    >>> rng = np.random.default_rng(0)
-    >>> F = rng.standard_normal((60, 5))
-    >>> B = np.sign(F @ rng.standard_normal((5, 3)) + rng.standard_normal((60, 3)))
-    >>> LeaveOneOutRidge([0.1, 1.0, 10.0]).fit(F, B).predict(F[:2]).shape
-    (2, 3)
-    """
-
-    _parameter_constraints: dict = {
-        "alphas": ["array-like"],
-        "fit_intercept": ["boolean"],
-    }
-
-    def __init__(
-        self, alphas=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0), *, fit_intercept=False
-    ):
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
-        """Fit the coefficients at the penalty that its leave-one-out codes favour.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Features.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Bits in {-1, +1}; of other targets, the signs about their means count.
-
-        Returns
-        -------
-        self : object
-            The fitted regressor.
-        """
-        X, y = validate_data(
-            self, X, y, dtype=FLOATS, multi_output=True, y_numeric=True, ensure_min_samples=2
-        )
-        check_positive("alphas", self.alphas)
-        targets = y.reshape(len(y), -1).astype(np.float64)
-        mean = targets.mean(axis=0)
-        coef, decisions = ridge_leave_one_out(X, targets, self.alphas)
-        everything = np.arange(targets.shape[1])
-        self.alignments_ = np.array(
-            [
-                bit_alignment(*selection_terms([sign(decision)], targets - mean), everything)
-                for decision in decisions
-            ]
-        )
-        best = int(self.alignments_.argmax())
-        self.alpha_ = float(self.alphas[best])
-        offset = np.zeros_like(mean)
-        if self.fit_intercept:
-            offset = mean
-            # The mean of the other rows.
-            decisions = decisions + (len(y) * mean - targets) / (len(y) - 1)
-        shape = y.shape[1:]
-        self.coef_ = coef[best].T.reshape(*shape, -1).astype(X.dtype, copy=False)
-        self.intercept_ = (offset - X.mean(axis=0, dtype=np.float64) @ coef[best]).reshape(shape)
-        self.leave_one_out_ = decisions[best].reshape(y.shape)
-        return self
-
-    def predict(self, X):
-        """Real-valued predictions; their signs are bits.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Features.
-
-        Returns
-        -------
-        predictions : ndarray of shape (n_samples,) or (n_samples, n_targets)
-            Predictions.
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=FLOATS, reset=False)
-        return X @ self.coef_.T + self.intercept_
-
-
-# --- Checks and results ---------------------------------------------------------------------
-
-
-def check_positive(parameter, values):
-    """Refuse an empty sequence, and values that are no positive numbers."""
-    if len(values) == 0 or not all(isinstance(v, Real) and 0 < v < np.inf for v in values):
-        raise ValueError(f"{parameter} must hold positive numbers, at least one; got {values!r}.")
 
 
 def report_failures(settings, outcomes):

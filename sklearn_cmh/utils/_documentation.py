@@ -2,7 +2,7 @@
 
 import sys
 
-from ._version import __version__
+from .._version import __version__
 
 __all__ = ["DocumentedMixin"]
 

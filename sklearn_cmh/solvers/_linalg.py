@@ -27,7 +27,7 @@ def gram(X):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_cmh.linalg import gram
+    >>> from sklearn_cmh.solvers import gram
     >>> gram(np.array([[3, 0], [4, 1]], dtype=np.float32))
     array([[25.,  4.],
            [ 4.,  1.]])
@@ -76,7 +76,7 @@ def polar_factor(A):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_cmh.linalg import polar_factor
+    >>> from sklearn_cmh.solvers import polar_factor
     >>> polar_factor(np.diag([3.0, -2.0]))
     array([[ 1.,  0.],
            [ 0., -1.]])

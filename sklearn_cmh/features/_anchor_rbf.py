@@ -5,19 +5,14 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state, gen_batches
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import row_norms
 from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
-from ._documentation import DocumentedMixin
+from ..utils._documentation import DocumentedMixin
+from ..utils._sklearn import Interval, StrOptions, fit_context
 
 __all__ = ["AnchorRBF", "stable_dot"]
 
@@ -67,7 +62,7 @@ def stable_dot(A, B):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_cmh.feature_maps import stable_dot
+    >>> from sklearn_cmh.features import stable_dot
     >>> A, B = np.random.RandomState(0).rand(1000, 50), np.ones((50, 8))
     >>> np.allclose(stable_dot(A, B), A @ B)
     True
@@ -163,7 +158,7 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self.centre = centre
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Draw the anchors, and learn the width and the mean of the features.
 
@@ -182,7 +177,7 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._fit(X, keep=False)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X, y=None):
         """Fit and transform in one pass: the same as ``fit(X).transform(X)``.
 

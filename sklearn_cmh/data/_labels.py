@@ -71,7 +71,7 @@ def encode_labels(y, *, unlabelled=False, input_name="y"):
 
     Examples
     --------
-    >>> from sklearn_cmh.labels import encode_labels
+    >>> from sklearn_cmh.data import encode_labels
     >>> L, classes = encode_labels(["cat", "dog", "cat"])
     >>> L.toarray()
     array([[1, 0],
@@ -198,7 +198,7 @@ def align_labels(L_first, classes_first, L_second, classes_second):
 
     Examples
     --------
-    >>> from sklearn_cmh.labels import align_labels, encode_labels
+    >>> from sklearn_cmh.data import align_labels, encode_labels
     >>> first, second, classes = align_labels(*encode_labels(["a", "b"]), *encode_labels(["b"]))
     >>> second.toarray(), classes
     (array([[0, 1]], dtype=int8), array(['a', 'b'], dtype='<U1'))
@@ -244,7 +244,7 @@ def normalise_rows(L, dtype=np.float64):
 
     Examples
     --------
-    >>> from sklearn_cmh.labels import encode_labels, normalise_rows
+    >>> from sklearn_cmh.data import encode_labels, normalise_rows
     >>> L, _ = encode_labels([[1, 1], [0, 0]])
     >>> normalise_rows(L).toarray().round(3)
     array([[0.707, 0.707],
@@ -272,7 +272,7 @@ def label_patterns(L):
 
     Examples
     --------
-    >>> from sklearn_cmh.labels import encode_labels, label_patterns
+    >>> from sklearn_cmh.data import encode_labels, label_patterns
     >>> L, _ = encode_labels([[1, 1, 0], [0, 0, 1], [1, 1, 0]])
     >>> patterns, membership = label_patterns(L)
     >>> patterns.shape, membership.tolist()

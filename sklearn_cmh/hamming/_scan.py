@@ -463,9 +463,9 @@ def rank_rows(chunks, queries, *, n_bits):
 
 def load_kernels():
     """Import the numba kernels; they are compiled at their first use, and cached."""
-    from . import _hamming_numba
+    from . import _numba
 
-    return _hamming_numba
+    return _numba
 
 
 def with_fallback(backend, compute):

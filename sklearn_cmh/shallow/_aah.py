@@ -29,12 +29,18 @@ from scipy import sparse
 from scipy.linalg import cho_solve
 from sklearn.neighbors import kneighbors_graph
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils._param_validation import Interval, StrOptions
 
-from .base import ShallowHasher, Solution, modality_weights, warn_ignored
-from .codes import sign
-from .linalg import gram, inner, polar_factor, ridge_factor
-from .similarity import GraphSimilarity, SharedLabelSimilarity
+from ..base import ShallowHasher, Solution, modality_weights, warn_ignored
+from ..solvers import (
+    GraphSimilarity,
+    SharedLabelSimilarity,
+    gram,
+    inner,
+    polar_factor,
+    ridge_factor,
+    sign,
+)
+from ..utils._sklearn import Interval, StrOptions
 
 __all__ = ["AAH"]
 

@@ -34,13 +34,11 @@ from numbers import Integral, Real
 import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
-from sklearn.utils._param_validation import Interval, StrOptions
 
-from .base import ShallowHasher, Solution, warn_ignored
-from .codes import sign
-from .labels import normalise_rows
-from .linalg import gram, inner
-from .similarity import CosineSimilarity
+from ..base import ShallowHasher, Solution, warn_ignored
+from ..data import normalise_rows
+from ..solvers import CosineSimilarity, gram, inner, sign
+from ..utils._sklearn import Interval, StrOptions
 
 __all__ = ["DSAH"]
 
@@ -553,7 +551,7 @@ class DSAH(ShallowHasher):
     --------
     >>> import numpy as np
     >>> from sklearn_cmh import MultimodalData
-    >>> from sklearn_cmh.dsah import DSAH
+    >>> from sklearn_cmh.shallow import DSAH
     >>> rng = np.random.RandomState(0)
     >>> y = np.arange(90) % 3
     >>> X = MultimodalData(image=np.eye(3)[y] + rng.rand(90, 3), text=np.eye(3)[y, ::-1])
@@ -652,7 +650,7 @@ class DSAH(ShallowHasher):
 
         Examples
         --------
-        >>> from sklearn_cmh.dsah import DSAH
+        >>> from sklearn_cmh.shallow import DSAH
         >>> [sorted(grid) for grid in DSAH.paper_grid()]
         [['alpha', 'gamma', 'solver'], ['alpha', 'gamma', 'rho', 'solver', 'xi']]
         """

@@ -1,0 +1,5 @@
+"""Search among codes."""
+
+from ._ranker import HammingRanker
+
+__all__ = ["HammingRanker"]
