@@ -16,10 +16,10 @@ from sklearn_cmh.features import signed_sqrt, sqrt_norm
 from sklearn_cmh.refine._leave_one_out import (
     bit_alignment,
     greedy_bits,
-    ridge_leave_one_out,
     selection_terms,
     swap_bits,
 )
+from sklearn_cmh.solvers import ridge_leave_one_out
 
 
 def signs(rng, *shape):
@@ -63,7 +63,7 @@ def test_rows_blocks_and_float32(monkeypatch):
     rows = np.array([3, 49, 11])
     assert_allclose(ridge_leave_one_out(F, B, [0.1, 1.0], rows)[1], decisions[:, rows], atol=1e-12)
     assert_allclose(ridge_leave_one_out(F.astype(np.float32), B, [0.1])[0][0], coef[0], atol=1e-5)
-    monkeypatch.setattr("sklearn_cmh.refine._leave_one_out._BLOCK_ROWS", 8)
+    monkeypatch.setattr("sklearn_cmh.solvers._ridge._BLOCK_ROWS", 8)
     blocked = ridge_leave_one_out(F, B, [0.1, 1.0])
     assert_allclose(blocked[0], coef, atol=1e-12)
     assert_allclose(blocked[1], decisions, atol=1e-12)

@@ -1,10 +1,10 @@
 """Hash functions and bits of any shallow method, chosen by leave-one-out retrieval."""
 
 from ..features import sqrt_norm
+from ..solvers import ridge_leave_one_out
 from ._leave_one_out import (
     bit_alignment,
     greedy_bits,
-    ridge_leave_one_out,
     selection_terms,
     swap_bits,
 )

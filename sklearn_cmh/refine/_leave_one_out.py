@@ -12,12 +12,11 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 from sklearn.pipeline import make_pipeline
-from sklearn.utils import gen_batches
 from sklearn.utils.parallel import delayed
 
 from ..features import AnchorRBF, sqrt_norm
 from ..metrics import average_precision_scores
-from ..solvers import sign
+from ..solvers import ridge_leave_one_out, sign
 
 __all__ = [
     "anchor_map",
@@ -26,76 +25,9 @@ __all__ = [
     "cross_modal_map",
     "greedy_bits",
     "leave_one_out_codes",
-    "ridge_leave_one_out",
     "selection_terms",
     "swap_bits",
 ]
-
-_BLOCK_ROWS = 4096
-
-
-def ridge_leave_one_out(F, B, alphas, rows=None):
-    """Ridge regression of bits on features, and what it predicts for a row left out.
-
-    The fit centres `F` and `B` and has no intercept: the decision for a row f is
-    ``(f - mean(F)) @ coef``. All penalties share one eigendecomposition of F'F. With
-    leverage h (1/n for the centring included), residual r and centred bits b, the
-    decision for row i of the fit without row i, its means included, is
-
-        b_i - r_i / (1 - h_i) + b_i / (n - 1).
-
-    Parameters
-    ----------
-    F : ndarray of shape (n, q)
-        Features.
-    B : ndarray of shape (n, k)
-        Bits in {-1, +1}, or any targets.
-    alphas : sequence of a positive floats
-        Penalties.
-    rows : ndarray of int, default=None
-        The rows whose decisions are wanted; all by default.
-
-    Returns
-    -------
-    coef : ndarray of shape (a, q, k)
-        Coefficients of the fit to all rows, per penalty.
-    decisions : ndarray of shape (a, len(rows), k)
-        Leave-one-out decisions, per penalty.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_cmh.refine._leave_one_out import ridge_leave_one_out
-    >>> F, B = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([[-1], [-1], [1], [1]])
-    >>> coef, decisions = ridge_leave_one_out(F, B, [0.1])
-    >>> np.sign(decisions[0].ravel())
-    array([-1., -1.,  1.,  1.])
-    """
-    n, q = F.shape
-    rows = np.arange(n) if rows is None else rows
-    alphas = np.asarray(alphas, dtype=np.float64)
-    centre = F.mean(axis=0, dtype=np.float64)
-    mean = B.mean(axis=0, dtype=np.float64)
-    gram, moment = np.zeros((q, q)), np.zeros((q, B.shape[1]))
-    for block in gen_batches(n, _BLOCK_ROWS):
-        F_block = F[block] - centre
-        gram += F_block.T @ F_block
-        moment += F_block.T @ (B[block] - mean)
-    eigenvalues, U = np.linalg.eigh(gram)
-    shrinkage = 1.0 / (np.maximum(eigenvalues, 0.0) + alphas[:, None])
-    spectra = shrinkage[:, :, None] * (U.T @ moment)
-
-    decisions = np.empty((len(alphas), len(rows), B.shape[1]))
-    for block in gen_batches(len(rows), _BLOCK_ROWS):
-        A = (F[rows[block]] - centre) @ U
-        b = B[rows[block]] - mean
-        leverage = (A**2) @ shrinkage.T + 1.0 / n
-        # A leverage of one means that the row fits itself exactly, whatever its bits.
-        slack = np.maximum(1.0 - leverage, np.finfo(float).eps)
-        for a in range(len(alphas)):
-            residual = b - A @ spectra[a]
-            decisions[a, block] = b * (n / (n - 1)) - residual / slack[:, a, None]
-    return U @ spectra, decisions
 
 
 def selection_terms(bits, T):

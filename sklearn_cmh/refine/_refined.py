@@ -27,7 +27,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from ..base import BaseHasher, ShallowHasher
 from ..data import normalise_rows
-from ..solvers import project, sign
+from ..solvers import project, ridge_leave_one_out, sign
 from ..utils._sklearn import HasMethods, Interval
 from ._leave_one_out import (
     anchor_map,
@@ -35,7 +35,6 @@ from ._leave_one_out import (
     coordinate_search,
     greedy_bits,
     leave_one_out_codes,
-    ridge_leave_one_out,
     selection_terms,
     swap_bits,
 )

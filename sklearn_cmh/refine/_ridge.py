@@ -7,10 +7,10 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..base import FLOATS
-from ..solvers import sign
+from ..solvers import ridge_leave_one_out, sign
 from ..utils._documentation import DocumentedMixin
 from ..utils._sklearn import fit_context
-from ._leave_one_out import bit_alignment, ridge_leave_one_out, selection_terms
+from ._leave_one_out import bit_alignment, selection_terms
 
 __all__ = ["LeaveOneOutRidge", "check_positive"]
 

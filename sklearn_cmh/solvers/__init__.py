@@ -10,22 +10,28 @@ from ._codes import (
     warn_constant_bits,
 )
 from ._linalg import gram, inner, polar_factor, ridge_factor, squared_norm
+from ._ridge import ridge_leave_one_out
 from ._similarities import CosineSimilarity, GraphSimilarity, SharedLabelSimilarity
 from ._sweeps import Sweeps
+from ._targets import Targets, complete_labels, mix_targets
 
 __all__ = [
     "CosineSimilarity",
     "GraphSimilarity",
     "SharedLabelSimilarity",
     "Sweeps",
+    "Targets",
     "clear_columns",
+    "complete_labels",
     "constant_bits",
     "fuse",
     "gram",
     "inner",
+    "mix_targets",
     "polar_factor",
     "project",
     "ridge_factor",
+    "ridge_leave_one_out",
     "rounding_noise",
     "sign",
     "squared_norm",

@@ -13,15 +13,15 @@ from sklearn.utils import gen_batches
 
 from ..data import label_patterns, labelled_rows, normalise_rows
 
-__all__ = ["CosineSimilarity", "GraphSimilarity", "SharedLabelSimilarity"]
+__all__ = ["CosineSimilarity", "GraphSimilarity", "SharedLabelSimilarity", "sum_rows"]
 
 # Entries of the pattern overlap that are kept; beyond, blocks are computed anew.
 _MAX_OVERLAP = 2**24
 _BLOCK_ENTRIES = 2**22
 
 
-def _sum_rows(E, A):
-    """``E'A`` for a sparse (n, g) `E`, added up in float64 a block of rows at a time."""
+def sum_rows(E, A):
+    """``E'A`` for an (n, g) `E`, dense or sparse, added up in float64 a block of rows at a time."""
     if sparse.issparse(A):
         return E.T @ A
     # A block of at least g rows, so that adding g x k sums costs no more than the block itself.
@@ -93,7 +93,7 @@ class CosineSimilarity(_Similarity):
 
     def pool(self, A):
         """Sum the rows of `A` (n, k) per class, weighted by `Lt`."""
-        return _sum_rows(self._factor, A)
+        return sum_rows(self._factor, A)
 
     def core(self, G):
         """Weigh the classes."""
@@ -149,7 +149,7 @@ class SharedLabelSimilarity(_Similarity):
         n, g = len(self._membership), self._patterns.shape[0]
         ones = np.ones(n, dtype=self.dtype)
         H = sparse.csr_array((ones, self._membership, np.arange(n + 1)), shape=(n, g))
-        return _sum_rows(H, A)
+        return sum_rows(H, A)
 
     def core(self, G):
         """Add up the sums of all patterns that share a label with a pattern."""

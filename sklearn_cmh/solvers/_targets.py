@@ -1,0 +1,168 @@
+"""Targets: what codes should preserve, as the factor of a similarity of rows.
+
+A similarity ``S = T T'`` is given by its factor T (n, t), the targets, whose rows have norm
+one. Labels give ``T = Lt``, the label indicator with rows of norm one: rows of one class are
+alike, and nothing tells them apart. The pairing of the modalities gives ``T = Z``, the rows in
+a space that the modalities share: every row is like itself first. Both give
+``T = [sqrt(1 - p) Lt, sqrt(p) Z]``, with the pair weight p, since then
+``T T' = (1 - p) Lt Lt' + p Z Z'``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from sklearn.preprocessing import normalize
+
+from ..data import labelled_rows, normalise_rows
+from ..utils._typing import Features, Floats, NDArray
+from ._ridge import ridge_leave_one_out
+from ._similarities import sum_rows
+
+__all__ = ["Targets", "complete_labels", "mix_targets"]
+
+# Penalties of the regression that predicts labels, relative to the mean eigenvalue of F'F.
+_PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The factor T of a similarity ``S = T T'``, a sparse part beside a dense one.
+
+    Parameters
+    ----------
+    labels : csr_array of shape (n, c)
+        The part from labels; c is 0 where there are none.
+    pairs : ndarray of shape (n, r)
+        The part from pairs; r is 0 where labels are all.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.data import encode_labels, normalise_rows
+    >>> from sklearn_cmh.solvers import mix_targets
+    >>> L, _ = encode_labels(["cat", "cat", "dog"])
+    >>> T = mix_targets(normalise_rows(L), np.eye(3), pair_weight=0.25)
+    >>> (T.toarray() @ T.toarray().T).round(2)
+    array([[1.  , 0.75, 0.  ],
+           [0.75, 1.  , 0.  ],
+           [0.  , 0.  , 1.  ]])
+    """
+
+    labels: sparse.csr_array
+    pairs: Floats
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows, and columns of both parts."""
+        return self.labels.shape[0], self.labels.shape[1] + self.pairs.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the products."""
+        return np.result_type(self.labels.dtype, self.pairs.dtype)
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+    def __getitem__(self, rows) -> Targets:
+        """The targets of some rows."""
+        return Targets(self.labels[rows], self.pairs[rows])
+
+    def pool(self, A: Features) -> Floats:
+        """``T'A`` (t, k), added up in float64."""
+        parts = (sum_rows(self.labels, A), sum_rows(self.pairs, A))
+        return np.vstack([part.toarray() if sparse.issparse(part) else part for part in parts])
+
+    def expand(self, G: Floats) -> Floats:
+        """``T G`` (n, k), in the dtype of `G`."""
+        c = self.labels.shape[1]
+        product = self.labels.astype(G.dtype, copy=False) @ G[:c]
+        if self.pairs.shape[1]:
+            product += self.pairs.astype(G.dtype, copy=False) @ G[c:]
+        return product
+
+    def sum(self) -> Floats:
+        """Column sums ``T'1`` (t,), float64."""
+        labels = np.asarray(self.labels.sum(axis=0, dtype=np.float64)).ravel()
+        return np.concatenate([labels, self.pairs.sum(axis=0, dtype=np.float64)])
+
+    def toarray(self) -> Floats:
+        """T as one dense array."""
+        return np.hstack([self.labels.toarray(), self.pairs])
+
+
+def mix_targets(Lt: sparse.csr_array | None, Z: Floats | None, pair_weight: float) -> Targets:
+    """``T = [sqrt(1 - p) Lt, sqrt(p) Z]``.
+
+    Parameters
+    ----------
+    Lt : {csr_array, None} of shape (n, c)
+        Label rows of norm one, from `normalise_rows` or `complete_labels`; None only where
+        the pair weight is 1.
+    Z : {ndarray, None} of shape (n, r)
+        Rows of norm one in a space that the modalities share; None only where the pair
+        weight is 0.
+    pair_weight : float
+        The pair weight p, in [0, 1].
+
+    Returns
+    -------
+    targets : Targets
+        With rows of norm one, but for rows that are zero in `Lt` or `Z`.
+    """
+    if pair_weight == 0:
+        assert Lt is not None
+        return Targets(Lt, np.zeros((Lt.shape[0], 0), dtype=Lt.dtype))
+    assert Z is not None
+    if pair_weight == 1:
+        return Targets(sparse.csr_array((len(Z), 0), dtype=Z.dtype), Z)
+    assert Lt is not None
+    labels = Lt.astype(Z.dtype) * Z.dtype.type(np.sqrt(1 - pair_weight))
+    return Targets(labels, Z * Z.dtype.type(np.sqrt(pair_weight)))
+
+
+def complete_labels(L: sparse.csr_array, features: Sequence[Floats]) -> sparse.csr_array:
+    """Rows of norm one for all rows: of labels where there are any, predicted ones elsewhere.
+
+    The prediction is ridge regression of the labelled rows' Lt on the features of all
+    modalities side by side, its penalty chosen by leave-one-out error: scores, with rows of
+    norm one, not probabilities or hard guesses.
+
+    Parameters
+    ----------
+    L : csr_array of shape (n, c)
+        Label indicator; a row without labels is empty.
+    features : sequence of ndarray of shape (n, q_m)
+        Mapped features of every modality.
+
+    Returns
+    -------
+    Lt : csr_array of shape (n, c)
+        The indicator with rows of norm one, rows without labels filled in.
+    """
+    labelled = labelled_rows(L)
+    Lt = normalise_rows(L, np.result_type(*features))
+    if labelled.all():
+        return Lt
+    F = np.hstack(features)
+    scores = predict_scores(F[labelled], Lt[labelled].toarray(), F[~labelled])
+    order = np.argsort(np.concatenate([np.flatnonzero(labelled), np.flatnonzero(~labelled)]))
+    filled = sparse.csr_array(normalize(scores).astype(Lt.dtype, copy=False))
+    return sparse.csr_array(sparse.vstack([Lt[labelled], filled], format="csr")[order])
+
+
+def predict_scores(F: Floats, Y: NDArray, F_new: Floats) -> Floats:
+    """Ridge scores of new rows, the penalty chosen by leave-one-out squared error."""
+    mean = F.mean(axis=0, dtype=np.float64)
+    scale = np.mean(np.einsum("ij,ij->j", F, F, dtype=np.float64) - len(F) * mean**2)
+    penalties = np.array(_PENALTIES) * max(scale, np.finfo(float).tiny)
+    coef, decisions = ridge_leave_one_out(F, Y, penalties)
+    Y_mean = Y.mean(axis=0, dtype=np.float64)
+    errors = [np.square(decision + Y_mean - Y).sum() for decision in decisions]
+    best = coef[int(np.argmin(errors))]
+    offset = Y_mean - mean @ best
+    return F_new @ best.astype(F_new.dtype) + offset.astype(F_new.dtype)

@@ -1,0 +1,70 @@
+"""Targets: the factor of what codes should preserve."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+
+from sklearn_cmh.data import labelled_rows, normalise_rows
+from sklearn_cmh.solvers import complete_labels, mix_targets
+
+
+@st.composite
+def cases(draw):
+    """Labels (some rows without), unit rows, a pair weight, and an array to multiply."""
+    n, c, r = draw(st.integers(1, 30)), draw(st.integers(1, 6)), draw(st.integers(1, 5))
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    L = sparse.csr_array((rng.random((n, c)) < draw(st.floats(0, 1))).astype(np.int8))
+    Z = rng.standard_normal((n, r)).astype(draw(st.sampled_from([np.float32, np.float64])))
+    Z /= np.linalg.norm(Z, axis=1, keepdims=True)
+    return normalise_rows(L), Z, draw(st.sampled_from([0.0, 0.1, 0.5, 1.0])), rng
+
+
+@given(cases())
+@settings(max_examples=60, deadline=None)
+def test_targets_equal_their_definition(case):
+    Lt, Z, p, rng = case
+    T = mix_targets(Lt, Z, p)
+    S = (1 - p) * (Lt @ Lt.T).toarray() + p * Z.astype(float) @ Z.T
+    dense = T.toarray().astype(float)
+    tolerance = {"rtol": 1e-5, "atol": 1e-5 if Z.dtype == np.float32 else 1e-12}
+    assert_allclose(dense @ dense.T, S, **tolerance)
+    assert T.shape == dense.shape and len(T) == len(Z)
+    A = rng.standard_normal((len(Z), 3))
+    assert_allclose(T.pool(A), dense.T @ A, **tolerance)
+    assert_allclose(T.expand(T.pool(A)), S @ A, rtol=1e-4, atol=1e-4 * max(1, len(Z)))
+    assert_allclose(T.sum(), dense.sum(axis=0), **tolerance)
+    some = rng.permutation(len(Z))[: len(Z) // 2]
+    assert_array_equal(T[some].toarray(), T.toarray()[some])
+
+
+def test_rows_of_mixed_targets_have_norm_one():
+    rng = np.random.default_rng(0)
+    Lt = normalise_rows(sparse.csr_array(np.eye(4, dtype=np.int8)[rng.integers(0, 4, 20)]))
+    Z = rng.standard_normal((20, 3))
+    Z /= np.linalg.norm(Z, axis=1, keepdims=True)
+    for p in (0.0, 0.07, 1.0):
+        assert_allclose(np.linalg.norm(mix_targets(Lt, Z, p).toarray(), axis=1), 1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_without_labels_get_those_that_their_features_tell(paired, dtype):
+    L = sparse.csr_array(paired.indicator.astype(np.int8))
+    known = np.arange(120) % 4 < 2
+    partial = sparse.csr_array(L.multiply(known[:, None]).astype(np.int8))
+    partial.eliminate_zeros()
+    Lt = complete_labels(partial, [paired.image.astype(dtype), paired.text.astype(dtype)])
+    assert Lt.dtype == dtype
+    assert_array_equal(Lt[known].toarray(), normalise_rows(L, dtype)[known].toarray())
+    assert_allclose(np.linalg.norm(Lt.toarray(), axis=1), 1, rtol=1e-6)
+    guess = Lt.toarray()[~known].argmax(axis=1)
+    assert np.mean(guess == paired.y[~known]) > 0.9
+
+
+def test_complete_labels_stay_as_they_are(paired):
+    L = sparse.csr_array(paired.indicator.astype(np.int8))
+    assert labelled_rows(L).all()
+    Lt = complete_labels(L, [paired.image])
+    assert_array_equal(Lt.toarray(), normalise_rows(L).toarray())
