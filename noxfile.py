@@ -20,6 +20,16 @@ def oldest(session):
 
 
 @nox.session
+def kernels(session):
+    """Numerics on OpenBLAS's and NumPy's kernels for processors without AVX-512."""
+    session.install("-e", ".[tests,fast,plot]")
+    targets = session.run("python", ".ci/kernels.py", "avx512", silent=True).strip()
+    env = {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": targets}
+    session.run("python", ".ci/kernels.py", env=env)
+    session.run("pytest", "-n", "auto", "tests", *session.posargs, env=env)
+
+
+@nox.session
 def deep(session):
     """Tests of the deep methods."""
     session.install("-e", ".[tests,torch]")

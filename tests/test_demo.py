@@ -26,9 +26,7 @@ def demo(tmp_path_factory):
 
     def run(*arguments):
         command = [sys.executable, "-m", "sklearn_cmh.demo", *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, env=environment, timeout=300, cwd=folder
-        )
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
 
     run.done = run("--quick", "--bits", "16", "--output", "out", "--seed", "1")
     run.folder = folder / "out"
