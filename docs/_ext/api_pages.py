@@ -68,8 +68,8 @@ SECTIONS = [
     (
         "sklearn_cmh.solvers",
         "Numerics for authors of methods",
-        "Similarities as linear operators, never as n x n matrices; small linear algebra; the "
-        "loop of sweeps; projections to codes.",
+        "Similarities as linear operators, never as n x n matrices; small linear algebra; "
+        "canonical correlation; the loop of sweeps; projections to codes.",
     ),
 ]
 

@@ -1,5 +1,6 @@
 """Numerics that methods share: similarities, small linear algebra, sweeps, codes."""
 
+from ._canonical import canonical_bases, centred_grams, column_means
 from ._codes import (
     clear_columns,
     constant_bits,
@@ -21,7 +22,10 @@ __all__ = [
     "SharedLabelSimilarity",
     "Sweeps",
     "Targets",
+    "canonical_bases",
+    "centred_grams",
     "clear_columns",
+    "column_means",
     "complete_labels",
     "constant_bits",
     "fuse",
