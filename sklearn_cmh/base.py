@@ -11,32 +11,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import signature
 from numbers import Integral, Real
-from typing import ClassVar
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import (
-    check_array,
-    check_consistent_length,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from .data import (
-    MultimodalData,
+    FLOATS,
+    MultimodalEstimator,
     align_labels,
+    checked,
     encode_labels,
     is_indicator,
     label_patterns,
     labelled_rows,
-    named_transformers,
     refuse_views,
-    resolve_modalities,
-    select_blocks,
-    split_frame,
 )
 from .features import AnchorRBF
 from .metrics import average_precision_scores
@@ -45,11 +36,9 @@ from .solvers import Sweeps, clear_columns, constant_bits, fuse, project, sign, 
 from .utils._callbacks import CallbackSupportMixin, end_step, fit_task
 from .utils._documentation import DocumentedMixin
 from .utils._sklearn import HasMethods, Interval, StrOptions, check_sample_weight, fit_context
-from .utils._transformers import NestedParamsMixin, fit_transform, inner_clone, is_transformer
+from .utils._transformers import fit_transform, inner_clone, is_transformer, transform
 
 __all__ = ["BaseHasher", "ModalityEncoder", "ShallowHasher", "Solution", "sign"]
-
-FLOATS = [np.float64, np.float32]
 
 
 @dataclass
@@ -71,27 +60,24 @@ class BaseHasher(
     CallbackSupportMixin,
     VersionedStateMixin,
     DocumentedMixin,
-    NestedParamsMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    BaseEstimator,
+    MultimodalEstimator,
 ):
     """The data contract of every hasher; a method overrides the hooks below.
 
     `_unlabelled` says whether -1 in y marks rows without labels, `_requires_y`
     whether y may be None, `_learns_from_unlabelled` whether rows without labels go
-    to `_fit_blocks`; where not, they are encoded after the fit. `_block_options` are
-    those of `check_array` for the blocks that the method takes.
+    to `_fit_blocks`; where not, they are encoded after the fit.
     """
 
     _unlabelled = False
     _requires_y = True
     _learns_from_unlabelled = False
-    _block_options: ClassVar[dict] = {"dtype": FLOATS}
 
     _parameter_constraints: dict = {
+        **MultimodalEstimator._parameter_constraints,
         "n_bits": [Interval(Integral, 1, None, closed="left")],
-        "modalities": [dict, list, tuple, StrOptions({"prefix"}), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -105,20 +91,6 @@ class BaseHasher(
     def _project(self, name, block):
         """Real-valued projections (n, n_bits) of one modality; their signs are its codes."""
         raise NotImplementedError
-
-    def _check_block(self, name, block):
-        """Validate one block after the user's preprocessing."""
-        if len(getattr(block, "shape", ())) == 1:
-            raise ValueError(
-                f"The modality {name!r} is one-dimensional, as texts are, but a hasher needs "
-                "columns of numbers: give it a transformer such as TfidfVectorizer(), or if it is "
-                "a single column of numbers, select that as a list, [column]."
-            )
-        complaint = f"The modality {name!r} holds what no hasher takes"
-        return checked(block, complaint, **self._block_options)
-
-    def _modalities_parameter(self):
-        return self.modalities
 
     # Fitting.
 
@@ -152,10 +124,9 @@ class BaseHasher(
 
     def _fit(self, X, y):
         rng = check_random_state(self.random_state)
-        table = self._check_table(X, reset=True)
+        table = self._read_table(X)
         L = self._check_labels(table, y)
-        self._resolve(X if hasattr(X, "columns") else table)
-        blocks = self._preprocess(table, y, rng)
+        blocks = self._fit_preprocessing(table, y, rng)
         rows = None if L is None or self._learns_from_unlabelled else labelled_rows(L)
         if rows is None or rows.all():
             self._fit_blocks(blocks, L, rng)
@@ -167,33 +138,6 @@ class BaseHasher(
             self.codes_ = codes
         self._n_features_out = self.codes_.shape[1]
         return self
-
-    def _check_table(self, X, reset):
-        """Validate X as a whole; where every column is used as it is, also its values."""
-        refuse_views(X)
-        numeric = all(
-            transformer in (None, "passthrough")
-            for _, transformer in named_transformers(self._modalities_parameter())
-        )
-        if not reset and not hasattr(self, "feature_names_in_"):
-            X = split_frame(X, self._modalities)
-        if isinstance(X, MultimodalData):
-            if reset:
-                validate_data(self, X, reset=True, skip_check_array=True)
-            return X
-        if numeric:
-            return validate_data(
-                self,
-                X,
-                reset=reset,
-                accept_sparse="csr",
-                dtype=FLOATS,
-                ensure_min_samples=2 if reset else 1,
-            )
-        if not hasattr(X, "columns"):
-            X = check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite=False)
-        validate_data(self, X, reset=reset, skip_check_array=True)
-        return X
 
     def _check_labels(self, X, y):
         """Encode y; sets `labels_` and `classes_`."""
@@ -239,32 +183,6 @@ class BaseHasher(
             )
         return align_labels(L, classes, self.labels_, self.classes_)[:2]
 
-    def _resolve(self, X):
-        """Find out which columns belong to which modality; sets `modality_names_`."""
-        self._modalities = resolve_modalities(
-            self._modalities_parameter(), X, reserved=self.get_params(deep=False)
-        )
-        self.modality_names_ = [m.name for m in self._modalities if not m.dropped]
-
-    def _preprocess(self, X, y, rng):
-        """Split X and fit the user's transformers; sets `transformers_`."""
-        given = {m.name: m.transformer for m in self._modalities}
-        self.transformers_ = {}
-        blocks = {}
-        for name, block in select_blocks(X, self._modalities).items():
-            transformer = given[name]
-            if is_transformer(transformer):
-                transformer = inner_clone(transformer, rng)
-                block = fit_transform(transformer, block, y)
-                self.transformers_[name] = transformer
-            elif transformer not in (None, "passthrough"):
-                raise ValueError(
-                    f"modalities: the transformer of {name!r} must be an estimator, 'passthrough' "
-                    f"or 'drop'; got {transformer!r}."
-                )
-            blocks[name] = self._check_block(name, block)
-        return blocks
-
     # Encoding.
 
     def transform(self, X, modality=None):
@@ -291,24 +209,9 @@ class BaseHasher(
     def _encode(self, X, modality):
         check_is_fitted(self)
         refuse_views(X)
-        if modality is None:
-            X = self._check_table(X, reset=False)
-        was_dense = {m.name for m in self._modalities if not m.is_sparse}
-        projections = {}
-        for name, block in select_blocks(X, self._modalities, modality).items():
-            if sparse.issparse(block) and name in was_dense:
-                # What was fitted on dense rows may refuse sparse ones, as centring does.
-                parts = [self._project(name, self._prepare(name, r)) for r in dense_rows(block)]
-                projections[name] = np.vstack(parts)
-            else:
-                projections[name] = self._project(name, self._prepare(name, block))
-        return fuse(projections)
-
-    def _prepare(self, name, block):
-        """A raw block of new rows, preprocessed and validated."""
-        if name in self.transformers_:
-            block = self.transformers_[name].transform(block)
-        return self._check_block(name, block)
+        return np.concatenate(
+            [self._fuse(self._new_blocks(batch, modality)) for batch in self._row_batches(X)]
+        )
 
     def encode(self, X, *, modality=None):
         """Codes of rows of which perhaps only one modality is known.
@@ -401,17 +304,8 @@ class BaseHasher(
 
     # Parameters, tags.
 
-    def _nested(self):
-        return named_transformers(getattr(self, "modalities", None))
-
-    def _replace_nested(self, name, transformer):
-        self.modalities = [
-            (m[0], transformer, m[2]) if m[0] == name else m for m in self.modalities
-        ]
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         tags.target_tags.required = self._requires_y
         tags.transformer_tags.preserves_dtype = []
         return tags
@@ -521,6 +415,10 @@ class ShallowHasher(BaseHasher):
         """Return the Solution for features {name: (n, q)} and the label indicator L."""
         raise NotImplementedError
 
+    def _row_width(self):
+        features = [P.shape[0] for P in getattr(self, "projections_", {}).values()]
+        return super()._row_width() + 2 * max(features, default=1000)
+
     def _sweeps(self):
         """Sweeps of a fit, for a solver to iterate over."""
 
@@ -600,7 +498,7 @@ class ShallowHasher(BaseHasher):
         feature_map = self.feature_maps_[name]
         if feature_map is None:
             return block
-        return self._check_features(name, feature_map.transform(block))
+        return self._check_features(name, transform(feature_map, block))
 
     def _check_features(self, name, F):
         complaint = f"The feature map of {name!r} returned what no hasher takes"
@@ -629,21 +527,6 @@ def warn_ignored(estimator, names, reason):
     ignored = [name for name in names if getattr(estimator, name) != defaults[name].default]
     if ignored:
         warnings.warn(f"{', '.join(ignored)} has no effect with {reason}.")
-
-
-def dense_rows(block, size=2**22):
-    """Rows of a CSR block as dense arrays of about `size` entries."""
-    step = max(64, size // block.shape[1])
-    for start in range(0, max(1, block.shape[0]), step):
-        yield block[start : start + step].toarray()
-
-
-def checked(X, complaint, **options):
-    """Validate X as `check_array` does, dense or CSR; an error begins with the `complaint`."""
-    try:
-        return check_array(X, accept_sparse="csr", **options)
-    except ValueError as error:
-        raise ValueError(f"{complaint}: {error}") from error
 
 
 def modality_weights(value, names, parameter):

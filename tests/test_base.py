@@ -30,8 +30,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import estimator_html_repr
 
 from sklearn_cmh import AAH, AnchorRBF, HammingRanker, MultimodalData
-from sklearn_cmh.base import ShallowHasher, Solution, dense_rows, modality_weights, sign
-from sklearn_cmh.data import normalise_rows
+from sklearn_cmh.base import ShallowHasher, Solution, modality_weights, sign
+from sklearn_cmh.data import MultimodalEstimator, normalise_rows, row_batches
 from sklearn_cmh.metrics import mean_average_precision
 
 
@@ -237,11 +237,76 @@ def test_queries_may_be_stored_otherwise_than_the_training_rows(
         model.encode(other["text"][:0], modality="text")
 
 
-def test_sparse_rows_are_made_dense_some_at_a_time():
-    block = sparse.random_array((1000, 50), density=0.1, random_state=0, format="csr")
-    parts = list(dense_rows(block, size=50 * 300))
-    assert [len(part) for part in parts] == [300, 300, 300, 100]
-    np.testing.assert_array_equal(np.vstack(parts), block.toarray())
+@pytest.mark.parametrize(
+    "kind",
+    [
+        np.asarray,
+        np.ndarray.tolist,
+        pd.DataFrame,
+        pl.DataFrame,
+        sparse.csr_array,
+        sparse.coo_matrix,
+        lambda X: X[:, 0],
+        lambda X: X[:, 0].astype(str).tolist(),
+        lambda X: pd.Series(X[:, 0]),
+        lambda X: MultimodalData(number=X, name=X[:, 0].astype(str).tolist()),
+    ],
+)
+def test_batches_of_rows(kind):
+    """Of the kind of X, and all its rows in their order."""
+    X = kind(np.arange(20_000.0).reshape(-1, 2))
+    with config_context(working_memory=1):
+        batches = list(row_batches(X, row_bytes=1024))
+    assert len(batches) == 10
+    assert all(type(batch) is type(X) or sparse.issparse(X) for batch in batches)
+    np.testing.assert_array_equal([row for batch in batches for row in as_rows(batch)], as_rows(X))
+
+
+def as_rows(X):
+    X = X["number"] if isinstance(X, MultimodalData) else X
+    return (X.toarray() if sparse.issparse(X) else np.asarray(X)).tolist()
+
+
+@pytest.mark.parametrize("modality", [None, "text"])
+def test_codes_do_not_depend_on_working_memory(fitted, paired, modality):
+    X = fitted_data(paired)
+    expected = fitted.encode(X, modality=modality)
+    with config_context(working_memory=1e-2):
+        for query in [X, paired.X, MultimodalData(**{m: sparse.csr_array(X[m]) for m in X.names})]:
+            np.testing.assert_array_equal(fitted.encode(query, modality=modality), expected)
+
+
+class Blocks(MultimodalEstimator):
+    """The smallest estimator of several modalities: no hasher, knows no labels."""
+
+    def __init__(self, modalities=None):
+        self.modalities = modalities
+
+    def fit(self, X, y=None):
+        table = self._read_table(X)
+        self.fitted_ = self._fit_preprocessing(table, y, np.random.RandomState(0))
+        return self
+
+
+def test_an_estimator_that_is_no_hasher_takes_the_same_input(paired):
+    modalities = [("image", StandardScaler(), slice(0, 6)), ("text", None, slice(6, None))]
+    model = Blocks(modalities).fit(paired.X)
+    scaled = StandardScaler().fit_transform(paired.image)
+    for blocks in [model.fitted_, model._new_blocks(paired.X)]:
+        assert list(blocks) == ["image", "text"]
+        np.testing.assert_array_equal(blocks["image"], scaled)
+        np.testing.assert_array_equal(blocks["text"], paired.text)
+    for query, modality in [
+        (MultimodalData(image=paired.image), None),
+        (paired.image, "image"),
+        (paired.X, "image"),
+    ]:
+        blocks = model._new_blocks(query, modality)
+        assert list(blocks) == ["image"]
+        np.testing.assert_array_equal(blocks["image"], scaled)
+    assert model.get_params()["image__with_mean"] is True
+    model.set_params(image__with_mean=False).fit(paired.X)
+    assert not model.transformers_["image"].with_mean
 
 
 def test_fused_codes_are_the_sign_of_the_mean_projection(fitted, paired):

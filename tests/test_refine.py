@@ -407,7 +407,7 @@ def failing(widths, monkeypatch):
 
 
 class Broken:
-    def fit_transform(self, X):
+    def fit_transform(self, X, y=None):
         raise FloatingPointError("overflow")
 
 

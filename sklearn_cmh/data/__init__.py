@@ -1,5 +1,6 @@
 """What users pass: any accepted X as named blocks, any accepted y as one label matrix."""
 
+from ._estimator import FLOATS, MultimodalEstimator, checked, row_batches
 from ._labels import (
     align_labels,
     encode_labels,
@@ -19,9 +20,12 @@ from ._modalities import (
 )
 
 __all__ = [
+    "FLOATS",
     "Modality",
     "MultimodalData",
+    "MultimodalEstimator",
     "align_labels",
+    "checked",
     "encode_labels",
     "is_indicator",
     "label_patterns",
@@ -30,6 +34,7 @@ __all__ = [
     "normalise_rows",
     "refuse_views",
     "resolve_modalities",
+    "row_batches",
     "select_blocks",
     "split_frame",
 ]

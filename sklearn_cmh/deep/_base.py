@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, gen_batches
 
 from ..base import BaseHasher
-from ..data import labelled_rows, select_blocks
+from ..data import labelled_rows
 from ..metrics import average_precision_scores
 from ..persistence import unchanged_on_error
 from ..solvers import warn_constant_bits
@@ -122,14 +122,13 @@ class BaseDeepHasher(BaseHasher):
     def _partial_fit(self, X, y):
         rng = check_random_state(self.random_state)
         first = not hasattr(self, "weights_")
-        table = self._check_table(X, reset=first)
-        L = self._check_labels(table, y)
         if first:
-            self._resolve(X if hasattr(X, "columns") else table)
-            blocks = self._preprocess(table, y, rng)
+            table = self._read_table(X)
+            L = self._check_labels(table, y)
+            blocks = self._fit_preprocessing(table, y, rng)
         else:
-            raw = select_blocks(table, self._modalities)
-            blocks = {name: self._prepare(name, block) for name, block in raw.items()}
+            blocks = self._new_blocks(X)
+            L = self._check_labels(next(iter(blocks.values())), y)
         self._learn(blocks, L, rng, n_epochs=1, resume=not first, keep=True)
         self._n_features_out = self.codes_.shape[1]
 

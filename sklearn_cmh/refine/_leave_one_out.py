@@ -17,6 +17,7 @@ from sklearn.utils.parallel import delayed
 from ..features import AnchorRBF, sqrt_norm
 from ..metrics import average_precision_scores
 from ..solvers import ridge_leave_one_out, sign
+from ..utils._transformers import fit_transform
 
 __all__ = [
     "anchor_map",
@@ -201,7 +202,7 @@ def leave_one_out_codes(candidate_map, block, T, ridges, rows):
     """
     start = time.perf_counter()
     try:
-        decisions = ridge_leave_one_out(candidate_map.fit_transform(block), T, ridges, rows)[1]
+        decisions = ridge_leave_one_out(fit_transform(candidate_map, block), T, ridges, rows)[1]
     except Exception as error:
         return error, time.perf_counter() - start
     return sign(decisions), time.perf_counter() - start

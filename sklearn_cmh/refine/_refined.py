@@ -29,6 +29,7 @@ from ..base import BaseHasher, ShallowHasher
 from ..data import normalise_rows
 from ..solvers import project, ridge_leave_one_out, sign
 from ..utils._sklearn import HasMethods, Interval
+from ..utils._transformers import fit_transform, transform
 from ._leave_one_out import (
     anchor_map,
     bit_alignment,
@@ -361,7 +362,7 @@ class RefinedHasher(BaseHasher):
         for name, block in blocks.items():
             best = self.best_params_[name]
             maps[name] = self._feature_map(best["preprocessing"], best["width"], block, seeds[name])
-            F = maps[name].fit_transform(block)
+            F = fit_transform(maps[name], block)
             coef, decisions = ridge_leave_one_out(F, pool, [best["ridge"]])
             coefs[name], bits[name] = coef[0].astype(F.dtype), sign(decisions[0])
         return maps, coefs, bits
@@ -418,6 +419,6 @@ class RefinedHasher(BaseHasher):
 
     def _project(self, name, block):
         if not self._restarts:
-            return project(self.feature_maps_[name].transform(block), self.projections_[name])
+            return project(transform(self.feature_maps_[name], block), self.projections_[name])
         Z = np.hstack([restart._project(name, block) for restart in self._restarts])
         return Z[:, self.selected_bits_]

@@ -1,9 +1,10 @@
 """Transformers that a user gives to an estimator: cloned, fitted, and reached by parameters."""
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import clone
 
-__all__ = ["NestedParamsMixin", "fit_transform", "inner_clone", "is_transformer"]
+__all__ = ["NestedParamsMixin", "fit_transform", "inner_clone", "is_transformer", "transform"]
 
 
 class NestedParamsMixin:
@@ -78,18 +79,34 @@ def is_transformer(value):
     return hasattr(value, "fit") and hasattr(value, "transform")
 
 
+def plain_output():
+    """Context in which transformers return arrays or sparse matrices, whatever the user set.
+
+    Steps of a Pipeline or ColumnTransformer need no `set_output` for it, and text vectorisers
+    have none.
+    """
+    return config_context(transform_output="default")
+
+
 def fit_transform(transformer, X, y=None):
     """Fit and transform, in two steps where the transformer has no `fit_transform`."""
-    if hasattr(transformer, "fit_transform"):
-        return transformer.fit_transform(X, y)
-    return transformer.fit(X, y).transform(X)
+    with plain_output():
+        if hasattr(transformer, "fit_transform"):
+            return transformer.fit_transform(X, y)
+        return transformer.fit(X, y).transform(X)
+
+
+def transform(transformer, X):
+    """Transform to an array or a sparse matrix, whatever output is configured."""
+    with plain_output():
+        return transformer.transform(X)
 
 
 def inner_clone(transformer, rng):
     """Clone a transformer for use inside an estimator.
 
-    Seeds that are None are drawn from `rng`, and a global `set_output` is ignored. What
-    clones to itself, as FrozenEstimator does, belongs to the user and stays as it is.
+    Seeds that are None are drawn from `rng`. What clones to itself, as FrozenEstimator does,
+    belongs to the user and stays as it is.
     """
     given, transformer = transformer, clone(transformer)
     if transformer is given:
@@ -102,6 +119,4 @@ def inner_clone(transformer, rng):
     }
     if seeds:
         transformer.set_params(**seeds)
-    if hasattr(transformer, "set_output"):
-        transformer.set_output(transform="default")
     return transformer

@@ -1,0 +1,231 @@
+"""The input contract: what every estimator of several modalities takes as X.
+
+`MultimodalEstimator` reads a table, a DataFrame or a MultimodalData at fit, fits the
+user's transformers, and gives blocks {name: rows}; of new rows it takes the whole, some
+of the modalities, or one block alone. It knows nothing of labels or codes, so that a
+transformer that is no hasher takes X exactly as hashers do.
+"""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy import sparse
+from sklearn import get_config
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array, gen_batches
+from sklearn.utils.validation import validate_data
+
+from ..utils._sklearn import StrOptions, safe_indexing
+from ..utils._transformers import (
+    NestedParamsMixin,
+    fit_transform,
+    inner_clone,
+    is_transformer,
+    transform,
+)
+from ..utils._typing import MatrixLike
+from ._modalities import (
+    MultimodalData,
+    named_transformers,
+    refuse_views,
+    resolve_modalities,
+    select_blocks,
+    split_frame,
+)
+
+__all__ = ["FLOATS", "MultimodalEstimator", "checked", "row_batches"]
+
+FLOATS = [np.float64, np.float32]
+
+# Rows at a time, where memory allows: more are no faster.
+_MOST_ROWS = 4096
+
+
+class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
+    """Base of estimators with a parameter `modalities`; what they learn is theirs.
+
+    A fit calls `_read_table`, then `_fit_preprocessing`, and goes on with the blocks. What
+    takes new rows calls `_new_blocks`, on one batch of `_row_batches` after another where
+    rows may be many.
+
+    Attributes
+    ----------
+    modality_names_ : list of str
+        Names of the modalities, without those that are dropped.
+    transformers_ : dict
+        Modality name to fitted transformer, of those that have one.
+    """
+
+    # Options of `check_array` for blocks after the user's preprocessing.
+    _block_options: ClassVar[dict] = {"dtype": FLOATS}
+
+    _parameter_constraints: dict = {
+        "modalities": [dict, list, tuple, StrOptions({"prefix"}), None],
+    }
+
+    def _modalities_parameter(self):
+        return self.modalities
+
+    # At fit.
+
+    def _read_table(self, X: MatrixLike) -> Any:
+        """Validate X and find which columns belong to which modality; the table as validated.
+
+        Sets `modality_names_`.
+        """
+        table = self._check_table(X, reset=True)
+        self._modalities = resolve_modalities(
+            self._modalities_parameter(),
+            X if hasattr(X, "columns") else table,
+            reserved=self.get_params(deep=False),
+        )
+        self.modality_names_ = [m.name for m in self._modalities if not m.dropped]
+        return table
+
+    def _fit_preprocessing(self, table: Any, y: Any, rng: np.random.RandomState) -> dict:
+        """Split a table from `_read_table` and fit the user's transformers: {name: block}.
+
+        Sets `transformers_`.
+        """
+        given = {m.name: m.transformer for m in self._modalities}
+        self.transformers_ = {}
+        blocks = {}
+        for name, block in select_blocks(table, self._modalities).items():
+            transformer = given[name]
+            if is_transformer(transformer):
+                transformer = inner_clone(transformer, rng)
+                block = fit_transform(transformer, block, y)
+                self.transformers_[name] = transformer
+            elif transformer not in (None, "passthrough"):
+                raise ValueError(
+                    f"modalities: the transformer of {name!r} must be an estimator, 'passthrough' "
+                    f"or 'drop'; got {transformer!r}."
+                )
+            blocks[name] = self._check_block(name, block)
+        return blocks
+
+    # New rows.
+
+    def _new_blocks(self, X: MatrixLike, modality: str | None = None) -> dict:
+        """Blocks {name: rows} of new rows, preprocessed and validated.
+
+        X is in the form of the fit, or a MultimodalData of some of the modalities, or with
+        `modality` its block alone.
+        """
+        refuse_views(X)
+        if modality is None:
+            X = self._check_table(X, reset=False)
+        was_dense = {m.name for m in self._modalities if not m.is_sparse}
+        blocks = {}
+        for name, block in select_blocks(X, self._modalities, modality).items():
+            if sparse.issparse(block) and name in was_dense:
+                # What was fitted on dense rows may refuse sparse ones, as centring does.
+                block = block.toarray()
+            if name in self.transformers_:
+                block = transform(self.transformers_[name], block)
+            blocks[name] = self._check_block(name, block)
+        return blocks
+
+    def _row_batches(self, X: MatrixLike) -> Iterator:
+        """X in batches of rows that fit in scikit-learn's working memory; see `row_batches`."""
+        return row_batches(X, 8 * self._row_width())
+
+    def _row_width(self) -> int:
+        """Values that one new row takes while it is computed with, roughly."""
+        return 2 * sum(m.width for m in self._modalities)
+
+    # Checks.
+
+    def _check_table(self, X, reset):
+        """Validate X as a whole; where every column is used as it is, also its values."""
+        refuse_views(X)
+        numeric = all(
+            transformer in (None, "passthrough")
+            for _, transformer in named_transformers(self._modalities_parameter())
+        )
+        if not reset and not hasattr(self, "feature_names_in_"):
+            X = split_frame(X, self._modalities)
+        if isinstance(X, MultimodalData):
+            if reset:
+                validate_data(self, X, reset=True, skip_check_array=True)
+            return X
+        if numeric:
+            return validate_data(
+                self,
+                X,
+                reset=reset,
+                accept_sparse="csr",
+                dtype=FLOATS,
+                ensure_min_samples=2 if reset else 1,
+            )
+        if not hasattr(X, "columns"):
+            X = check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite=False)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        return X
+
+    def _check_block(self, name, block):
+        """Validate one block after the user's preprocessing."""
+        if len(getattr(block, "shape", ())) == 1:
+            raise ValueError(
+                f"The modality {name!r} is one-dimensional, as texts are, but a hasher needs "
+                "columns of numbers: give it a transformer such as TfidfVectorizer(), or if it is "
+                "a single column of numbers, select that as a list, [column]."
+            )
+        complaint = f"The modality {name!r} holds what no hasher takes"
+        return checked(block, complaint, **self._block_options)
+
+    # Parameters, tags.
+
+    def _nested(self):
+        return named_transformers(getattr(self, "modalities", None))
+
+    def _replace_nested(self, name, transformer):
+        self.modalities = [
+            (m[0], transformer, m[2]) if m[0] == name else m for m in self.modalities
+        ]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def row_batches(X, row_bytes):
+    """Yield X in batches of rows, whole where it is small.
+
+    Parameters
+    ----------
+    X : {array-like, sparse, DataFrame, MultimodalData}
+        Rows.
+    row_bytes : int
+        Memory that one row takes; a batch keeps within scikit-learn's `working_memory`.
+
+    Yields
+    ------
+    batch : object
+        Some rows, of the kind of X.
+    """
+    if sparse.issparse(X) and X.format != "csr":
+        X = X.tocsr()
+    shape = getattr(X, "shape", None)
+    n = shape[0] if shape else len(X) if hasattr(X, "__len__") else 0
+    memory = get_config()["working_memory"] * 2**20
+    height = min(max(1, int(memory // row_bytes)), _MOST_ROWS)
+    if n <= height:
+        yield X
+        return
+    for rows in gen_batches(n, height):
+        yield (
+            X[rows]
+            if sparse.issparse(X) or isinstance(X, MultimodalData)
+            else safe_indexing(X, rows)
+        )
+
+
+def checked(X, complaint, **options):
+    """Validate X as `check_array` does, dense or CSR; an error begins with the `complaint`."""
+    try:
+        return check_array(X, accept_sparse="csr", **options)
+    except ValueError as error:
+        raise ValueError(f"{complaint}: {error}") from error
