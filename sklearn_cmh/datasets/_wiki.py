@@ -76,9 +76,9 @@ The first 2,173 rows are the training rows. No licence is stated for these data,
 so sklearn-cmh does not contain them: they are read from a file of your own, or
 from a copy on the web of which the checksum is pinned.
 
-N. Rasiwasia, J. Costa Pereira, E. Coviello, G. Doyle, G. Lanckriet, R. Levy and
-N. Vasconcelos, "A new approach to cross-modal multimedia retrieval", ACM
-Multimedia, 2010.
+Rasiwasia, N., Costa Pereira, J., Coviello, E., Doyle, G., Lanckriet, G., Levy, R.
+and Vasconcelos, N. (2010). A new approach to cross-modal multimedia retrieval. ACM
+Multimedia. https://doi.org/10.1145/1873951.1873987
 """
 
 

@@ -144,8 +144,8 @@ class DSPAH(BaseDeepHasher):
 
     References
     ----------
-    S. Chen, S. Wu and Y. Chen, "Deep Similarity Preserving and Attention-based Hashing for
-    Cross-Modal Retrieval", 2022.
+    Chen, S., Wu, S. and Chen, Y. (2022). Deep similarity preserving and attention-based hashing
+    for cross-modal retrieval.
 
     Examples
     --------

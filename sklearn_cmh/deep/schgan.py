@@ -130,8 +130,8 @@ class SCHGAN(BaseDeepHasher):
 
     References
     ----------
-    J. Zhang, Y. Peng and M. Yuan, "SCH-GAN: Semi-supervised Cross-modal Hashing by Generative
-    Adversarial Network", IEEE Transactions on Cybernetics, 2018.
+    Zhang, J., Peng, Y. and Yuan, M. (2018). SCH-GAN: semi-supervised cross-modal hashing by
+    generative adversarial network. IEEE Transactions on Cybernetics. :arxiv:`1802.02488`
 
     Examples
     --------

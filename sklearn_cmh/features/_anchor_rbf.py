@@ -126,8 +126,8 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     References
     ----------
-    Liu, W., Wang, J., Ji, R., Jiang, Y.-G. and Chang, S.-F. (2012). Supervised hashing
-    with kernels. CVPR.
+    Liu, W., Wang, J., Ji, R., Jiang, Y.-G. and Chang, S.-F. (2012). Supervised hashing with
+    kernels. CVPR. :doi:`10.1109/CVPR.2012.6247912`
 
     Examples
     --------

@@ -220,8 +220,9 @@ def mean_average_precision(
 
     References
     ----------
-    .. [1] F. McSherry and M. Najork (2008). Computing information retrieval performance
-       measures efficiently in the presence of tied scores. ECIR.
+    .. [1] McSherry, F. and Najork, M. (2008). Computing information retrieval performance measures
+       efficiently in the presence of tied scores. European Conference on Information Retrieval.
+       :doi:`10.1007/978-3-540-78646-7_38`
 
     Examples
     --------

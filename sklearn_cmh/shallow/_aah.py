@@ -315,9 +315,9 @@ class AAH(ShallowHasher):
 
     References
     ----------
-    .. [1] X. Fang, K. Jiang, N. Han, S. Teng, G. Zhou, S. Xie, "Average Approximate
-       Hashing-Based Double Projections Learning for Cross-Modal Retrieval", IEEE
-       Transactions on Cybernetics, 2021.
+    .. [1] Fang, X., Jiang, K., Han, N., Teng, S., Zhou, G. and Xie, S. (2021). Average
+       approximate hashing-based double projections learning for cross-modal retrieval. IEEE
+       Transactions on Cybernetics. :doi:`10.1109/TCYB.2021.3081615`
 
     Examples
     --------

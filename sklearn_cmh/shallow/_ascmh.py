@@ -241,7 +241,8 @@ class ASCMH(ShallowHasher):
 
     References
     ----------
-    .. [1] W. Li, C.-M. Pun, "Asymmetric Scalable Cross-modal Hashing", 2022.
+    .. [1] Li, W. and Pun, C.-M. (2022). Asymmetric scalable cross-modal hashing.
+       :arxiv:`2207.12650`
 
     Examples
     --------

@@ -544,8 +544,9 @@ class DSAH(ShallowHasher):
 
     References
     ----------
-    .. [1] J. Long, L. Sun, L. Hua, Z. Yang, "Discrete Semantics-Guided Asymmetric Hashing
-       for Large-Scale Multimedia Retrieval", Applied Sciences 11, 8769, 2021.
+    .. [1] Long, J., Sun, L., Hua, L. and Yang, Z. (2021). Discrete semantics-guided asymmetric
+       hashing for large-scale multimedia retrieval. Applied Sciences 11(18), 8769.
+       :doi:`10.3390/app11188769`
 
     Examples
     --------
