@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+import time
 from importlib.util import find_spec
 
 import numpy as np
@@ -11,8 +13,12 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from sklearn_cmh.data import encode_labels
-from sklearn_cmh.hamming import _scan as hamming
 from sklearn_cmh.hamming import (
+    _backends,
+    _codes,
+    _distances,
+    _nearest,
+    _numpy,
     as_words,
     choose_backend,
     distance_dtype,
@@ -23,6 +29,7 @@ from sklearn_cmh.hamming import (
     with_fallback,
     within_radius,
 )
+from sklearn_cmh.hamming._nearest import in_threads
 from sklearn_cmh.metrics import _engine
 from sklearn_cmh.metrics._engine import Retrieval
 
@@ -30,6 +37,7 @@ BACKENDS = [
     pytest.param(name, marks=pytest.mark.skipif(not find_spec(name), reason=f"{name} is missing"))
     for name in ("numpy", "numba", "faiss")
 ]
+needs_numba = pytest.mark.skipif(not find_spec("numba"), reason="numba is missing")
 LENGTHS = [1, 3, 7, 8, 9, 16, 17, 31, 32, 33, 64, 65, 100, 128, 254, 255, 256, 1000, 4096]
 
 
@@ -131,7 +139,8 @@ def test_nearest_in_a_database_of_many_strips(backend, order, k):
 def test_nearest_over_blocks_of_the_database(backend, monkeypatch):
     database, queries = random_bits(1000, 10), random_bits(5, 10, seed=1)
     expected = brute_force(queries, database)
-    monkeypatch.setattr(hamming, "BLOCK", 64)
+    monkeypatch.setattr(_codes, "BLOCK", 64)
+    monkeypatch.setattr(_distances, "PIECE", 300)
     for k in (1, 40, 100, 1000):
         found = nearest([pack_codes(database)], pack_codes(queries), k, n_bits=10, backend=backend)
         assert_array_equal(found[0], expected[0][:, :k])
@@ -201,10 +210,10 @@ def test_counts_and_rankings(backend, graded, exclude_self, c, n_bits, collapse,
 
 
 def test_auto_loads_numba_only_for_many_pairs():
-    assert choose_backend("auto", hamming.MANY_PAIRS - 1) == "numpy"
+    assert choose_backend("auto", _backends.MANY_PAIRS - 1) == "numpy"
     assert choose_backend("numpy", 10**12) == "numpy"
     if find_spec("numba"):
-        assert choose_backend("auto", hamming.MANY_PAIRS) == "numba"
+        assert choose_backend("auto", _backends.MANY_PAIRS) == "numba"
 
 
 def test_import_loads_and_compiles_nothing():
@@ -221,8 +230,8 @@ def test_a_missing_package_falls_back_with_a_warning(package, auto, monkeypatch)
     if auto and package == "faiss":
         pytest.skip("auto never chooses faiss")
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, "sklearn_cmh.hamming._numba", raising=False)
-    monkeypatch.delattr("sklearn_cmh.hamming._numba", raising=False)
+    monkeypatch.delitem(sys.modules, f"sklearn_cmh.hamming._{package}", raising=False)
+    monkeypatch.delattr(f"sklearn_cmh.hamming._{package}", raising=False)
     with pytest.warns(UserWarning, match=rf"{package} cannot be imported.*pip install"):
         assert choose_backend("auto" if auto else package, 10**9) == "numpy"
 
@@ -242,9 +251,71 @@ def test_an_error_of_numpy_is_an_error():
         with_fallback("numpy", lambda backend: 1 / 0)
 
 
-@pytest.mark.skipif(not find_spec("numba"), reason="numba is missing")
+@needs_numba
 def test_kernels_are_cached_and_release_the_gil():
-    kernels = hamming.load_kernels()
+    kernels = _backends.load_kernels()
     for kernel in (kernels._top_k, kernels._count_pairs, kernels._rank_shared):
         assert kernel.targetoptions["nogil"]
         assert type(kernel._cache).__name__ == "FunctionCache"
+
+
+@needs_numba
+def test_kernels_run_uncached_where_nothing_can_be_written():
+    code = """
+import warnings
+from numba.core import caching
+
+caching.CompileResultCacheImpl._locator_classes = []
+import numpy as np
+from sklearn_cmh.hamming import choose_backend, nearest
+
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    backend = choose_backend("numba", 10**9)
+messages = [str(warning.message) for warning in caught]
+assert backend == "numba", messages
+assert len(messages) == 1 and "NUMBA_CACHE_DIR" in messages[0], messages
+codes = np.array([[0], [3], [1]], dtype=np.uint8)
+assert nearest([codes], codes[:1], 2, n_bits=8, backend=backend)[1].tolist() == [[0, 2]]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- Interruption -----------------------------------------------------------------------------
+
+
+def test_an_error_in_one_thread_tells_the_others_to_stop():
+    told = []
+
+    def wait(part, interrupted):
+        if part == 0:
+            raise KeyboardInterrupt
+        told.append(interrupted.wait(timeout=100))
+
+    with pytest.raises(KeyboardInterrupt):
+        in_threads(wait, [0, 1, 2])
+    assert told == [True, True]
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_search_looks_for_an_interruption_between_short_pieces(n_jobs, monkeypatch):
+    """Ctrl-C during a piece ends the search after that piece of every thread."""
+    codes = pack_codes(random_bits(64, 8))
+    monkeypatch.setattr(_distances, "PIECE", 64)
+    raised = threading.Event()
+    calls = []
+
+    def top_k(rows, queries, k, limits, n_bits):
+        calls.append(len(queries))
+        if threading.current_thread() is threading.main_thread():
+            raised.set()
+            raise KeyboardInterrupt
+        raised.wait(timeout=100)
+        time.sleep(0.1)
+        return _numpy.top_k(_numpy.layout(rows, 1), queries, k, limits, n_bits)
+
+    slow = _backends.Backend(lambda rows, n_queries: rows, top_k)
+    monkeypatch.setattr(_nearest, "load_backend", lambda name: slow)
+    with pytest.raises(KeyboardInterrupt):
+        nearest([codes], codes, 1, n_bits=8, n_jobs=n_jobs)
+    assert calls == [1] * n_jobs

@@ -17,7 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.pipeline import make_pipeline
 
 from sklearn_cmh import HammingRanker
-from sklearn_cmh.hamming import _scan as hamming
+from sklearn_cmh.hamming import _backends
 from sklearn_cmh.metrics import _engine, mean_average_precision
 
 
@@ -376,12 +376,12 @@ def test_a_backend_that_fails_is_replaced_with_a_warning(data, monkeypatch):
     def fail(*args):
         raise RuntimeError("cannot compile")
 
-    broken = SimpleNamespace(top_k=fail, count_pairs=fail, rank_shared=fail)
+    broken = SimpleNamespace(layout=fail, top_k=fail, count_pairs=fail, rank_shared=fail)
     expected = HammingRanker(backend="numpy").fit(data.database).kneighbors(data.queries)
     score = mean_average_precision(data.queries, data.database, data.y_queries, data.y)
-    monkeypatch.setattr(hamming, "load_kernels", lambda: broken)
+    monkeypatch.setattr(_backends, "load_kernels", lambda: broken)
     monkeypatch.setattr(_engine, "load_kernels", lambda: broken)
-    monkeypatch.setattr(hamming, "MANY_PAIRS", 1)
+    monkeypatch.setattr(_backends, "MANY_PAIRS", 1)
     for backend in ("auto", "numba"):
         with pytest.warns(UserWarning, match=r"numba failed .*cannot compile.*NumPy"):
             found = HammingRanker(backend=backend).fit(data.database).kneighbors(data.queries)

@@ -7,17 +7,42 @@ are visited by counting trailing zeros. Several queries share each strip of word
 while it is in the cache.
 """
 
+import warnings
+from functools import cache
+
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
+
+from ._codes import as_words
+from ._distances import interruptible_batches
 
 # Columns of one comparison, of one strip, and queries that share the strip.
 LANES = 64
 STRIP = 4096
 TILE = 16
 
-jit = njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
+OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
+
+
+def jit(function):
+    """Compile a function at its first use, and keep the result for later processes."""
+    try:
+        return njit(cache=True, **OPTIONS)(function)
+    except RuntimeError:  # Nowhere to write.
+        _warn_of_no_cache()
+        return njit(**OPTIONS)(function)
+
+
+@cache
+def _warn_of_no_cache():
+    warnings.warn(
+        "numba finds no directory that it may write to, so its kernels are compiled anew in "
+        "every process, which takes some seconds: set the environment variable NUMBA_CACHE_DIR "
+        "to a directory for them.",
+        UserWarning,
+    )
 
 
 @intrinsic
@@ -90,12 +115,18 @@ def strip_distances(words, query, start, stop, out):
                 out[j] += popcount(last[j] ^ q)
 
 
+def layout(rows, n_queries):
+    """Packed rows word by word."""
+    return as_words(rows)
+
+
 def top_k(words, queries, k, limits, n_bits):
-    """Find the k nearest columns below a limit per query, as `hamming.top_k_numpy` does."""
+    """Find the k nearest columns, as `Backend` says; -1 where fewer are near enough."""
     shape = len(limits), k
     distances = np.full(shape, n_bits + 1, dtype=np.min_scalar_type(n_bits + 1))
     indices = np.full(shape, -1, dtype=np.intp)
-    _top_k(words, np.ascontiguousarray(queries.T), k, limits, distances, indices)
+    query_words = np.ascontiguousarray(as_words(queries).T)
+    _top_k(words, query_words, k, limits.astype(np.intp), distances, indices)
     return distances, indices
 
 
@@ -224,7 +255,11 @@ def count_pairs(words, queries, labels, weights, counts):
         Zeros, to which the counts are added.
     """
     d = np.empty(STRIP, dtype=np.min_scalar_type(counts.shape[1] - 1))
-    _count_pairs(words, np.ascontiguousarray(queries.T), *labels, weights, d, counts)
+    keys, query_keys, table, masked, graded = labels
+    queries = np.ascontiguousarray(queries.T)
+    for part in interruptible_batches(words, len(queries)):
+        part_labels = keys, query_keys[part], table[part], masked, graded
+        _count_pairs(words, queries[part], *part_labels, weights, d, counts[part])
 
 
 @jit
@@ -287,7 +322,11 @@ def rank_shared(words, queries, labels, skip, n_bits, ranked):
         Where the shared labels go.
     """
     d = np.empty(words.shape[1], dtype=np.min_scalar_type(n_bits))
-    _rank_shared(words, np.ascontiguousarray(queries.T), *labels, skip, n_bits, d, ranked)
+    keys, query_keys, table, masked, graded = labels
+    queries = np.ascontiguousarray(queries.T)
+    for part in interruptible_batches(words, len(queries)):
+        part_labels = keys, query_keys[part], table[part], masked, graded
+        _rank_shared(words, queries[part], *part_labels, skip[part], n_bits, d, ranked[part])
 
 
 @jit

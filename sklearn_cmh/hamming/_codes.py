@@ -1,0 +1,154 @@
+"""Binary codes: what counts as one, packing into bytes, and bytes laid out word by word."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.utils import gen_batches
+from sklearn.utils.validation import check_array
+
+from ..utils._typing import ArrayLike, NDArray
+
+__all__ = ["as_words", "check_codes", "first_non_code", "pack_codes", "row_blocks"]
+
+# Rows of a database handled at once.
+BLOCK = 2**18
+
+
+def check_codes(codes: ArrayLike, *, input_name: str = "codes") -> NDArray[Any]:
+    """Refuse whatever is not a matrix of binary codes.
+
+    Parameters
+    ----------
+    codes : array-like of shape (n, n_bits)
+        Codes of two values: -1 and +1, 0 and 1, or booleans.
+    input_name : str, default="codes"
+        Name used in error messages.
+
+    Returns
+    -------
+    codes : ndarray of shape (n, n_bits)
+        The codes as an array.
+
+    Raises
+    ------
+    ValueError
+        If `codes` is empty, not two-dimensional, not finite, or holds other values.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.hamming import check_codes
+    >>> check_codes([[1, -1], [-1, -1]]).shape
+    (2, 2)
+    """
+    array: NDArray[Any] = check_array(codes, dtype=None, input_name=input_name)
+    strange = first_non_code(array)
+    if strange is not None:
+        hint = (
+            " Packed bytes must be unpacked (numpy.unpackbits), or ranked by "
+            "HammingRanker(packed=True)."
+            if array.dtype == np.uint8
+            else " Binarise it first, for instance with numpy.where(x > 0, 1, -1)."
+        )
+        raise ValueError(
+            f"{input_name} must hold binary codes, that is -1 and +1, 0 and 1, or booleans; "
+            f"it holds {strange}.{hint}"
+        )
+    return array
+
+
+def first_non_code(codes: NDArray[Any]) -> str | None:
+    """Describe a value of `codes` that no matrix of two-valued codes has, or return None."""
+    if codes.dtype == bool:
+        return None
+    if codes.dtype.kind not in "iuf":
+        return f"values of dtype {codes.dtype}"
+    low, high = codes.min(), codes.max()
+    low = low if low < 0 else 0
+    if low in (-1, 0) and high <= 1:
+        odd = codes[(codes != 1) & (codes != low)]
+        if not odd.size:
+            return None
+        return f"{odd[0]!s} as well as {low!s} and {high!s}"
+    return f"{(low if low < -1 else high)!s}"
+
+
+def pack_codes(codes: NDArray[Any], *, binarize: float = 0.0) -> NDArray[np.uint8]:
+    """Pack codes into bytes, eight bits each: a bit is set where a value exceeds `binarize`.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n, n_bits)
+        Codes.
+    binarize : float, default=0.0
+        Threshold.
+
+    Returns
+    -------
+    packed : ndarray of shape (n, ceil(n_bits / 8)), uint8
+        Packed codes; the spare bits of the last byte are zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.hamming import pack_codes
+    >>> pack_codes(np.array([[1, -1, 1]]))
+    array([[160]], dtype=uint8)
+    """
+    packed = np.empty((len(codes), -(-codes.shape[1] // 8)), dtype=np.uint8)
+    for rows in gen_batches(len(codes), max(1, 2**22 // codes.shape[1])):
+        packed[rows] = np.packbits(codes[rows] > binarize, axis=1)
+    return packed
+
+
+def as_words(packed: NDArray[np.uint8]) -> NDArray[np.unsignedinteger[Any]]:
+    """Lay packed codes out word by word, in the smallest of 8, 16, 32 or else 64 bits.
+
+    Parameters
+    ----------
+    packed : ndarray of shape (n, n_bytes), uint8
+        Packed codes.
+
+    Returns
+    -------
+    words : ndarray of shape (n_words, n)
+        Words of the same codes; the last one is filled with zero bits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.hamming import as_words
+    >>> as_words(np.zeros((5, 9), dtype=np.uint8)).shape
+    (2, 5)
+    """
+    n_bytes = packed.shape[1]
+    size = next((s for s in (1, 2, 4) if n_bytes <= s), 8)
+    dtype = np.dtype(f"u{size}")
+    n_words = -(-n_bytes // size)
+    if n_bytes < n_words * size:
+        packed = np.pad(packed, ((0, 0), (0, n_words * size - n_bytes)))
+    return np.ascontiguousarray(np.ascontiguousarray(packed).view(dtype).T)
+
+
+def row_blocks(
+    chunks: Sequence[NDArray[np.uint8]],
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Walk through a database.
+
+    Parameters
+    ----------
+    chunks : list of ndarray of shape (n_chunk, n_bytes), uint8
+        Packed codes of consecutive rows, memory-mapped perhaps.
+
+    Yields
+    ------
+    first : int
+        Database row of the first code of the block.
+    rows : ndarray of shape (n_block, n_bytes)
+        The codes of the block.
+    """
+    first = 0
+    for chunk in chunks:
+        for rows in gen_batches(len(chunk), BLOCK):
+            yield first + rows.start, chunk[rows]
+        first += len(chunk)

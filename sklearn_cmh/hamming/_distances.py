@@ -1,0 +1,77 @@
+"""Hamming distances of one query to many codes, and how much fits in memory."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sklearn import get_config
+from sklearn.utils import gen_batches
+
+from ..utils._typing import NDArray
+
+__all__ = ["block_rows", "distance_dtype", "distances_to", "interruptible_batches"]
+
+# Bytes of codes compared between two chances for the user to interrupt: some 50 ms.
+PIECE = 2**29
+
+# Columns handled at once, so that the temporaries of one query stay in the cache.
+STRIP = 2**16
+
+
+def block_rows(n_bytes: int) -> int:
+    """Rows of `n_bytes` each that fit in scikit-learn's ``working_memory`` (in MiB)."""
+    return max(1, int(get_config()["working_memory"] * 2**20) // n_bytes)
+
+
+def interruptible_batches(codes: NDArray[Any], n_queries: int) -> Iterator[slice]:
+    """Slices of queries, each compared with all `codes` in a fraction of a second.
+
+    Compiled code runs to its end before Python hears of an interruption.
+    """
+    return gen_batches(n_queries, max(1, PIECE // codes.nbytes))
+
+
+def distance_dtype(n_bits: int) -> np.dtype[Any]:
+    """Return the smallest unsigned type that holds distances up to `n_bits`."""
+    return np.min_scalar_type(int(n_bits))
+
+
+def distances_to(words: NDArray[Any], query: NDArray[Any], *, out: NDArray[Any]) -> NDArray[Any]:
+    """Hamming distances of one query to every code.
+
+    Parameters
+    ----------
+    words : ndarray of shape (n_words, n)
+        Codes from `as_words`.
+    query : ndarray of shape (n_words,)
+        Words of the query.
+    out : ndarray of shape (n,)
+        Where the distances go, of a type that holds them.
+
+    Returns
+    -------
+    out : ndarray of shape (n,)
+        The distances.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.hamming import as_words, distances_to
+    >>> words = as_words(np.array([[0], [7]], dtype=np.uint8))
+    >>> distances_to(words, words[:, 0], out=np.empty(2, dtype=np.uint8))
+    array([0, 3], dtype=uint8)
+    """
+    n = words.shape[1]
+    scratch = np.empty(min(n, STRIP), dtype=words.dtype)
+    scratch_count = np.empty(len(scratch), dtype=np.uint8)
+    for start in range(0, n, STRIP):
+        strip = slice(start, start + STRIP)
+        d = out[strip]
+        different, count = scratch[: len(d)], scratch_count[: len(d)]
+        np.bitwise_xor(words[0, strip], query[0], out=different)
+        np.bitwise_count(different, out=d)
+        for w in range(1, len(words)):
+            np.bitwise_xor(words[w, strip], query[w], out=different)
+            np.bitwise_count(different, out=count)
+            np.add(d, count, out=d)
+    return out

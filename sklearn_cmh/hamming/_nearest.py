@@ -1,0 +1,133 @@
+"""The exact k nearest rows: block by block of the database, in threads, by any backend."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import TypeVar
+
+import numpy as np
+from joblib import effective_n_jobs
+
+from ..utils._typing import NDArray
+from ._backends import load_backend
+from ._codes import row_blocks
+from ._distances import distance_dtype, interruptible_batches
+
+__all__ = ["in_threads", "nearest"]
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+def nearest(
+    chunks: Sequence[NDArray[np.uint8]],
+    queries: NDArray[np.uint8],
+    k: int,
+    *,
+    n_bits: int,
+    backend: str = "numpy",
+    n_jobs: int | None = None,
+) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+    """Find the k nearest rows of every query, equal distances by database row.
+
+    Parameters
+    ----------
+    chunks : list of ndarray of shape (n_chunk, n_bytes), uint8
+        Packed database, in consecutive pieces.
+    queries : ndarray of shape (n_queries, n_bytes), uint8
+        Packed queries.
+    k : int
+        Number of rows, at most as many as the database has.
+    n_bits : int
+        Length of the codes.
+    backend : {"numpy", "numba", "faiss"}, default="numpy"
+        What computes; the result is the same.
+    n_jobs : int, default=None
+        Number of threads.
+
+    Returns
+    -------
+    distances : ndarray of shape (n_queries, k), int32
+        Distances, rising.
+    indices : ndarray of shape (n_queries, k), intp
+        Rows of the database.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.hamming import nearest
+    >>> database = np.array([[0], [3], [1], [3]], dtype=np.uint8)
+    >>> nearest([database], np.array([[3]], dtype=np.uint8), 3, n_bits=8)
+    (array([[0, 0, 1]], dtype=int32), array([[1, 3, 2]]))
+    """
+    engine = load_backend(backend)
+    parts = np.array_split(queries, min(effective_n_jobs(n_jobs), len(queries)))
+
+    def search(part: NDArray[np.uint8], interrupted: Event):
+        return _search(chunks, part, k, n_bits, engine, interrupted)
+
+    distances, indices = zip(*in_threads(search, parts), strict=True)
+    return np.concatenate(distances).astype(np.int32), np.concatenate(indices)
+
+
+def in_threads(function: Callable[[Part, Event], Result], parts: Sequence[Part]) -> list[Result]:
+    """Call a function on every part, in one thread each.
+
+    The calling thread, which is awake already, takes a part too: in the few milliseconds of a
+    search it shows when threads have to be woken up, and joblib takes longer still.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a part, and an event that is set when its result is no longer wanted, because
+        the user has interrupted or another part has failed.
+    parts : list
+        At least one part.
+
+    Returns
+    -------
+    results : list
+        What the function returns, in the order of the parts.
+    """
+    first, *others = parts
+    interrupted = Event()
+    with ThreadPoolExecutor(len(parts)) as pool:
+        try:
+            pending = [pool.submit(function, part, interrupted) for part in others]
+            return [function(first, interrupted), *(future.result() for future in pending)]
+        except BaseException:
+            interrupted.set()
+            raise
+
+
+def _search(chunks, queries, k, n_bits, engine, interrupted):
+    # A distance above all others: nothing found yet, so everything is nearer.
+    distances = np.full((len(queries), k), n_bits + 1, dtype=distance_dtype(n_bits + 1))
+    indices = np.full((len(queries), k), -1, dtype=np.intp)
+    for first, rows in row_blocks(chunks):
+        for part, near, columns in _nearest_of_block(rows, queries, distances, n_bits, engine):
+            if interrupted.is_set():
+                return distances, indices
+            columns += first
+            _merge(distances[part], indices[part], near, columns)
+    return distances, indices
+
+
+def _nearest_of_block(rows, queries, best, n_bits, engine) -> Iterator[tuple]:
+    """Nearest rows of one block that are nearer than the `best` so far, some queries at a time."""
+    k = min(best.shape[1], len(rows))
+    database = engine.layout(rows, len(queries))
+    for part in interruptible_batches(rows, len(queries)):
+        yield part, *engine.top_k(database, queries[part], k, best[part, -1], n_bits)
+
+
+def _merge(distances, indices, new_distances, new_indices):
+    """Put rows of a later part of the database among those found before, in place."""
+    # Most later blocks have nothing nearer for most queries.
+    better = np.flatnonzero(new_distances[:, 0] < distances[:, -1])
+    k = distances.shape[1]
+    all_distances = np.concatenate([distances[better], new_distances[better]], axis=1)
+    all_indices = np.concatenate([indices[better], new_indices[better]], axis=1)
+    order = np.argsort(all_distances, axis=1, kind="stable")[:, :k]
+    distances[better] = np.take_along_axis(all_distances, order, axis=1)
+    indices[better] = np.take_along_axis(all_indices, order, axis=1)

@@ -1,0 +1,52 @@
+"""The k nearest columns by NumPy: a threshold and counting, never a heap or a full sort."""
+
+import numpy as np
+
+from ._codes import as_words
+from ._distances import distance_dtype, distances_to
+
+__all__ = ["layout", "top_k"]
+
+
+def layout(rows, n_queries):
+    """Packed rows word by word, copied where enough queries make up for it."""
+    return as_words(rows)
+
+
+def top_k(words, queries, k, limits, n_bits):
+    """Find the k nearest columns, as `Backend` says; -1 where fewer are near enough."""
+    queries = as_words(queries)
+    n = words.shape[1]
+    distances = np.full((len(limits), k), n_bits + 1, dtype=distance_dtype(n_bits + 1))
+    indices = np.full((len(limits), k), -1, dtype=np.intp)
+    d = np.empty(n, dtype=distances.dtype)
+    radius = n_bits // 4
+    for i, limit in enumerate(limits.tolist()):
+        distances_to(words, queries[:, i], out=d)
+        near = _k_or_more_near(d, k, min(radius, limit - 1), limit - 1)
+        found = near[np.argsort(d[near], kind="stable")[:k]]
+        indices[i, : len(found)] = found
+        distances[i, : len(found)] = d[found]
+        # Where the next query looks first.
+        radius = int(distances[i, -1])
+    return distances, indices
+
+
+def _k_or_more_near(d, k, radius, most):
+    """Columns within the smallest radius from a guess on that holds k, but not above `most`.
+
+    A guess that holds far too many columns, which then had to be sorted, is reduced.
+    """
+    mask = d <= radius
+    n_near = np.count_nonzero(mask)
+    while n_near < k and radius < most:
+        radius += 1
+        np.less_equal(d, radius, out=mask)
+        n_near = np.count_nonzero(mask)
+    while n_near > 8 * k and radius > 0:
+        n_near = np.count_nonzero(d < radius)
+        if n_near < k:
+            break
+        radius -= 1
+        np.less_equal(d, radius, out=mask)
+    return np.flatnonzero(mask)
