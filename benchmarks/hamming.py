@@ -22,7 +22,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn_cmh import HammingRanker
 from sklearn_cmh.data import encode_labels
 from sklearn_cmh.hamming import as_words, load_kernels, pack_codes
-from sklearn_cmh.metrics import _engine, _per_query
+from sklearn_cmh.metrics.core import Retrieval, _counts, per_query
 
 NUS_WIDE = 184_577
 MIRFLICKR = 18_015
@@ -267,8 +267,8 @@ def folklore(n, queries, database, L_queries, L):
 
 
 def mean_average_precision(problem, backend, ties):
-    retrieval = _engine.Retrieval(*problem, backend=backend)
-    return _per_query.query_mean(*_per_query.average_precision(retrieval, None, ties), "skip")
+    retrieval = Retrieval(*problem, backend=backend)
+    return per_query.query_mean(*per_query.average_precision(retrieval, None, ties), "skip")
 
 
 def random_problem(rng, n, n_queries, n_distinct=None, n_bits=64, n_classes=10):
@@ -323,7 +323,7 @@ def duplicates(args, rng):
 
 
 def collapsed(many_queries, problem, backend):
-    _engine.MANY_QUERIES = many_queries
+    _counts.MANY_QUERIES = many_queries
     return mean_average_precision(problem, backend, "expected")
 
 

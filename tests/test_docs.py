@@ -27,8 +27,8 @@ PAGES = [ROOT / "README.md"] + [
     if not WRITTEN_BY_BUILD & set(path.relative_to(DOCS).parts)
 ]
 
-# Modules with an `__all__` that is for the package's own use.
-INTERNAL = {"data", "features", "hamming", "retrieval"}  # rooms whose public names stand elsewhere
+# Rooms with an `__all__` that is for the package's own use, or whose names stand elsewhere.
+INTERNAL = {"data", "features", "hamming", "metrics.core", "retrieval"}
 
 
 def load_api_pages():
@@ -46,7 +46,8 @@ def public_modules():
     names = ["sklearn_cmh"]
     for info in pkgutil.walk_packages(sklearn_cmh.__path__, "sklearn_cmh."):
         parts = info.name.split(".")[1:]
-        if any(part.startswith("_") for part in parts) or parts[0] in INTERNAL | {"demo"}:
+        rooms = {parts[0], ".".join(parts[:2])}
+        if any(part.startswith("_") for part in parts) or rooms & (INTERNAL | {"demo"}):
             continue
         if hasattr(import_module(info.name), "__all__"):
             names.append(info.name)

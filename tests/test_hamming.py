@@ -30,8 +30,7 @@ from sklearn_cmh.hamming import (
     within_radius,
 )
 from sklearn_cmh.hamming._nearest import in_threads
-from sklearn_cmh.metrics import _engine
-from sklearn_cmh.metrics._engine import Retrieval
+from sklearn_cmh.metrics.core import Retrieval, _counts
 
 BACKENDS = [
     pytest.param(name, marks=pytest.mark.skipif(not find_spec(name), reason=f"{name} is missing"))
@@ -173,7 +172,7 @@ def test_radius_and_ranking_equal_brute_force(search, radius):
 @pytest.mark.parametrize("n_bits", [6, 300])
 @pytest.mark.parametrize("collapse", [False, True])
 def test_counts_and_rankings(backend, graded, exclude_self, c, n_bits, collapse, monkeypatch):
-    monkeypatch.setattr(_engine, "MANY_QUERIES", 1 if collapse else np.inf)
+    monkeypatch.setattr(_counts, "MANY_QUERIES", 1 if collapse else np.inf)
     n, n_distinct = 300 if exclude_self else 5000, 30 if collapse else None
     rng = np.random.default_rng(0)
     rows = rng.integers(0, 30, n) if collapse else np.arange(n)

@@ -22,7 +22,7 @@ from sklearn_cmh.metrics import (
     precision_recall_by_radius,
     recall_at_k,
 )
-from sklearn_cmh.metrics._per_query import harmonic_difference
+from sklearn_cmh.metrics.core._per_query import harmonic_difference
 
 TIED = [mean_average_precision, precision_at_k, recall_at_k, ndcg_at_k]
 ALL = [*TIED, lookup_precision, precision_recall_by_radius]

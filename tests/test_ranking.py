@@ -18,7 +18,8 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_cmh import HammingRanker
 from sklearn_cmh.hamming import _backends
-from sklearn_cmh.metrics import _engine, mean_average_precision
+from sklearn_cmh.metrics import mean_average_precision
+from sklearn_cmh.metrics.core import _counts
 
 
 @pytest.fixture
@@ -380,7 +381,7 @@ def test_a_backend_that_fails_is_replaced_with_a_warning(data, monkeypatch):
     expected = HammingRanker(backend="numpy").fit(data.database).kneighbors(data.queries)
     score = mean_average_precision(data.queries, data.database, data.y_queries, data.y)
     monkeypatch.setattr(_backends, "load_kernels", lambda: broken)
-    monkeypatch.setattr(_engine, "load_kernels", lambda: broken)
+    monkeypatch.setattr(_counts, "load_kernels", lambda: broken)
     monkeypatch.setattr(_backends, "MANY_PAIRS", 1)
     for backend in ("auto", "numba"):
         with pytest.warns(UserWarning, match=r"numba failed .*cannot compile.*NumPy"):

@@ -7,8 +7,8 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from ..hamming import check_codes, pack_codes
-from ..metrics._plot import import_pyplot
-from ..metrics._scorers import _find_hasher
+from ..metrics.core import find_hasher
+from ..utils._plotting import import_pyplot
 
 __all__ = ["BitReport", "bit_report"]
 
@@ -43,7 +43,7 @@ def bit_report(codes):
       collapsed    1 bit: 2
     """
     if hasattr(codes, "get_params"):
-        hasher = _find_hasher(codes)[0]
+        hasher = find_hasher(codes)[0]
         check_is_fitted(hasher, "codes_")
         codes = hasher.codes_
     codes = check_codes(codes)

@@ -11,7 +11,7 @@ from html import escape
 
 import numpy as np
 
-from ..metrics._plot import import_pyplot
+from ..utils._plotting import import_pyplot
 
 __all__ = ["render_document", "render_fragment"]
 

@@ -15,17 +15,18 @@ from ..metrics import (
     PrecisionRecallByRadiusDisplay,
     make_retrieval_scorer,
 )
-from ..metrics._per_query import precision_recall, query_mean
-from ..metrics._plot import _precision_by_k
-from ..metrics._ranking import (
-    _CODES_AND_LABELS,
-    _NO_RELEVANT,
-    _TIES,
-    _relevance_labels,
-    _retrieval,
+from ..metrics.core import (
+    CODES_AND_LABELS,
+    NO_RELEVANT,
+    TIES,
+    find_hasher,
     per_query_values,
+    precision_by_k,
+    precision_recall,
+    query_mean,
+    relevance_labels,
+    retrieval_of,
 )
-from ..metrics._scorers import _find_hasher
 from ..utils._sklearn import Interval, StrOptions, validate_params
 from ._bits import bit_report
 from ._html import render_document, render_fragment
@@ -35,8 +36,8 @@ __all__ = ["RetrievalReport"]
 _POSITIVE = Interval(Integral, 1, None, closed="left")
 _OPTIONS = {
     "k": [_POSITIVE],
-    "ties": _TIES["ties"],
-    **_NO_RELEVANT,
+    "ties": TIES["ties"],
+    **NO_RELEVANT,
     "n_samples": [Interval(Integral, 0, None, closed="left"), "array-like"],
     "which": [StrOptions({"random", "worst"})],
     "n_hits": [_POSITIVE],
@@ -226,7 +227,7 @@ class RetrievalReport:
         report : RetrievalReport
             The report.
         """
-        hasher, _ = _find_hasher(estimator)
+        hasher, _ = find_hasher(estimator)
         scorer = make_retrieval_scorer(query=query, database=database, gallery=gallery)
         retrievals = {
             f"{asks} → {answers or 'learned codes'}": (asks, data, exclude_self)
@@ -261,7 +262,7 @@ class RetrievalReport:
         )
 
     @classmethod
-    @validate_params({**_CODES_AND_LABELS, **_OPTIONS}, prefer_skip_nested_validation=True)
+    @validate_params({**CODES_AND_LABELS, **_OPTIONS}, prefer_skip_nested_validation=True)
     def from_predictions(
         cls,
         query_codes,
@@ -317,7 +318,7 @@ class RetrievalReport:
         report : RetrievalReport
             The report.
         """
-        labels = _relevance_labels(query_labels, database_labels)
+        labels = relevance_labels(query_labels, database_labels)
         classes = encode_labels(query_labels)[1]
         if not is_indicator(query_labels):
             classes = np.union1d(classes, encode_labels(database_labels)[1])
@@ -456,12 +457,12 @@ def _figures(data, exclude_self, k, ties, no_relevant):
 
 
 def _displays(name, data, exclude_self, ties, no_relevant):
-    retrieval = _retrieval(*data, exclude_self=exclude_self)
+    retrieval = retrieval_of(*data, exclude_self=exclude_self)
     precision, recall = precision_recall(retrieval, no_relevant)
     radii = np.arange(len(precision))
     return (
         PrecisionRecallByRadiusDisplay(precision, recall, radii, name=name),
-        PrecisionAtKDisplay(*_precision_by_k(retrieval, None, ties, no_relevant), name=name),
+        PrecisionAtKDisplay(*precision_by_k(retrieval, None, ties, no_relevant), name=name),
     )
 
 

@@ -7,38 +7,33 @@ from numbers import Integral
 
 import numpy as np
 
+from ..utils._plotting import import_pyplot
 from ..utils._sklearn import Interval, validate_params
-from ._per_query import precision_recall, query_mean
-from ._ranking import _CODES_AND_LABELS, _NO_RELEVANT, _TIES, _retrieval, mean_average_precision
-from ._scorers import _find_hasher, make_retrieval_scorer
+from ._ranking import mean_average_precision
+from ._scorers import make_retrieval_scorer
+from .core import (
+    CODES_AND_LABELS,
+    NO_RELEVANT,
+    TIES,
+    find_hasher,
+    precision_by_k,
+    precision_recall,
+    retrieval_of,
+)
 
 __all__ = ["MAPByBitsDisplay", "PrecisionAtKDisplay", "PrecisionRecallByRadiusDisplay"]
 
-# A curve over more positions than this is drawn at evenly spaced ones.
-MAX_POSITIONS = 500
-
-_MAX_K = {"max_k": [Interval(Integral, 1, None, closed="left"), None], "ties": _TIES["ties"]}
-
-
-def import_pyplot(caller):
-    """Import matplotlib, or say which extra installs it."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            f'{caller} needs matplotlib: pip install "sklearn-cmh[plot]" installs it.'
-        ) from error
-    return plt
+_MAX_K = {"max_k": [Interval(Integral, 1, None, closed="left"), None], "ties": TIES["ties"]}
 
 
 def _mean_curve(curve, estimator, X, y, query, database, gallery):
     """Mean of ``curve(retrieval)`` over the retrievals that a scorer would score, and a name."""
     scorer = make_retrieval_scorer(query=query, database=database, gallery=gallery)
     values = [
-        curve(_retrieval(*data, exclude_self=exclude_self))
+        curve(retrieval_of(*data, exclude_self=exclude_self))
         for _, data, exclude_self in scorer.retrievals(estimator, X, y)
     ]
-    name = type(_find_hasher(estimator)[0]).__name__
+    name = type(find_hasher(estimator)[0]).__name__
     return np.mean(values, axis=0), name if query is None else f"{name}, {query} queries"
 
 
@@ -135,7 +130,7 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
         return self._draw(self.recall, self.precision, ax, name, kwargs)
 
     @classmethod
-    @validate_params({**_NO_RELEVANT}, prefer_skip_nested_validation=True)
+    @validate_params({**NO_RELEVANT}, prefer_skip_nested_validation=True)
     def from_estimator(
         cls,
         estimator,
@@ -185,7 +180,7 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
         return cls(precision, recall, radii, name=name or default).plot(ax, **kwargs)
 
     @classmethod
-    @validate_params({**_CODES_AND_LABELS, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
+    @validate_params({**CODES_AND_LABELS, **NO_RELEVANT}, prefer_skip_nested_validation=True)
     def from_predictions(
         cls,
         query_codes,
@@ -221,7 +216,7 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
         display : PrecisionRecallByRadiusDisplay
             Drawn.
         """
-        retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
+        retrieval = retrieval_of(query_codes, database_codes, query_labels, database_labels)
         precision, recall = precision_recall(retrieval, no_relevant)
         return cls(precision, recall, np.arange(len(precision)), name=name).plot(ax, **kwargs)
 
@@ -292,7 +287,7 @@ class PrecisionAtKDisplay(_LineDisplay):
         return self._draw(self.k, self.precision, ax, name, kwargs)
 
     @classmethod
-    @validate_params({**_MAX_K, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
+    @validate_params({**_MAX_K, **NO_RELEVANT}, prefer_skip_nested_validation=True)
     def from_estimator(
         cls,
         estimator,
@@ -341,14 +336,14 @@ class PrecisionAtKDisplay(_LineDisplay):
             Drawn.
         """
         (k, precision), default = _mean_curve(
-            lambda retrieval: _precision_by_k(retrieval, max_k, ties, no_relevant),
+            lambda retrieval: precision_by_k(retrieval, max_k, ties, no_relevant),
             *(estimator, X, y, query, database, gallery),
         )
         return cls(k.astype(np.intp), precision, name=name or default).plot(ax, **kwargs)
 
     @classmethod
     @validate_params(
-        {**_CODES_AND_LABELS, **_MAX_K, **_NO_RELEVANT}, prefer_skip_nested_validation=True
+        {**CODES_AND_LABELS, **_MAX_K, **NO_RELEVANT}, prefer_skip_nested_validation=True
     )
     def from_predictions(
         cls,
@@ -391,30 +386,9 @@ class PrecisionAtKDisplay(_LineDisplay):
         display : PrecisionAtKDisplay
             Drawn.
         """
-        retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
-        k, precision = _precision_by_k(retrieval, max_k, ties, no_relevant)
+        retrieval = retrieval_of(query_codes, database_codes, query_labels, database_labels)
+        k, precision = precision_by_k(retrieval, max_k, ties, no_relevant)
         return cls(k, precision, name=name).plot(ax, **kwargs)
-
-
-def _precision_by_k(retrieval, max_k, ties, no_relevant):
-    """Positions k and the mean precision of the first k rows, in one pass over the database."""
-    last = min(max_k or retrieval.n_database, retrieval.n_database)
-    k = np.unique(np.linspace(1, last, min(last, MAX_POSITIONS)).round().astype(np.intp))
-    hits = np.empty((retrieval.n_queries, len(k)))
-    has_relevant = np.empty(retrieval.n_queries, dtype=bool)
-    if ties == "index":
-        for i, shared in retrieval.rankings():
-            found = np.cumsum(shared > 0)
-            hits[i], has_relevant[i] = found[k - 1], found[-1] > 0
-    else:
-        for block, counts in retrieval.histograms():
-            rows = np.cumsum(counts.sum(axis=2), axis=1)
-            found = np.cumsum(counts[:, :, 1:].sum(axis=2), axis=1)
-            has_relevant[block] = found[:, -1] > 0
-            # Within a run of tied rows, the expected number of hits grows evenly.
-            for i, N, R in zip(range(block.start, block.stop), rows, found, strict=True):
-                hits[i] = np.interp(k, np.append(0, N), np.append(0, R))
-    return k, query_mean(hits / k, has_relevant, no_relevant)
 
 
 class MAPByBitsDisplay(_LineDisplay):
@@ -510,7 +484,7 @@ class MAPByBitsDisplay(_LineDisplay):
         return self
 
     @classmethod
-    @validate_params({**_TIES, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
+    @validate_params({**TIES, **NO_RELEVANT}, prefer_skip_nested_validation=True)
     def from_estimators(
         cls,
         estimators,
@@ -561,7 +535,7 @@ class MAPByBitsDisplay(_LineDisplay):
         estimators = list(estimators)
         if not estimators:
             raise ValueError("estimators is empty: pass at least one fitted hasher.")
-        hashers = [_find_hasher(estimator)[0] for estimator in estimators]
+        hashers = [find_hasher(estimator)[0] for estimator in estimators]
         scorer = make_retrieval_scorer(
             "map",
             query=query,
@@ -619,7 +593,7 @@ class MAPByBitsDisplay(_LineDisplay):
         return cls(n_bits, mean[best], spread=std[best], name=name).plot(ax, **kwargs)
 
     @classmethod
-    @validate_params({**_TIES, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
+    @validate_params({**TIES, **NO_RELEVANT}, prefer_skip_nested_validation=True)
     def from_predictions(
         cls,
         query_codes,

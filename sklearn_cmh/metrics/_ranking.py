@@ -8,14 +8,9 @@ McSherry and Najork (2008); ``ties="index"`` breaks them by database row.
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils.validation import check_consistent_length
 
-from ..data import align_labels, encode_labels, is_indicator
-from ..hamming import check_codes, pack_codes
-from ..utils._sklearn import Interval, StrOptions, validate_params
-from . import _per_query
-from ._engine import Retrieval
-from ._per_query import query_mean
+from ..utils._sklearn import Interval, validate_params
+from .core import CODES_AND_LABELS, NO_RELEVANT, TIES, per_query, query_mean, retrieval_of
 
 __all__ = [
     "average_precision_scores",
@@ -27,101 +22,9 @@ __all__ = [
     "recall_at_k",
 ]
 
-_CODES_AND_LABELS = {
-    "query_codes": ["array-like"],
-    "database_codes": ["array-like"],
-    "query_labels": ["array-like", "sparse matrix"],
-    "database_labels": ["array-like", "sparse matrix"],
-}
-_NO_RELEVANT = {"no_relevant": [StrOptions({"skip", "zero"})]}
-_TIES = {
-    "k": [Interval(Integral, 1, None, closed="left"), None],
-    "ties": [StrOptions({"expected", "index"})],
-}
-
-
-# --- Validation -----------------------------------------------------------------------------
-
-
-def _retrieval(query_codes, database_codes, query_labels, database_labels, **options):
-    """Validate what every metric takes."""
-    query_codes = check_codes(query_codes, input_name="query_codes")
-    database_codes = check_codes(database_codes, input_name="database_codes")
-    n_bits = database_codes.shape[1]
-    if query_codes.shape[1] != n_bits:
-        raise ValueError(
-            f"query_codes have {query_codes.shape[1]} bits, but database_codes have {n_bits}: "
-            "both must come from the same hasher."
-        )
-    L_query, L_database = _relevance_labels(query_labels, database_labels)
-    for name, codes, L in [
-        ("query", query_codes, L_query),
-        ("database", database_codes, L_database),
-    ]:
-        if len(codes) != L.shape[0]:
-            raise ValueError(
-                f"{name}_codes have {len(codes)} rows, but {name}_labels have {L.shape[0]}: "
-                "pass one row of labels for every code."
-            )
-    if options.get("exclude_self"):
-        check_consistent_length(query_codes, database_codes)
-    packed = pack_codes(query_codes), pack_codes(database_codes)
-    return Retrieval(*packed, n_bits, L_query, L_database, **options)
-
-
-def _relevance_labels(query_labels, database_labels):
-    """Put the labels of queries and database on the same classes."""
-    forms = [is_indicator(y) for y in (query_labels, database_labels)]
-    if forms[0] != forms[1]:
-        raise ValueError(
-            "query_labels and database_labels must both be class labels of shape (n,), or both "
-            f"indicators of shape (n, c); got shapes {np.shape(query_labels)} and "
-            f"{np.shape(database_labels)}."
-        )
-    L_query, query_classes = encode_labels(query_labels, input_name="query_labels")
-    L_database, classes = encode_labels(database_labels, input_name="database_labels")
-    if forms[0]:
-        if L_query.shape[1] != L_database.shape[1]:
-            raise ValueError(
-                f"query_labels has {L_query.shape[1]} columns, but database_labels has "
-                f"{L_database.shape[1]}: both indicators must be over the same classes."
-            )
-        return L_query, L_database
-    return align_labels(L_query, query_classes, L_database, classes)[:2]
-
-
-# --- By name, and of packed codes -------------------------------------------------------------
-
-
-_VALUES = {
-    "map": _per_query.average_precision,
-    "precision_at_k": _per_query.precision_at_k,
-    "recall_at_k": _per_query.recall_at_k,
-    "ndcg_at_k": _per_query.ndcg,
-}
-
-
-def per_query_values(metric, *data, k=None, ties="expected", exclude_self=False):
-    """Values of a metric by name for every query, and which queries have a relevant row."""
-    retrieval = _retrieval(*data, graded=metric == "ndcg_at_k", exclude_self=exclude_self)
-    if metric == "lookup_precision":
-        return _per_query.lookup_precision(retrieval, radius=2)
-    if k is None and metric != "map":
-        k = 10
-    return _VALUES[metric](retrieval, k, ties)
-
-
-def packed_mean_average_precision(query_packed, database_packed, n_bits, L_query, L_database):
-    """Full-ranking mAP with expected ties of packed codes and label indicators."""
-    retrieval = Retrieval(query_packed, database_packed, n_bits, L_query, L_database)
-    return query_mean(*_per_query.average_precision(retrieval, None, "expected"), "skip")
-
-
-# --- Public metrics -------------------------------------------------------------------------
-
 
 @validate_params(
-    {**_CODES_AND_LABELS, **_TIES, "exclude_self": ["boolean"]}, prefer_skip_nested_validation=True
+    {**CODES_AND_LABELS, **TIES, "exclude_self": ["boolean"]}, prefer_skip_nested_validation=True
 )
 def average_precision_scores(
     query_codes,
@@ -167,13 +70,13 @@ def average_precision_scores(
     >>> average_precision_scores(codes[:2], codes, ["a", "c"], ["a", "b", "a"])
     (array([0.83333333, 0.        ]), array([ True, False]))
     """
-    retrieval = _retrieval(
+    retrieval = retrieval_of(
         query_codes, database_codes, query_labels, database_labels, exclude_self=exclude_self
     )
-    return _per_query.average_precision(retrieval, k, ties)
+    return per_query.average_precision(retrieval, k, ties)
 
 
-@validate_params({**_CODES_AND_LABELS, **_TIES, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
+@validate_params({**CODES_AND_LABELS, **TIES, **NO_RELEVANT}, prefer_skip_nested_validation=True)
 def mean_average_precision(
     query_codes,
     database_codes,
@@ -231,11 +134,11 @@ def mean_average_precision(
     >>> mean_average_precision([[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"])
     0.8333333333333333
     """
-    retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
-    return query_mean(*_per_query.average_precision(retrieval, k, ties), no_relevant)
+    retrieval = retrieval_of(query_codes, database_codes, query_labels, database_labels)
+    return query_mean(*per_query.average_precision(retrieval, k, ties), no_relevant)
 
 
-@validate_params({**_CODES_AND_LABELS, **_TIES, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
+@validate_params({**CODES_AND_LABELS, **TIES, **NO_RELEVANT}, prefer_skip_nested_validation=True)
 def precision_at_k(
     query_codes,
     database_codes,
@@ -274,11 +177,11 @@ def precision_at_k(
     >>> precision_at_k([[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"], k=2)
     0.5
     """
-    retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
-    return query_mean(*_per_query.precision_at_k(retrieval, k, ties), no_relevant)
+    retrieval = retrieval_of(query_codes, database_codes, query_labels, database_labels)
+    return query_mean(*per_query.precision_at_k(retrieval, k, ties), no_relevant)
 
 
-@validate_params({**_CODES_AND_LABELS, **_TIES, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
+@validate_params({**CODES_AND_LABELS, **TIES, **NO_RELEVANT}, prefer_skip_nested_validation=True)
 def recall_at_k(
     query_codes,
     database_codes,
@@ -317,11 +220,11 @@ def recall_at_k(
     >>> recall_at_k([[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"], k=1)
     0.5
     """
-    retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
-    return query_mean(*_per_query.recall_at_k(retrieval, k, ties), no_relevant)
+    retrieval = retrieval_of(query_codes, database_codes, query_labels, database_labels)
+    return query_mean(*per_query.recall_at_k(retrieval, k, ties), no_relevant)
 
 
-@validate_params({**_CODES_AND_LABELS, **_TIES, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
+@validate_params({**CODES_AND_LABELS, **TIES, **NO_RELEVANT}, prefer_skip_nested_validation=True)
 def ndcg_at_k(
     query_codes,
     database_codes,
@@ -365,11 +268,13 @@ def ndcg_at_k(
     >>> round(ndcg_at_k([[1, 1, 1]], database, [[1, 1]], labels), 4)
     0.9652
     """
-    retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels, graded=True)
-    return query_mean(*_per_query.ndcg(retrieval, k, ties), no_relevant)
+    retrieval = retrieval_of(
+        query_codes, database_codes, query_labels, database_labels, graded=True
+    )
+    return query_mean(*per_query.ndcg(retrieval, k, ties), no_relevant)
 
 
-@validate_params({**_CODES_AND_LABELS, **_NO_RELEVANT}, prefer_skip_nested_validation=True)
+@validate_params({**CODES_AND_LABELS, **NO_RELEVANT}, prefer_skip_nested_validation=True)
 def precision_recall_by_radius(
     query_codes, database_codes, query_labels, database_labels, *, no_relevant="skip"
 ):
@@ -407,16 +312,16 @@ def precision_recall_by_radius(
     >>> recall
     array([0.5, 0.5, 0.5, 1. ])
     """
-    retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
-    precision, recall = _per_query.precision_recall(retrieval, no_relevant)
+    retrieval = retrieval_of(query_codes, database_codes, query_labels, database_labels)
+    precision, recall = per_query.precision_recall(retrieval, no_relevant)
     return precision, recall, np.arange(retrieval.n_bits + 1)
 
 
 @validate_params(
     {
-        **_CODES_AND_LABELS,
+        **CODES_AND_LABELS,
         "radius": [Interval(Integral, 0, None, closed="left")],
-        **_NO_RELEVANT,
+        **NO_RELEVANT,
     },
     prefer_skip_nested_validation=True,
 )
@@ -450,5 +355,5 @@ def lookup_precision(
     >>> lookup_precision([[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"])
     0.5
     """
-    retrieval = _retrieval(query_codes, database_codes, query_labels, database_labels)
-    return query_mean(*_per_query.lookup_precision(retrieval, radius), no_relevant)
+    retrieval = retrieval_of(query_codes, database_codes, query_labels, database_labels)
+    return query_mean(*per_query.lookup_precision(retrieval, radius), no_relevant)

@@ -1,16 +1,11 @@
 """Retrieval scorers for GridSearchCV, cross_validate and the like."""
 
-from functools import partial
-
 import numpy as np
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ..data import align_labels, is_indicator
 from ..utils._sklearn import StrOptions, validate_params
-from ._per_query import query_mean
-from ._ranking import _NO_RELEVANT, _TIES, per_query_values
+from .core import NO_RELEVANT, TIES, find_hasher, per_query_values, query_mean
 
 __all__ = ["make_retrieval_scorer"]
 
@@ -19,7 +14,7 @@ _GALLERIES = ("learned", "validation")
 
 
 @validate_params(
-    {"metric": [StrOptions(set(_METRICS))], **_TIES, **_NO_RELEVANT},
+    {"metric": [StrOptions(set(_METRICS))], **TIES, **NO_RELEVANT},
     prefer_skip_nested_validation=True,
 )
 def make_retrieval_scorer(
@@ -164,7 +159,7 @@ class RetrievalScorer:
         exclude_self : bool
             Whether query `i` is database row `i`.
         """
-        hasher, prepare = _find_hasher(estimator)
+        hasher, prepare = find_hasher(estimator)
         check_is_fitted(hasher)
         if y is None:
             raise ValueError(
@@ -205,35 +200,3 @@ class RetrievalScorer:
             self.metric, *data, k=self.k, ties=self.ties, exclude_self=exclude_self
         )
         return query_mean(values, has_relevant, self.no_relevant)
-
-
-def _find_hasher(estimator):
-    """Find the hasher at the end of `estimator`, and the function that prepares rows for it."""
-    if hasattr(estimator, "best_estimator_"):
-        return _find_hasher(estimator.best_estimator_)
-    if isinstance(estimator, FrozenEstimator):
-        return _find_hasher(estimator.estimator)
-    if hasattr(estimator, "encode") and hasattr(estimator, "_encode_labels"):
-        return estimator, _unchanged
-    if isinstance(estimator, Pipeline):
-        steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
-        # A final ranker holds fused codes; the hasher before it is what is scored.
-        if len(steps) > 1 and hasattr(steps[-1], "kneighbors"):
-            steps.pop()
-        if steps:
-            hasher, prepare = _find_hasher(steps[-1])
-            return hasher, partial(_prepare, steps[:-1], prepare)
-    raise TypeError(
-        "Expected a fitted hasher, or a Pipeline that ends in a hasher or in a hasher and a "
-        f"HammingRanker; got {type(estimator).__name__}."
-    )
-
-
-def _prepare(steps, prepare, X):
-    for step in steps:
-        X = step.transform(X)
-    return prepare(X)
-
-
-def _unchanged(X):
-    return X

@@ -21,7 +21,7 @@ from ..hamming import (
     with_fallback,
     within_radius,
 )
-from ..metrics._ranking import packed_mean_average_precision
+from ..metrics.core import packed_mean_average_precision
 from ..persistence import VersionedStateMixin, unchanged_on_error
 from ..utils._documentation import DocumentedMixin
 from ..utils._sklearn import Interval, StrOptions, fit_context

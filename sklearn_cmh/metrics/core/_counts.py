@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np
 from sklearn.utils import gen_batches
 
-from ..data import label_patterns
-from ..hamming import (
+from ...data import label_patterns
+from ...hamming import (
     as_words,
     block_rows,
     choose_backend,

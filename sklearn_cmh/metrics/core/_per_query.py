@@ -15,11 +15,14 @@ __all__ = [
     "lookup_precision",
     "ndcg",
     "precision_at_k",
+    "precision_by_k",
     "precision_recall",
     "query_mean",
     "recall_at_k",
 ]
 
+# A curve over more positions than this is given at evenly spaced ones.
+MAX_POSITIONS = 500
 # Below this, harmonic numbers are summed; above, their asymptotic series is exact.
 _SMALL = 32
 
@@ -203,3 +206,24 @@ def precision_recall(retrieval, no_relevant):
     elif n_counted == 0:
         sums[:] = query_mean(np.zeros((1, 1)), np.zeros(1, dtype=bool), no_relevant)
     return sums / max(n_counted, 1)
+
+
+def precision_by_k(retrieval, max_k, ties, no_relevant):
+    """Positions k and the mean precision of the first k rows, in one pass over the database."""
+    last = min(max_k or retrieval.n_database, retrieval.n_database)
+    k = np.unique(np.linspace(1, last, min(last, MAX_POSITIONS)).round().astype(np.intp))
+    hits = np.empty((retrieval.n_queries, len(k)))
+    has_relevant = np.empty(retrieval.n_queries, dtype=bool)
+    if ties == "index":
+        for i, shared in retrieval.rankings():
+            found = np.cumsum(shared > 0)
+            hits[i], has_relevant[i] = found[k - 1], found[-1] > 0
+    else:
+        for block, counts in retrieval.histograms():
+            rows = np.cumsum(counts.sum(axis=2), axis=1)
+            found = np.cumsum(counts[:, :, 1:].sum(axis=2), axis=1)
+            has_relevant[block] = found[:, -1] > 0
+            # Within a run of tied rows, the expected number of hits grows evenly.
+            for i, N, R in zip(range(block.start, block.stop), rows, found, strict=True):
+                hits[i] = np.interp(k, np.append(0, N), np.append(0, R))
+    return k, query_mean(hits / k, has_relevant, no_relevant)

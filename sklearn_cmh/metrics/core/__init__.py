@@ -1,0 +1,32 @@
+"""What metrics, scorers, displays and reports share: the package's own use, from any room."""
+
+from . import _per_query as per_query
+from ._counts import Retrieval, SharedLabels
+from ._hashers import find_hasher
+from ._per_query import precision_by_k, precision_recall, query_mean
+from ._validation import (
+    CODES_AND_LABELS,
+    NO_RELEVANT,
+    TIES,
+    packed_mean_average_precision,
+    per_query_values,
+    relevance_labels,
+    retrieval_of,
+)
+
+__all__ = [
+    "CODES_AND_LABELS",
+    "NO_RELEVANT",
+    "TIES",
+    "Retrieval",
+    "SharedLabels",
+    "find_hasher",
+    "packed_mean_average_precision",
+    "per_query",
+    "per_query_values",
+    "precision_by_k",
+    "precision_recall",
+    "query_mean",
+    "relevance_labels",
+    "retrieval_of",
+]
