@@ -17,11 +17,14 @@ from sklearn_cmh.metrics import (
     average_precision_scores,
     lookup_precision,
     mean_average_precision,
+    mean_reciprocal_rank,
     ndcg_at_k,
+    pair_recall_at_k,
     precision_at_k,
     precision_recall_by_radius,
     recall_at_k,
 )
+from sklearn_cmh.metrics.core import per_query, per_query_values, retrieval_of
 from sklearn_cmh.metrics.core._per_query import harmonic_difference
 
 TIED = [mean_average_precision, precision_at_k, recall_at_k, ndcg_at_k]
@@ -38,6 +41,11 @@ def average_precision(gains, k):
 
 def precision(gains, k):
     return (gains[:k] > 0).mean()
+
+
+def reciprocal_rank(gains, k):
+    hits = np.flatnonzero(gains[:k])
+    return 1 / (hits[0] + 1) if len(hits) else 0.0
 
 
 def recall(gains, k):
@@ -60,6 +68,10 @@ def tie_orders(distances):
         yield np.concatenate([np.array(order) for order in orders])
 
 
+def rankings(distances, ties):
+    return [np.argsort(distances, kind="stable")] if ties == "index" else tie_orders(distances)
+
+
 def brute_force(metric, query, database, L_query, L_database, k, ties, exclude_self=False):
     """Values per query from the definition, and which queries have a relevant row."""
     values, has_relevant = [], []
@@ -67,11 +79,9 @@ def brute_force(metric, query, database, L_query, L_database, k, ties, exclude_s
         keep = np.arange(len(database)) != i if exclude_self else np.ones(len(database), bool)
         distances = (code != database).sum(axis=1)[keep]
         gains = (L_database @ labels)[keep]
-        if ties == "index":
-            orders = [np.argsort(distances, kind="stable")]
-        else:
-            orders = tie_orders(distances)
-        values.append(np.mean([DEFINITIONS[metric](gains[order], k) for order in orders]))
+        definition = DEFINITIONS.get(metric, metric)
+        orders = rankings(distances, ties)
+        values.append(np.mean([definition(gains[order], k) for order in orders]))
         has_relevant.append(gains.any())
     return np.array(values), np.array(has_relevant)
 
@@ -181,6 +191,104 @@ def test_ndcg_agrees_with_scikit_learn():
 def test_harmonic_difference_is_exact(N, n):
     terms = 1 / np.arange(N + 1, N + n + 1, dtype=np.longdouble)
     assert_allclose(float(harmonic_difference(N, n)), float(terms.sum()), rtol=2e-15, atol=1e-300)
+
+
+# --- The partner as the one relevant row -------------------------------------------------------
+
+
+@st.composite
+def pairs(draw):
+    n_bits, n_queries = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    n = n_queries + draw(st.integers(0, 3))
+    bit = st.sampled_from([-1, 1])
+    return [draw(arrays(np.int8, (m, n_bits), elements=bit)) for m in (n_queries, n)]
+
+
+def pair_values(definition, query, database, k, ties):
+    """Values per query from the definition, where database row i is what query i seeks."""
+    values = []
+    for i, code in enumerate(query):
+        own = np.arange(len(database)) == i
+        orders = rankings((code != database).sum(axis=1), ties)
+        values.append(np.mean([definition(own[order], k) for order in orders]))
+    return np.array(values)
+
+
+@pytest.mark.parametrize("ties", ["expected", "index"])
+@settings(deadline=None, max_examples=60)
+@given(codes=pairs(), k=st.integers(1, 7))
+def test_pair_metrics_equal_their_definitions(ties, codes, k):
+    expected = pair_values(recall, *codes, k, ties).mean()
+    assert_allclose(pair_recall_at_k(*codes, k=k, ties=ties), expected, atol=1e-12)
+    for at in (k, None):
+        expected = pair_values(reciprocal_rank, *codes, at, ties).mean()
+        assert_allclose(mean_reciprocal_rank(*codes, k=at, ties=ties), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("ties", ["expected", "index"])
+@settings(deadline=None, max_examples=30)
+@given(codes=pairs(), k=st.integers(1, 7))
+def test_every_metric_of_pairs_equals_its_definition(ties, codes, k):
+    definitions = {
+        "map": average_precision,
+        "mrr": reciprocal_rank,
+        "precision_at_k": precision,
+        "recall_at_k": recall,
+        "ndcg_at_k": ndcg,
+    }
+    for metric, definition in definitions.items():
+        values, has_relevant = per_query_values(metric, *codes, None, None, k=k, ties=ties)
+        assert_allclose(values, pair_values(definition, *codes, k, ties), atol=1e-12)
+        assert has_relevant.all()
+    # What is in closed form for pairs agrees with what holds for any relevance.
+    retrieval = retrieval_of(*codes)
+    for general in (per_query.average_precision, per_query.reciprocal_rank):
+        values, _ = general(retrieval, k, ties)
+        assert_allclose(values, pair_values(reciprocal_rank, *codes, k, ties), atol=1e-12)
+
+
+@pytest.mark.parametrize("ties", ["expected", "index"])
+@settings(deadline=None, max_examples=30)
+@given(problem=small_problems(), k=st.integers(1, 7))
+def test_reciprocal_rank_by_labels_equals_its_definition(ties, problem, k):
+    values, has_relevant = per_query_values("mrr", *problem, k=k, ties=ties)
+    expected = brute_force(reciprocal_rank, *problem, k, ties)
+    assert_allclose(values, expected[0], atol=1e-12)
+    assert_array_equal(has_relevant, expected[1])
+
+
+def test_pair_metrics_of_many_equal_codes():
+    """Nine codes for all rows: the partner is anywhere among those of its code."""
+    code = np.arange(900) % 9
+    codes = np.where(code[:, None] >> np.arange(4) & 1, 1, -1)
+    assert_allclose(pair_recall_at_k(codes, codes, k=10), 0.1)
+    assert_allclose(mean_reciprocal_rank(codes, codes), harmonic_difference(0, 100) / 100)
+    assert pair_recall_at_k(codes, codes, k=None) == 1
+
+
+def test_pair_metrics_refuse_queries_without_a_partner():
+    for metric in (pair_recall_at_k, mean_reciprocal_rank):
+        with pytest.raises(ValueError, match="row i of the database must be the partner"):
+            metric([[1, 1], [1, -1]], [[1, 1]])
+        with pytest.raises(ValueError, match="same hasher"):
+            metric([[1, 1]], [[1, 1, 1]])
+        with pytest.raises(ValueError, match="'k' parameter"):
+            metric([[1, 1]], [[1, 1]], k=0)
+        with pytest.raises(ValueError, match=r"(?i)negative"):
+            metric([[1, 1]], [[1, 1]], sample_weight=[-1])
+
+
+def test_weights_of_pairs_count_queries_several_times():
+    rng = np.random.default_rng(0)
+    query, database = (np.where(rng.random((20, 5)) < 0.5, 1, -1) for _ in range(2))
+    weights = rng.integers(0, 3, size=20)
+    for metric in (pair_recall_at_k, mean_reciprocal_rank):
+        alone = [
+            metric(query[[i]], np.vstack([database[[i]], np.delete(database, i, axis=0)]))
+            for i in range(20)
+        ]
+        expected = np.average(alone, weights=weights)
+        assert_allclose(metric(query, database, sample_weight=weights), expected)
 
 
 # --- Invariances ------------------------------------------------------------------------------

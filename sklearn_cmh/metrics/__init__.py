@@ -1,5 +1,6 @@
 """Metrics of Hamming ranking, scorers for model selection, and displays."""
 
+from ._pairs import mean_reciprocal_rank, pair_recall_at_k
 from ._plot import MAPByBitsDisplay, PrecisionAtKDisplay, PrecisionRecallByRadiusDisplay
 from ._ranking import (
     average_precision_scores,
@@ -20,7 +21,9 @@ __all__ = [
     "lookup_precision",
     "make_retrieval_scorer",
     "mean_average_precision",
+    "mean_reciprocal_rank",
     "ndcg_at_k",
+    "pair_recall_at_k",
     "precision_at_k",
     "precision_recall_by_radius",
     "recall_at_k",

@@ -1,7 +1,8 @@
 """What metrics, scorers, displays and reports share: the package's own use, from any room."""
 
+from . import _pair_values as pair_values
 from . import _per_query as per_query
-from ._counts import Retrieval, SharedLabels
+from ._counts import PairRetrieval, Retrieval, SharedLabels
 from ._hashers import find_hasher
 from ._per_query import precision_by_k, precision_recall, query_mean
 from ._validation import (
@@ -10,6 +11,7 @@ from ._validation import (
     TIES,
     packed_mean_average_precision,
     per_query_values,
+    query_weights,
     relevance_labels,
     retrieval_of,
 )
@@ -18,15 +20,18 @@ __all__ = [
     "CODES_AND_LABELS",
     "NO_RELEVANT",
     "TIES",
+    "PairRetrieval",
     "Retrieval",
     "SharedLabels",
     "find_hasher",
     "packed_mean_average_precision",
+    "pair_values",
     "per_query",
     "per_query_values",
     "precision_by_k",
     "precision_recall",
     "query_mean",
+    "query_weights",
     "relevance_labels",
     "retrieval_of",
 ]

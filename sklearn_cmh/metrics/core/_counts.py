@@ -4,12 +4,16 @@ Under random tie orders a metric depends on a ranking only through its histogram
 how many rows lie at every distance, and how many labels they share with the query
 (`Retrieval.histograms`). With ties broken by database row it depends on the shared
 labels in the order of the ranking (`Retrieval.rankings`).
+
+Where the one relevant row is the query's own partner (`PairRetrieval`), both follow from
+how many rows are nearer than it, and how many are as near.
 """
 
 from copy import copy
 from functools import partial
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import gen_batches
 
 from ...data import label_patterns
@@ -23,7 +27,7 @@ from ...hamming import (
     with_fallback,
 )
 
-__all__ = ["Retrieval", "SharedLabels"]
+__all__ = ["PairRetrieval", "Retrieval", "SharedLabels"]
 
 
 # Equal rows are collapsed for at least so many queries, if a sample of rows has any number.
@@ -151,8 +155,7 @@ class Retrieval:
         self.n_database = len(database_packed) - bool(exclude_self)
         self.backend = choose_backend(backend, self.n_queries * len(database_packed))
         if exclude_self:
-            difference = np.bitwise_count(query_packed ^ database_packed)
-            self.own_distance = difference.sum(axis=1, dtype=np.intp)
+            self.own_distance = paired_distances(query_packed, database_packed)
 
     def histograms(self):
         """Count rows by distance and shared labels, in blocks of queries.
@@ -170,10 +173,14 @@ class Retrieval:
         n_bytes = 8 * 8 * shape[0] * shape[1] + self.shared.bytes_per_query()
         for queries in gen_batches(self.n_queries, block_rows(n_bytes)):
             counts = with_fallback(self.backend, partial(count, queries))
-            if self.exclude_self:
-                block = np.arange(len(counts))
-                counts[block, self.own_distance[queries], self.shared.own[queries]] -= 1
+            self._settle_own(queries, counts)
             yield queries, counts
+
+    def _settle_own(self, queries, counts):
+        """Take the own rows of a block of queries out of its counts, if they are left out."""
+        if self.exclude_self:
+            block = np.arange(len(counts))
+            counts[block, self.own_distance[queries], self.shared.own[queries]] -= 1
 
     def _distinct(self):
         """Database with equal codes and labels collapsed, and how often each occurs.
@@ -256,3 +263,73 @@ class Retrieval:
             order = np.argsort(d, kind="stable")
             row[:] = next(gains)[order[order != i] if self.exclude_self else order]
         return ranked
+
+
+def paired_distances(query_packed, database_packed):
+    """Hamming distance of query i to database row i: (n_queries,)."""
+    different = np.bitwise_count(query_packed ^ database_packed[: len(query_packed)])
+    return different.sum(axis=1, dtype=np.intp)
+
+
+class PairRetrieval(Retrieval):
+    """Queries and a database of which row `i` alone is relevant to query `i`.
+
+    Rows beyond the number of queries are nobody's partner.
+
+    Parameters
+    ----------
+    query_packed, database_packed : ndarray of shape (n_queries, n_bytes), (n, n_bytes)
+        Packed codes, n at least n_queries.
+    n_bits : int
+        Length of the codes.
+    backend : {"auto", "numpy", "numba"}, default="auto"
+        What counts; the results are the same.
+    """
+
+    def __init__(self, query_packed, database_packed, n_bits, *, backend="auto"):
+        packed = query_packed, database_packed
+        no_labels = [sparse.csr_array((len(rows), 0), dtype=np.int8) for rows in packed]
+        super().__init__(*packed, n_bits, *no_labels, backend=backend)
+        self.own_distance = paired_distances(query_packed, database_packed)
+
+    def _settle_own(self, queries, counts):
+        block = np.arange(len(counts))
+        counts[block, self.own_distance[queries], 0] -= 1
+        counts[block, self.own_distance[queries], 1] += 1
+
+    def own_places(self):
+        """Where in its ranking every query finds its partner.
+
+        Returns
+        -------
+        nearer : ndarray of shape (n_queries,), intp
+            Rows that are nearer than the partner.
+        tied : ndarray of shape (n_queries,), intp
+            Rows that are as near, the partner among them.
+        earlier : ndarray of shape (n_queries,), intp
+            Those of them that come before the partner in the database.
+        """
+        nearer, tied, earlier = np.empty((3, self.n_queries), dtype=np.intp)
+        d = np.empty(self.words.shape[1], dtype=distance_dtype(self.n_bits))
+        for i, own in enumerate(self.own_distance.astype(d.dtype)):
+            distances_to(self.words, self.query_words[:, i], out=d)
+            nearer[i] = np.count_nonzero(d < own)
+            same = d == own
+            tied[i], earlier[i] = np.count_nonzero(same), np.count_nonzero(same[:i])
+        return nearer, tied, earlier
+
+    def rankings(self):
+        """Rank the database for every query, equal distances by database row.
+
+        Yields
+        ------
+        i : int
+            Query.
+        shared : ndarray of shape (n,), uint8
+            One at the place of the partner, zero elsewhere.
+        """
+        nearer, _, earlier = self.own_places()
+        for i, place in enumerate(nearer + earlier):
+            shared = np.zeros(self.n_database, dtype=np.uint8)
+            shared[place] = 1
+            yield i, shared

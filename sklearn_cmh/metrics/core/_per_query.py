@@ -19,6 +19,7 @@ __all__ = [
     "precision_recall",
     "query_mean",
     "recall_at_k",
+    "reciprocal_rank",
 ]
 
 # A curve over more positions than this is given at evenly spaced ones.
@@ -110,6 +111,42 @@ def average_precision(retrieval, k, ties):
     return values, has_relevant
 
 
+def reciprocal_rank(retrieval, k, ties):
+    """(Expected) reciprocal rank of the first relevant row, 0 beyond rank k."""
+    values = np.zeros(retrieval.n_queries)
+    has_relevant = np.empty(retrieval.n_queries, dtype=bool)
+    k = k or retrieval.n_database
+    if ties == "index":
+        for i, shared in retrieval.rankings():
+            first = int((shared > 0).argmax()) if len(shared) else 0
+            has_relevant[i] = first < len(shared) and shared[first] > 0
+            values[i] = has_relevant[i] / (first + 1) if first < k else 0.0
+        return values, has_relevant
+    for block, counts in retrieval.histograms():
+        n, r = counts.sum(axis=2), counts[:, :, 1:].sum(axis=2)
+        has_relevant[block] = r.any(axis=1)
+        rows = np.arange(len(r)), (r > 0).argmax(axis=1)
+        runs = np.stack([np.cumsum(n, axis=1)[rows] - n[rows], n[rows], r[rows]], axis=1)
+        distinct, which = np.unique(runs, axis=0, return_inverse=True)
+        first = np.array([_first_reciprocal_rank(N, n, r, k) for N, n, r in distinct.tolist()])
+        values[block] = first[which.reshape(-1)]
+    return values, has_relevant
+
+
+def _first_reciprocal_rank(N, n, r, k):
+    """Expected reciprocal rank of the first of `r` relevant among `n` tied rows after `N` others.
+
+    Zero beyond rank k. The first relevant row is at place j of the tie where the j - 1
+    before it are others, with chance C(n - j, r - 1) / C(n, r).
+    """
+    if r == 0:
+        return 0.0
+    j = np.arange(1, min(n - r + 1, k - N) + 1)
+    before = j[:-1]
+    chance = r / n * np.cumprod(np.append(1.0, (n - r - before + 1) / (n - before))[: len(j)])
+    return chance @ (1.0 / (N + j))
+
+
 def _hits_at_k(retrieval, k, ties):
     """(Expected) number of relevant rows among the first k, and of all relevant rows."""
     hits = np.empty(retrieval.n_queries)
@@ -173,19 +210,22 @@ def ndcg(retrieval, k, ties):
     return values, has_relevant
 
 
-def query_mean(values, has_relevant, no_relevant):
+def query_mean(values, has_relevant, no_relevant, sample_weight=None):
     """Mean over queries by the rule for those without a relevant row, whose value is 0."""
-    if no_relevant == "skip":
-        if not has_relevant.any():
-            warnings.warn(
-                "No query has a relevant row in the database, so the metric is undefined: NaN. "
-                "Check that queries and database share labels, or pass no_relevant='zero'.",
-                UndefinedMetricWarning,
-                stacklevel=3,
-            )
-            return np.full(values.shape[1:], np.nan)[()]
-        values = values[has_relevant]
-    mean = values.mean(axis=0)
+    counted = has_relevant if no_relevant == "skip" else np.ones_like(has_relevant)
+    if sample_weight is not None:
+        counted = counted & (sample_weight > 0)
+    if not counted.any():
+        of_weight = "" if sample_weight is None else " of positive weight"
+        warnings.warn(
+            f"No query{of_weight} has a relevant row in the database, so the metric is undefined: "
+            "NaN. Check that queries and database share labels, or pass no_relevant='zero'.",
+            UndefinedMetricWarning,
+            stacklevel=3,
+        )
+        return np.full(values.shape[1:], np.nan)[()]
+    weights = None if sample_weight is None else sample_weight[counted]
+    mean = np.average(values[counted], axis=0, weights=weights)
     return mean if values.ndim > 1 else float(mean)
 
 

@@ -7,9 +7,10 @@ from sklearn.utils.validation import check_consistent_length
 
 from ...data import align_labels, encode_labels, is_indicator
 from ...hamming import check_codes, pack_codes
-from ...utils._sklearn import Interval, StrOptions
+from ...utils._sklearn import Interval, StrOptions, check_sample_weight
+from . import _pair_values as pair_values
 from . import _per_query as per_query
-from ._counts import Retrieval
+from ._counts import PairRetrieval, Retrieval
 from ._per_query import query_mean
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "TIES",
     "packed_mean_average_precision",
     "per_query_values",
+    "query_weights",
     "relevance_labels",
     "retrieval_of",
 ]
@@ -38,8 +40,16 @@ TIES = {
 # --- Validation -----------------------------------------------------------------------------
 
 
-def retrieval_of(query_codes, database_codes, query_labels, database_labels, **options):
-    """Validate what every metric takes."""
+def retrieval_of(
+    query_codes,
+    database_codes,
+    query_labels=None,
+    database_labels=None,
+    *,
+    graded=False,
+    exclude_self=False,
+):
+    """Validate what every metric takes; without labels, rows are relevant to their partners."""
     query_codes = check_codes(query_codes, input_name="query_codes")
     database_codes = check_codes(database_codes, input_name="database_codes")
     n_bits = database_codes.shape[1]
@@ -48,6 +58,13 @@ def retrieval_of(query_codes, database_codes, query_labels, database_labels, **o
             f"query_codes have {query_codes.shape[1]} bits, but database_codes have {n_bits}: "
             "both must come from the same hasher."
         )
+    if query_labels is None and database_labels is None:
+        if len(query_codes) > len(database_codes):
+            raise ValueError(
+                f"query_codes have {len(query_codes)} rows, but database_codes have "
+                f"{len(database_codes)}: row i of the database must be the partner of query i."
+            )
+        return PairRetrieval(pack_codes(query_codes), pack_codes(database_codes), n_bits)
     L_query, L_database = relevance_labels(query_labels, database_labels)
     for name, codes, L in [
         ("query", query_codes, L_query),
@@ -58,10 +75,10 @@ def retrieval_of(query_codes, database_codes, query_labels, database_labels, **o
                 f"{name}_codes have {len(codes)} rows, but {name}_labels have {L.shape[0]}: "
                 "pass one row of labels for every code."
             )
-    if options.get("exclude_self"):
+    if exclude_self:
         check_consistent_length(query_codes, database_codes)
     packed = pack_codes(query_codes), pack_codes(database_codes)
-    return Retrieval(*packed, n_bits, L_query, L_database, **options)
+    return Retrieval(*packed, n_bits, L_query, L_database, graded=graded, exclude_self=exclude_self)
 
 
 def relevance_labels(query_labels, database_labels):
@@ -85,14 +102,29 @@ def relevance_labels(query_labels, database_labels):
     return align_labels(L_query, query_classes, L_database, classes)[:2]
 
 
+def query_weights(sample_weight, retrieval):
+    """Validate the weights of queries: None, or finite and not negative, one per query."""
+    if sample_weight is None:
+        return None
+    rows = np.empty((retrieval.n_queries, 1))
+    return check_sample_weight(sample_weight, rows, ensure_non_negative=True)
+
+
 # --- By name, and of packed codes -------------------------------------------------------------
 
 
 _VALUES = {
     "map": per_query.average_precision,
+    "mrr": per_query.reciprocal_rank,
     "precision_at_k": per_query.precision_at_k,
     "recall_at_k": per_query.recall_at_k,
     "ndcg_at_k": per_query.ndcg,
+}
+# What is known in closed form where the partner is all that is relevant.
+_PAIR_VALUES = {
+    "map": pair_values.reciprocal_rank,
+    "mrr": pair_values.reciprocal_rank,
+    "recall_at_k": pair_values.recall_at_k,
 }
 
 
@@ -101,9 +133,10 @@ def per_query_values(metric, *data, k=None, ties="expected", exclude_self=False)
     retrieval = retrieval_of(*data, graded=metric == "ndcg_at_k", exclude_self=exclude_self)
     if metric == "lookup_precision":
         return per_query.lookup_precision(retrieval, radius=2)
-    if k is None and metric != "map":
+    if k is None and metric not in ("map", "mrr"):
         k = 10
-    return _VALUES[metric](retrieval, k, ties)
+    values = _VALUES | _PAIR_VALUES if isinstance(retrieval, PairRetrieval) else _VALUES
+    return values[metric](retrieval, k, ties)
 
 
 def packed_mean_average_precision(query_packed, database_packed, n_bits, L_query, L_database):
