@@ -5,12 +5,15 @@ import pickle
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from scipy import sparse
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import KFold, train_test_split
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import _safe_indexing
 
-from sklearn_cmh import MultimodalData
+from sklearn_cmh import DSAH, MultimodalData
 from sklearn_cmh.data import refuse_views, resolve_modalities, select_blocks
 
 
@@ -162,7 +165,6 @@ FRAME = pd.DataFrame(np.arange(12.0).reshape(3, 4), columns=["i0", "i1", "t0", "
     "modalities",
     [
         {"image": slice(0, 2), "text": slice(2, 4)},
-        {"image": slice(0, 2), "text": slice(2, None)},
         {"image": [0, 1], "text": [2, 3]},
         {"image": [True, True, False, False], "text": [False, False, True, True]},
         {"image": ["i0", "i1"], "text": ["t0", "t1"]},
@@ -170,7 +172,7 @@ FRAME = pd.DataFrame(np.arange(12.0).reshape(3, 4), columns=["i0", "i1", "t0", "
         {"image": lambda X: [0, 1], "text": lambda X: [c for c in X.columns if c[0] == "t"]},
         [("image", None, slice(0, 2)), ("text", "passthrough", ["t0", "t1"])],
     ],
-    ids=["slice", "open", "positions", "mask", "names", "name-slice", "callable", "triples"],
+    ids=["slice", "positions", "mask", "names", "name-slice", "callable", "triples"],
 )
 def test_every_way_to_select_columns(modalities):
     resolved = resolve_modalities(modalities, FRAME)
@@ -254,3 +256,134 @@ def test_multimodal_blocks_must_all_be_named():
         resolve_modalities({"a": [0], "b": [1]}, X)
     with pytest.raises(ValueError, match="no modality 'c'"):
         resolve_modalities({"a": None, "c": None}, X)
+
+
+@pytest.mark.parametrize(
+    ("columns", "counted"),
+    [
+        (slice(2, None), r"slice\(2, 4\)"),
+        (slice(-2, None), r"slice\(2, 4\)"),
+        (slice(2, -1), r"slice\(2, 3\)"),
+        (slice(3, 1, -1), r"range\(3, 1, -1\)"),
+        ([2, -1], r"\[2, 3\]"),
+        (-1, r"\[3\]"),
+    ],
+)
+def test_columns_counted_from_the_end_are_refused(columns, counted):
+    with pytest.raises(ValueError, match=f"'text' selects .*width of X.*as in {counted}"):
+        resolve_modalities({"image": slice(0, 2), "text": columns}, FRAME)
+
+
+@pytest.mark.parametrize("columns", [slice(2, None), [-2, -1], slice(-2, None)])
+def test_a_callable_may_count_from_the_end(columns):
+    modalities = {"image": slice(0, 2), "text": lambda X: columns}
+    assert resolve_modalities(modalities, FRAME)[1].positions.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("columns", [slice(None), slice(0, None), slice(None, None, 1)])
+def test_the_whole_table_is_one_modality(columns):
+    (modality,) = resolve_modalities({"all": columns}, FRAME)
+    assert modality.positions.tolist() == [0, 1, 2, 3]
+
+
+VECTORS = np.arange(15, dtype=np.float32).reshape(5, 3)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        list(VECTORS),
+        pd.Series(list(VECTORS), index=[0.5, 1, 9, 3, 4]),
+        pd.Series(VECTORS.tolist(), dtype=pd.ArrowDtype(pa.list_(pa.float32()))),
+        pl.Series(VECTORS.tolist()),
+        pl.Series(VECTORS.tolist(), dtype=pl.Array(pl.Float32, 3)),
+        pa.array(VECTORS.tolist()),
+        pa.chunked_array([VECTORS[:2].tolist(), VECTORS[2:].tolist()]),
+        pa.FixedSizeListArray.from_arrays(VECTORS.ravel(), 3),
+    ],
+    ids=["list", "pandas", "pandas-arrow", "polars-list", "polars-array", "arrow", "chunks", "fix"],
+)
+def test_a_column_of_vectors_is_an_array(column):
+    X = MultimodalData(image=column)
+    assert X.shape == (5, 3)
+    np.testing.assert_array_equal(X["image"], VECTORS)
+    np.testing.assert_array_equal(X[[4, 0]]["image"], VECTORS[[4, 0]])
+
+
+def test_pixels_in_a_column_keep_their_axes():
+    assert MultimodalData(a=pd.Series([np.zeros((2, 4, 3))] * 5))["a"].shape == (5, 2, 4, 3)
+
+
+@pytest.mark.parametrize(
+    "items", [["a", "b"], [["a"], ["b"]], [[1], [2, 3]], [[1.0], None], [{}, {}]]
+)
+def test_other_columns_stay_columns(items):
+    column = pd.Series(items)
+    X = MultimodalData(a=column)
+    assert X["a"] is column and X[[0]]["a"].shape == (1,)
+
+
+def test_tables_of_arrow_are_refused_with_the_cure():
+    table = pa.table({"a": [1.0, 2.0]})
+    for refuse in (refuse_views, lambda X: MultimodalData(a=X)):
+        with pytest.raises(TypeError, match=r"pyarrow\.Table.*to_pandas") as caught:
+            refuse(table)
+        assert len(str(caught.value)) < 200
+    assert MultimodalData(a=pa.array(["x", "y"]))["a"].tolist() == ["x", "y"]
+
+
+def test_rows_of_different_length_are_named():
+    with pytest.raises(ValueError, match="block 'a' is a list of rows that differ in length"):
+        MultimodalData(a=[[1.0], [2.0, 3.0]])
+
+
+def test_half_characters_are_no_name():
+    with pytest.raises(ValueError, match="lone surrogate"):
+        MultimodalData(**{"image\ud800": np.zeros((2, 1))})
+
+
+def test_html_shows_every_block_escaped(data):
+    html = MultimodalData(**{**data.blocks, "<b>": np.zeros((10, 1))})._repr_html_()
+    assert "<td>&lt;b&gt;</td><td>float64</td><td>(10, 1)</td>" in html and "<b>" not in html
+    assert "<td>sparse</td><td>csr float64</td><td>(10, 4)</td>" in html
+    assert "word 3" not in html and len(html) < 1000
+
+
+@pytest.mark.parametrize("form", [sparse.csr_array, sparse.csr_matrix])
+def test_selected_sparse_blocks_have_no_duplicates(form):
+    X = form((np.ones(4), [1, 1, 0, 3], [0, 3, 4]), shape=(2, 4))
+    arrays = X.data.copy(), X.indices.copy(), X.indptr.copy()
+    for table in (X, MultimodalData(data=X)):
+        block = select_blocks(table, resolve_modalities(None, table))["data"]
+        assert block.has_canonical_format and block.data.tolist() == [1, 2, 1]
+    for before, after in zip(arrays, (X.data, X.indices, X.indptr), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+@pytest.mark.parametrize("transformer", [None, StandardScaler()])
+@pytest.mark.parametrize("column", ["embedding", ["embedding"]])
+def test_a_column_of_vectors_in_a_table_is_refused_with_the_cure(library, transformer, column):
+    frame = library.DataFrame({"a": [0.0, 1, 2, 3, 4], "embedding": VECTORS.tolist()})
+    modalities = [("a", transformer, ["a"]), ("image", None, column)]
+    with pytest.raises(ValueError, match=r"np\.stack\((table\['embedding'\]|column)\)"):
+        DSAH(4, modalities=modalities).fit(frame, [0, 1, 0, 1, 0])
+    stack = FunctionTransformer(lambda column: np.stack(np.ravel(np.asarray(column))))
+    modalities = [("a", None, ["a"]), ("image", stack, column)]
+    codes = DSAH(4, n_anchors=4, modalities=modalities).fit(frame, [0, 1, 0, 1, 0]).codes_
+    assert codes.shape == (5, 4)
+
+
+def test_a_transformer_returns_a_row_for_every_row():
+    frame = pd.DataFrame({"a": [0.0, 1, 2, 3], "name": ["x y", "z", "x", "z y"]})
+    modalities = [("a", None, ["a"]), ("text", TfidfVectorizer(analyzer="char"), ["name"])]
+    with pytest.raises(ValueError, match=r"'text' returned 1 rows for 4 .* 'name' instead of \["):
+        DSAH(4, modalities=modalities).fit(frame, [0, 1, 0, 1])
+    half = FunctionTransformer(lambda X: X[::2])
+    with pytest.raises(ValueError, match=r"'a' returned 2 rows for 4 rows of X\.$"):
+        DSAH(4, modalities=[("a", half, [0])]).fit(np.zeros((4, 1)), [0, 1, 0, 1])
+    shorter = FunctionTransformer(lambda X: X[:4])
+    hasher = DSAH(4, n_anchors=4, modalities=[("a", shorter, [0])])
+    hasher.fit(np.arange(4.0)[:, None], [0, 1, 0, 1])
+    with pytest.raises(ValueError, match="'a' returned 4 rows for 5"):
+        hasher.transform(np.arange(5.0)[:, None])

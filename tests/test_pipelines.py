@@ -129,7 +129,7 @@ def test_column_transformer_of_sparse_text(hasher, frame, y):
         sparse_threshold=1.0,
     )
     pipe = make_pipeline(columns, hasher)
-    pipe.set_params(dsah__modalities={"image": slice(0, 8), "text": slice(8, None)})
+    pipe.set_params(dsah__modalities={"image": slice(0, 8), "text": lambda X: slice(8, None)})
     pipe.fit(frame, y)
     assert sparse.issparse(pipe[0].transform(frame))
     assert cross_val_score(pipe, frame, y, cv=FOLDS).min() > 0.6

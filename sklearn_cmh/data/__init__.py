@@ -11,13 +11,13 @@ from ._labels import (
 )
 from ._modalities import (
     Modality,
-    MultimodalData,
     named_transformers,
     refuse_views,
     resolve_modalities,
     select_blocks,
     split_frame,
 )
+from ._multimodal import MultimodalData, canonical
 
 __all__ = [
     "FLOATS",
@@ -25,6 +25,7 @@ __all__ = [
     "MultimodalData",
     "MultimodalEstimator",
     "align_labels",
+    "canonical",
     "checked",
     "encode_labels",
     "is_indicator",

@@ -7,6 +7,7 @@ transformer that is no hasher takes X exactly as hashers do.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,13 +27,13 @@ from ..utils._transformers import (
 )
 from ..utils._typing import MatrixLike
 from ._modalities import (
-    MultimodalData,
     named_transformers,
     refuse_views,
     resolve_modalities,
     select_blocks,
     split_frame,
 )
+from ._multimodal import MultimodalData, canonical, vector_columns
 
 __all__ = ["FLOATS", "MultimodalEstimator", "checked", "row_batches"]
 
@@ -95,7 +96,7 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
             transformer = given[name]
             if is_transformer(transformer):
                 transformer = inner_clone(transformer, rng)
-                block = fit_transform(transformer, block, y)
+                block = _same_rows(name, block, fit_transform(transformer, block, y))
                 self.transformers_[name] = transformer
             elif transformer not in (None, "passthrough"):
                 raise ValueError(
@@ -123,7 +124,7 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
                 # What was fitted on dense rows may refuse sparse ones, as centring does.
                 block = block.toarray()
             if name in self.transformers_:
-                block = transform(self.transformers_[name], block)
+                block = _same_rows(name, block, transform(self.transformers_[name], block))
             blocks[name] = self._check_block(name, block)
         return blocks
 
@@ -151,14 +152,15 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
                 validate_data(self, X, reset=True, skip_check_array=True)
             return X
         if numeric:
-            return validate_data(
-                self,
-                X,
-                reset=reset,
-                accept_sparse="csr",
-                dtype=FLOATS,
-                ensure_min_samples=2 if reset else 1,
-            )
+            with _vectors_explained(X):
+                return validate_data(
+                    self,
+                    X,
+                    reset=reset,
+                    accept_sparse="csr",
+                    dtype=FLOATS,
+                    ensure_min_samples=2 if reset else 1,
+                )
         if not hasattr(X, "columns"):
             X = check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite=False)
         validate_data(self, X, reset=reset, skip_check_array=True)
@@ -166,14 +168,15 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
 
     def _check_block(self, name, block):
         """Validate one block after the user's preprocessing."""
-        if len(getattr(block, "shape", ())) == 1:
+        if len(getattr(block, "shape", ())) == 1 and not vector_columns(block):
             raise ValueError(
                 f"The modality {name!r} is one-dimensional, as texts are, but a hasher needs "
                 "columns of numbers: give it a transformer such as TfidfVectorizer(), or if it is "
                 "a single column of numbers, select that as a list, [column]."
             )
         complaint = f"The modality {name!r} holds what no hasher takes"
-        return checked(block, complaint, **self._block_options)
+        with _vectors_explained(block):
+            return checked(block, complaint, **self._block_options)
 
     # Parameters, tags.
 
@@ -189,6 +192,22 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _same_rows(name, given, returned):
+    """What a transformer `returned` for the rows `given`, if it is as many."""
+    n = given.shape[0]
+    m = returned.shape[0] if hasattr(returned, "shape") else len(returned)
+    if n == m:
+        return returned
+    cure = ""
+    if hasattr(given, "columns") and m == given.shape[1]:
+        column = next(iter(given.columns))
+        cure = (
+            " It read the names of the columns as its rows, as text vectorisers do with a "
+            f"DataFrame: select the column as {column!r} instead of [{column!r}]."
+        )
+    raise ValueError(f"The transformer of {name!r} returned {m} rows for {n} rows of X.{cure}")
 
 
 def row_batches(X, row_bytes):
@@ -224,8 +243,28 @@ def row_batches(X, row_bytes):
 
 
 def checked(X, complaint, **options):
-    """Validate X as `check_array` does, dense or CSR; an error begins with the `complaint`."""
+    """Validate X as `check_array` does; an error begins with the `complaint`.
+
+    Sparse X becomes CSR without duplicate entries.
+    """
     try:
-        return check_array(X, accept_sparse="csr", **options)
+        X = check_array(X, accept_sparse="csr", **options)
     except ValueError as error:
         raise ValueError(f"{complaint}: {error}") from error
+    return canonical(X) if sparse.issparse(X) else X
+
+
+@contextmanager
+def _vectors_explained(X):
+    """Say of an error in validating X that a column of vectors is no column of numbers."""
+    try:
+        yield
+    except ValueError as error:
+        found = vector_columns(X)
+        if not found:
+            raise
+        column = f"table[{found[0]!r}]" if found[0] is not None else "column"
+        raise ValueError(
+            f"X has a column of vectors{f', {found[0]!r}' if found[0] is not None else ''}. Stack "
+            f"it as a block of its own: MultimodalData(image=np.stack({column}), ...)."
+        ) from error

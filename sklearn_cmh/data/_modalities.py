@@ -1,135 +1,40 @@
 """From any accepted X to named blocks of rows, one per modality.
 
-`MultimodalData` holds blocks side by side and is indexed by rows, so that
-scikit-learn splits it like an array. `resolve_modalities` reads the `modalities`
-parameter of an estimator against the X that it is fitted on; `select_blocks`
-takes the raw blocks of the X that a fitted estimator is asked about.
+`resolve_modalities` reads the `modalities` parameter of an estimator against the X
+that it is fitted on; `select_blocks` takes the raw blocks of the X that a fitted
+estimator is asked about.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from ..utils._sklearn import safe_indexing
+from ..utils._typing import MatrixLike, Modalities
+from ._multimodal import (
+    MultimodalData,
+    as_block,
+    block_width,
+    canonical,
+    check_modality_name,
+    refuse_arrow,
+)
 
-__all__ = ["Modality", "MultimodalData", "resolve_modalities", "select_blocks"]
+__all__ = [
+    "Modality",
+    "named_transformers",
+    "refuse_views",
+    "resolve_modalities",
+    "select_blocks",
+    "split_frame",
+]
 
 SINGLE_MODALITY = "data"
-
-
-class MultimodalData:
-    """Blocks of paired rows, one per modality, that scikit-learn splits like one array.
-
-    Row i of every block describes the same sample. Nothing is copied on
-    construction, and dense, sparse, numeric and text blocks live side by side.
-
-    Parameters
-    ----------
-    **blocks : {array-like, sparse, DataFrame, list of str}
-        Modality name and its block of n rows: an array of shape (n, d), or with
-        more axes as for images, a sparse matrix or array, a DataFrame, or n
-        strings. Names are identifiers of your choice, without a double underscore.
-
-    Attributes
-    ----------
-    names : list of str
-        Modality names, in the order given.
-    blocks : mapping
-        Modality name to block; read-only.
-    shape : tuple (n, d)
-        Rows, and the sum of the blocks' widths. Trailing axes of a block count as
-        their product, a block of strings as one column.
-
-    Raises
-    ------
-    TypeError
-        If a block has no rows to index.
-    ValueError
-        If there is no block, or the blocks differ in their number of rows.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_cmh import MultimodalData
-    >>> X = MultimodalData(image=np.zeros((3, 4)), text=["a cat", "a dog", "a bus"])
-    >>> X.shape, X.names
-    ((3, 5), ['image', 'text'])
-    >>> X[[0, 2]]["text"]
-    array(['a cat', 'a bus'], dtype=object)
-    """
-
-    ndim = 2
-    __iter__ = None  # neither rows nor names: say which with X[i] or X.names
-
-    def __init__(self, **blocks):
-        if not blocks:
-            raise ValueError(
-                "MultimodalData needs at least one block, as in "
-                "MultimodalData(image=X_image, text=X_text)."
-            )
-        for name in blocks:
-            check_modality_name(name)
-        self._blocks = {name: _as_block(name, block) for name, block in blocks.items()}
-        rows = {name: _n_rows(block) for name, block in self._blocks.items()}
-        if len(set(rows.values())) > 1:
-            raise ValueError(
-                "The blocks of MultimodalData must have the same number of rows, one per sample; "
-                f"got {rows}."
-            )
-
-    @property
-    def blocks(self):
-        """Mapping of modality name to block, read-only."""
-        return MappingProxyType(self._blocks)
-
-    @property
-    def names(self):
-        """Modality names, in the order given."""
-        return list(self._blocks)
-
-    @property
-    def shape(self):
-        """Rows, and the sum of the blocks' widths."""
-        return len(self), sum(block_width(block) for block in self._blocks.values())
-
-    def __len__(self):
-        return _n_rows(next(iter(self._blocks.values())))
-
-    def __contains__(self, name):
-        return name in self._blocks
-
-    def __getitem__(self, key):
-        if isinstance(key, str):
-            if key not in self._blocks:
-                raise KeyError(f"No modality {key!r}; this MultimodalData holds {self.names}.")
-            return self._blocks[key]
-        if isinstance(key, tuple):
-            rows, *rest = key
-            if any(part is not Ellipsis and part != slice(None) for part in rest):
-                raise TypeError(_wrong_key(key))
-            key = rows
-        if isinstance(key, (int, np.integer)):
-            n = len(self)
-            if not -n <= key < n:
-                raise IndexError(f"Row {key} is out of range for {n} rows.")
-            key = [key % n]
-        if not isinstance(key, slice):
-            key = _row_positions(key, len(self))
-        return MultimodalData(**{name: _take_rows(b, key) for name, b in self._blocks.items()})
-
-    def __array__(self, *args, **kwargs):
-        raise TypeError(
-            "MultimodalData is no array: its blocks differ in kind. Use X['name'] for one block, "
-            "or fit an estimator of sklearn_cmh on it as it is."
-        )
-
-    def __repr__(self):
-        parts = (f"{name}={_describe(block)}" for name, block in self._blocks.items())
-        return f"MultimodalData({', '.join(parts)})"
 
 
 @dataclass(frozen=True)
@@ -143,45 +48,37 @@ class Modality:
     """
 
     name: str
-    transformer: object = None
-    positions: np.ndarray | None = None
-    names: list | None = None
-    tail: tuple = ()
+    transformer: Any
+    positions: NDArray[np.intp]
+    names: list[str] | None = None
+    tail: tuple[int, ...] = ()
     is_sparse: bool = False
 
     @property
-    def width(self):
+    def width(self) -> int:
         """Columns of the input that belong to the modality."""
         return int(np.prod(self.tail, dtype=int))
 
     @property
-    def dropped(self):
+    def dropped(self) -> bool:
         """Whether the modality is left out, as 'drop' in ColumnTransformer."""
         return isinstance(self.transformer, str) and self.transformer == "drop"
 
 
-def check_modality_name(name):
-    """Raise unless `name` can be part of a nested parameter name."""
-    if not isinstance(name, str) or not name or "__" in name:
-        raise ValueError(
-            "A modality name must be a non-empty string without '__' (which separates nested "
-            f"parameter names); got {name!r}."
-        )
-
-
-def named_transformers(modalities):
+def named_transformers(modalities: Any) -> list[tuple[str, Any]]:
     """The (name, transformer) pairs in a `modalities` parameter, valid or not."""
     if not isinstance(modalities, (list, tuple)):
         return []
     return [(m[0], m[1]) for m in modalities if isinstance(m, (list, tuple)) and len(m) == 3]
 
 
-def refuse_views(X):
-    """Raise a TypeError if `X` is a list, tuple or dict of views instead of one table."""
+def refuse_views(X: Any) -> None:
+    """Raise a TypeError if `X` is a list, tuple or dict of views, or no table that has rows."""
+    refuse_arrow(X)
     if isinstance(X, Mapping) and not sparse.issparse(X):  # dok_array is a mapping
         views = list(X.values())
     elif isinstance(X, (list, tuple)):
-        views = X
+        views = list(X)
     else:
         return
     if any(sparse.issparse(v) or len(getattr(v, "shape", ())) >= 2 for v in views) or (
@@ -194,7 +91,9 @@ def refuse_views(X):
         )
 
 
-def resolve_modalities(modalities, X, reserved=()):
+def resolve_modalities(
+    modalities: Modalities, X: MatrixLike, reserved: Iterable[str] = ()
+) -> list[Modality]:
     """Read the `modalities` parameter against the X to be fitted.
 
     Parameters
@@ -325,7 +224,10 @@ def _resolve_table(triples, X):
                 f"modalities: the columns of {name!r} are None, which only MultimodalData allows."
             )
         if callable(columns):
+            # It sees X, so it may count from the end of it.
             columns = columns(X)
+        else:
+            _refuse_from_the_end(name, columns, d)
         positions = _column_positions(name, columns, d, labels)
         if len(positions) == 0:
             raise ValueError(
@@ -411,7 +313,31 @@ def _column_positions(name, columns, d, labels):
         ) from error
 
 
-def select_blocks(X, modalities, only=None):
+def _refuse_from_the_end(name, columns, d):
+    """Raise if which columns are selected by position depends on the width of X."""
+    if isinstance(columns, slice):
+        if any(isinstance(end, str) for end in (columns.start, columns.stop)):
+            return
+        start, stop, step = columns.indices(d)
+        is_open = columns.stop is None and (start, step) != (0, 1)
+        negative = min(columns.start or 0, columns.stop or 0, step) < 0
+        counted = f"slice({start}, {stop})" if step == 1 else f"range({start}, {stop}, {step})"
+    else:
+        numbers = [c for c in np.ravel(columns).tolist() if type(c) is int]
+        is_open, negative = False, min(numbers, default=0) < 0
+        counted = [c % d for c in numbers]
+    if is_open or negative:
+        raise ValueError(
+            f"modalities: {name!r} selects {columns!r}, which depends on the width of X: behind "
+            "an earlier step that changed it, these would silently be other columns. Count from "
+            f"the start to an end, as in {counted}, or select by name. Where the width may "
+            f"change, say so by a callable, as in lambda X: {columns!r}."
+        )
+
+
+def select_blocks(
+    X: MatrixLike, modalities: Sequence[Modality], only: str | None = None
+) -> dict[str, Any]:
     """Raw blocks of `X` for a fitted estimator.
 
     Parameters
@@ -427,15 +353,24 @@ def select_blocks(X, modalities, only=None):
     Returns
     -------
     dict
-        Modality name to raw block, in the order of the fit.
+        Modality name to raw block, in the order of the fit. Sparse blocks are CSR without
+        duplicate entries.
     """
+    blocks = _select(X, modalities, only)
+    return {
+        name: canonical(block) if sparse.issparse(block) else block
+        for name, block in blocks.items()
+    }
+
+
+def _select(X, modalities, only):
     kept = [m for m in modalities if not m.dropped]
     if only is not None:
         found = [m for m in kept if m.name == only]
         if not found:
             raise ValueError(f"modality must be one of {[m.name for m in kept]}; got {only!r}.")
         if sparse.issparse(X) or not hasattr(X, "shape"):
-            X = _as_block(only, X)
+            X = as_block(only, X)
         return {only: _block_of(X, found[0], modalities)}
     if isinstance(X, MultimodalData):
         unknown = [name for name in X.names if name not in {m.name for m in modalities}]
@@ -511,7 +446,7 @@ def _known_names(modalities):
     return [known[j] for j in sorted(known)]
 
 
-def split_frame(X, modalities):
+def split_frame(X: MatrixLike, modalities: Sequence[Modality]) -> MatrixLike:
     """Split a whole DataFrame by the column names of the frames in a MultimodalData at fit.
 
     Parameters
@@ -588,57 +523,6 @@ def _take_columns(X, modality):
     return block
 
 
-def _row_positions(key, n):
-    """Positions of rows from positions or a mask over n rows."""
-    rows = np.asarray(key)
-    if rows.shape == (0,) and rows.dtype != bool:
-        return rows.astype(np.intp)
-    if rows.ndim != 1 or rows.dtype.kind not in "iub":
-        raise TypeError(_wrong_key(key))
-    if rows.dtype.kind != "b":
-        return rows
-    if len(rows) != n:
-        raise IndexError(f"A mask of {len(rows)} rows does not fit MultimodalData of {n} rows.")
-    return np.flatnonzero(rows)
-
-
-def _wrong_key(key):
-    return (
-        "MultimodalData is indexed by rows (X[rows], with a slice, positions or a mask in one "
-        f"dimension) or by one modality name (X['image']); got {key!r}. For some modalities, write "
-        "MultimodalData(image=X['image'], ...)."
-    )
-
-
-def _take_rows(block, key):
-    if hasattr(block, "iloc") or hasattr(block, "columns"):
-        return safe_indexing(block, key)
-    return block[key]
-
-
-def _as_block(name, block):
-    if sparse.issparse(block):
-        return block if block.format == "csr" else block.tocsr()
-    if isinstance(block, (list, tuple)):
-        strings = bool(block) and all(isinstance(item, str) for item in block)
-        return np.array(block, dtype=object) if strings else np.asarray(block)
-    if not hasattr(block, "__getitem__") or len(getattr(block, "shape", ())) < 1:
-        raise TypeError(
-            f"The block {name!r} must be an array, a sparse matrix, a DataFrame or a list of "
-            f"strings, with one row per sample; got {type(block).__name__}."
-        )
-    return block
-
-
-def _n_rows(block):
-    return block.shape[0]
-
-
-def block_width(block):
-    """Columns of a block: the product of its trailing axes."""
-    return int(np.prod(block.shape[1:], dtype=int))
-
-
 def _column_names(X):
     """Names of the columns of a frame if all are strings, as in scikit-learn; otherwise None."""
     columns = list(getattr(X, "columns", []))
@@ -653,11 +537,3 @@ def _shorten(names, most=8):
     text = ", ".join(repr(name) for name in names[:most])
     more = f", ... ({len(names)} in all)" if len(names) > most else ""
     return f"the columns {text}{more}" if len(names) != 1 else f"the column {text}"
-
-
-def _describe(block):
-    dtype = getattr(block, "dtype", None)
-    kind = f"{block.format} " if sparse.issparse(block) else ""
-    if dtype is None:
-        return f"{type(block).__name__} {tuple(block.shape)}"
-    return f"{kind}{dtype} {tuple(block.shape)}"
