@@ -261,7 +261,7 @@ class BaseDeepHasher(BaseHasher):
 
     def _start(self, blocks, device, resume):
         """Networks to train: new ones, or those of the last fit."""
-        from ._networks import build_network
+        from ._networks import build_network, restore_network
 
         specs = self._network_specs(blocks)
         if resume:
@@ -271,8 +271,10 @@ class BaseDeepHasher(BaseHasher):
                     f"widths of X have changed: {self.specs_} became {specs}."
                 )
             # Not those at hand: a fit that fails must leave them as they were.
-            self._networks = {}
-            return {name: self._network(name, device) for name in specs}
+            return {
+                name: restore_network(spec, self.weights_[name]).to(device)
+                for name, spec in specs.items()
+            }
         self.specs_ = specs
         networks = {}
         for name, spec in specs.items():
@@ -291,18 +293,18 @@ class BaseDeepHasher(BaseHasher):
                 module.set_statistics(*column_statistics(block))
 
     def _network(self, name, device):
-        """Network of one name: the one at hand, or built anew from its spec and weights."""
-        import torch
+        """Network of one name on a device: the one at hand, or built anew from its weights.
 
-        from ._networks import build_network
+        Networks at hand are never changed, as another thread may be using them.
+        """
+        from ._networks import restore_network
 
         cache = vars(self).setdefault("_networks", {})
-        if name not in cache:
-            network = build_network(self.specs_[name])
-            state = {key: torch.tensor(w) for key, w in self.weights_[name].items()}
-            network.load_state_dict(state)
-            cache[name] = network.eval()
-        return cache[name].to(device)
+        network = cache.get(name)
+        if network is None or any(p.device.type != device.type for p in network.parameters()):
+            network = restore_network(self.specs_[name], self.weights_[name]).to(device)
+            cache[name] = network
+        return network
 
     def _resume_optimisers(self, task):
         """Go on with the state of the last optimisers, if they were of the same kind."""

@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ._training import reproducible
+
 __all__ = [
     "CBAM",
     "MLP",
@@ -26,6 +28,7 @@ __all__ = [
     "Standardise",
     "build_network",
     "load_backbone",
+    "restore_network",
     "read_pretrained",
 ]
 
@@ -243,16 +246,15 @@ class PixelResNet(nn.Module):
         self.image_shape = tuple(image_shape)
         self.augment = augment
         three = channels == 3
-        mean = torch.tensor(IMAGENET_MEAN if three else (0.5,) * channels)
-        std = torch.tensor(IMAGENET_STD if three else (0.25,) * channels)
-        self.register_buffer("mean", mean[:, None, None], persistent=False)
-        self.register_buffer("std", std[:, None, None], persistent=False)
+        self.mean = IMAGENET_MEAN if three else (0.5,) * channels
+        self.std = IMAGENET_STD if three else (0.25,) * channels
         self.resnet = HashResNet(n_bits, in_channels=channels, **options)
 
     def forward(self, x):
         """Map (b, H, W, channels) or (b, H W channels) to (b, n_bits)."""
         x = x.reshape(len(x), *self.image_shape).permute(0, 3, 1, 2)
-        x = (x / 255 - self.mean) / self.std
+        mean, std = (x.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
+        x = (x / 255 - mean) / std
         x = x.contiguous(memory_format=torch.channels_last)
         if self.augment and self.training:
             x = flip_and_shift(x)
@@ -432,3 +434,33 @@ def build_network(spec):
     if network == "multiscale":
         return nn.Sequential(nn.Flatten(), MultiScaleText(n_inputs, n_bits, **spec))
     return nn.Sequential(nn.Flatten(), Standardise(n_inputs), MLP(n_inputs, n_bits, **spec))
+
+
+def restore_network(spec, weights):
+    """Build the pathway that a spec describes, with given weights, in evaluation mode.
+
+    torch's random state is left alone.
+
+    Parameters
+    ----------
+    spec : dict
+        As `build_network` takes it.
+    weights : dict
+        Parameter name to ndarray.
+
+    Returns
+    -------
+    nn.Module
+        On the CPU.
+    """
+    if callable(spec["network"]):
+        # Weights of somebody else's network are drawn from the global generator.
+        with reproducible(torch.device("cpu"), 0):
+            network = build_network(spec)
+    else:
+        # Nothing is drawn on this device, which holds no values.
+        with torch.device("meta"):
+            network = build_network(spec)
+        network.to_empty(device="cpu")
+    network.load_state_dict({name: torch.tensor(w) for name, w in weights.items()})
+    return network.eval()

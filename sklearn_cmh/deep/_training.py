@@ -7,7 +7,9 @@ device and mixed precision, learning rates, the check for non-finite losses, ear
 stopping, interruption, progress, history.
 """
 
+import os
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +29,21 @@ __all__ = [
     "to_numpy",
     "train",
 ]
+
+# torch draws weights, dropout and permutations from one generator for the whole process:
+# whoever seeds it holds this lock, so that fits in several threads take turns. The same
+# thread may take it again, for a callback that fits another estimator.
+_RANDOM_STATE_LOCK = threading.RLock()
+
+
+def _new_lock():
+    """A process forked during a fit shall not wait for a thread that it does not have."""
+    global _RANDOM_STATE_LOCK
+    _RANDOM_STATE_LOCK = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 def resolve_device(device, *, fallback=False):
@@ -74,6 +91,8 @@ def resolve_device(device, *, fallback=False):
 def reproducible(device, seed):
     """Seed torch, deterministic where it can be; the caller's global state comes back after.
 
+    One thread at a time: others wait here until it is done.
+
     Parameters
     ----------
     device : torch.device
@@ -82,12 +101,12 @@ def reproducible(device, seed):
         Seed of all of torch's generators.
     """
     on_cuda = device.type == "cuda"
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-        torch.backends.cudnn.benchmark,
-    )
-    with torch.random.fork_rng(devices=[device] if on_cuda else []):
+    with _RANDOM_STATE_LOCK, torch.random.fork_rng(devices=[device] if on_cuda else []):
+        before = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.backends.cudnn.benchmark,
+        )
         torch.manual_seed(seed)
         if on_cuda:
             torch.use_deterministic_algorithms(True, warn_only=True)
@@ -148,6 +167,9 @@ class BlockReader:
 def forward(network, reader, name, rows, height=64):
     """Outputs of a network in evaluation mode, each independent of the other rows.
 
+    A network that is in evaluation mode already, as those of a fitted estimator, is only read:
+    several threads may use it at once. One in training is switched over and back.
+
     Rows are taken `height` at a time. Always that many, the last batch padded with zeros, so that
     matrix products treat a row alike whatever else is there.
 
@@ -170,7 +192,8 @@ def forward(network, reader, name, rows, height=64):
         Outputs, in single precision.
     """
     training = network.training
-    network.eval()
+    if training:
+        network.eval()
     outputs = []
     for start in range(0, len(rows), height):
         part = rows[start : start + height]
@@ -178,7 +201,8 @@ def forward(network, reader, name, rows, height=64):
         if len(part) < height:
             x = torch.cat([x, x.new_zeros(height - len(part), *x.shape[1:])])
         outputs.append(network(x)[: len(part)].float())
-    network.train(training)
+    if training:
+        network.train()
     return torch.cat(outputs)
 
 
@@ -259,7 +283,8 @@ def train(
     -------
     Outcome
         The modules hold the weights of the best epoch where there is a validation score, of
-        the last complete one after a non-finite loss, else the newest.
+        the last complete one after a non-finite loss, else the newest. They are left in
+        evaluation mode.
     """
     outcome = Outcome()
     amp = mixed_precision and device.type == "cuda"
@@ -300,6 +325,7 @@ def train(
             task.modules.load_state_dict(kept)
     if validate is not None and outcome.history:
         task.modules.load_state_dict(kept)
+    task.modules.eval()
     if verbose == 1:
         sys.stdout.write("\n")
     return outcome

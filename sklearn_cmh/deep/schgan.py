@@ -8,8 +8,8 @@ modality, G selects rows i of the other,
     f(i, q)    = max(0, m + ||h(q) - h(i+)||^2 - ||h(q) - h(i)||^2)                (eqs. 7, 8)
 
 with i+ a labelled positive. D descends the mean of f over labelled negatives and over rows
-that G has selected, G ascends E log p_G(i | q) (r_i - mean r), r_i = log(1 + exp f(i, q)),
-in turn (eqs. 9 to 11). Codes are those of D: h > 1/2.
+that G has selected, G ascends E log p_G(i | q) (r_i - mean of the query's other rewards),
+r_i = log(1 + exp f(i, q)), in turn (eqs. 9 to 11). Codes are those of D: h > 1/2.
 
 The paper takes sigmoid(f) for a probability of relevance, which it is not: it never falls
 below 1/2. Here f is what it is, a ranking loss, and D minimises it.

@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -53,6 +54,10 @@ def hasher(request):
 @pytest.fixture
 def X(paired):
     return MultimodalData(**paired.blocks)
+
+
+def torch_linear(shape, n_bits):
+    return torch.nn.Linear(*shape, n_bits)
 
 
 def pictures(n=24, size=32, seed=0):
@@ -111,7 +116,7 @@ def test_same_seed_same_codes_whatever_torch_is_seeded_with(hasher, X, paired):
         {"optimiser": "sgd", "learning_rate": 0.3},
         {"quantisation": 0.0, "dropout": 0.0},
         {"network": {"text": "multiscale"}, "width": 2},
-        {"network": lambda shape, n_bits: torch.nn.Linear(*shape, n_bits)},
+        {"network": torch_linear},
     ],
     # Not the representation, which has the address of a function.
     ids=", ".join,
@@ -331,8 +336,67 @@ def test_threads_and_random_state_of_torch_are_left_alone(hasher, X, paired):
     expected = torch.rand(1)
     torch.manual_seed(3)
     hasher.fit(X, paired.y).transform(X)
+    pickle.loads(pickle.dumps(hasher)).transform(X)
     assert torch.get_num_threads() == threads
     assert torch.rand(1) == expected
+
+
+# Threads.
+
+
+def in_threads(function, arguments, n_threads=3):
+    """Results of a function, called from several threads at once."""
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(function, arguments))
+
+
+def test_prediction_from_threads_changes_neither_codes_nor_the_model(hasher, X, paired):
+    hasher.fit(X, paired.y)
+    expected = hasher.encode(X["text"], modality="text")
+    for model in [hasher, pickle.loads(pickle.dumps(hasher))]:
+        found = in_threads(lambda _: model.encode(X["text"], modality="text"), range(20))  # noqa: B023
+        assert all((codes == expected).all() for codes in found)
+        for name, weights in model.weights_.items():
+            if name in model._networks:
+                assert not any(module.training for module in model._networks[name].modules())
+                for key, value in model._networks[name].state_dict().items():
+                    np.testing.assert_array_equal(value.cpu().numpy(), weights[key])
+    np.testing.assert_array_equal(hasher.encode(X["text"], modality="text"), expected)
+
+
+def test_networks_that_encode_are_never_in_training(hasher, X, paired):
+    """Not even between two rows of a fit that goes on, or after an interruption."""
+    hasher.set_params(max_iter=2, warm_start=True).fit(X, paired.y)
+    networks = list(hasher._networks.values())
+    hasher.fit(X, paired.y)
+    hasher.partial_fit(X, paired.y)
+    networks += hasher._networks.values()
+    hasher.transform(X)
+    assert not any(module.training for network in networks for module in network.modules())
+    assert len(set(map(id, networks))) == len(networks)
+
+
+def test_fits_in_threads_are_those_of_one_thread(hasher, X, paired):
+    seeds = [0, 1, 2, 3]
+    hashers = [clone(hasher).set_params(random_state=seed, max_iter=4) for seed in seeds]
+    expected = [clone(h).fit(X, paired.y).objective_ for h in hashers]
+    state = torch.get_rng_state()
+    found = in_threads(lambda h: h.fit(X, paired.y).objective_, hashers)
+    np.testing.assert_array_equal(found, expected)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_fit_in_a_thread_is_not_disturbed_by_models_that_are_loaded(X, paired):
+    """Networks of a user's own are rebuilt with weights that torch draws before it sets them."""
+    hasher = clone(HASHERS[0]).set_params(network=torch_linear, max_iter=30)
+    expected = clone(hasher).fit(X, paired.y)
+    loaded = [pickle.loads(pickle.dumps(expected)) for _ in range(20)]
+
+    def work(task):
+        return task.fit(X, paired.y).codes_ if task is hasher else task.transform(X)
+
+    for codes in in_threads(work, [hasher, *loaded]):
+        np.testing.assert_array_equal(codes, expected.codes_)
 
 
 # What goes wrong.
