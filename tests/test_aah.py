@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
-from scipy.linalg import cho_factor
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from sklearn.exceptions import ConvergenceWarning
@@ -28,7 +27,7 @@ def make_problem(widths, seed=0):
     X = [rng.randn(N, d) for d in widths]
     W = [rng.randn(d, K) for d in widths]
     U, C = ([rng.randn(N, K) for _ in widths] for _ in range(2))
-    P = [aah.update_projection(rng.randn(d, K)) for d in widths]
+    P = [aah.update_reconstruction(rng.randn(d, K)) for d in widths]
     B = np.sign(rng.randn(N, K))
     return X, sparse.csr_array(L), W, U, C, P, B
 
@@ -50,35 +49,29 @@ def lagrangian(X, S, W, U, C, P, B, theta, alpha, beta, mu):
     return value
 
 
-def relaxed_by_update(m, X, S, W, U, C, P, B, theta, alpha, beta, mu):
-    others = [U[j] for j in range(len(X)) if j != m]
-    SO = S @ sum(others) if others else 0.0
-    degrees = S.sum(axis=1)
-    return aah.update_relaxed(
-        X[m] @ W[m], C[m], S @ X[m] @ P[m], SO, others, B, degrees, degrees,
-        theta[m], alpha, beta, mu,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("widths", [(6,), (6, 5), (6, 5, 7)])
 def test_every_update_solves_its_subproblem(widths):
     """The minimum of (14) in one variable: no perturbation and no optimiser does better."""
     X, L, W, U, C, P, B = make_problem(widths)
     S = dense_similarity(L)
-    weights = {"theta": [1.0, 0.5, 2.0], "alpha": 0.7, "beta": 1.3, "mu": 0.4}
+    theta, alpha, beta, mu = [1.0, 0.5, 2.0], 0.7, 1.3, 0.4
+    weights = aah.Weights(theta, alpha, beta)
+    graph = GraphSimilarity(sparse.csr_array(S))
+    problem = aah.Problem.from_data(X, [graph] * len(X), graph, ridge=0.0)
+    XW = [x @ w for x, w in zip(X, W, strict=True)]
+    state = aah.State(U, P, C, B, mu, XW, XSU=[None] * len(X))
     rng = np.random.RandomState(1)
 
     def value(W=W, U=U, P=P, B=B):
-        return lagrangian(X, S, W, U, C, P, B, **weights)
+        return lagrangian(X, S, W, U, C, P, B, theta, alpha, beta, mu)
 
     def put(variables, m, new):
         return [new if j == m else v for j, v in enumerate(variables)]
 
-    for m, x in enumerate(X):
-        best_U = relaxed_by_update(m, X, S, W, U, C, P, B, **weights)
-        factor = cho_factor(x.T @ x)
-        best_W = aah.update_regression(x, factor, U[m], C[m], weights["mu"])
-        best_P = aah.update_projection(x.T @ (S @ U[m]))
+    for m in range(len(X)):
+        best_U = aah.update_relaxed(problem, weights, state, m)
+        best_W = aah.update_projection(problem, state, m)
+        best_P = aah.update_reconstruction(aah.reconstruction_product(problem, U, m))
         np.testing.assert_allclose(best_P.T @ best_P, np.eye(K), atol=1e-10)
         for name, variables, best in (("U", U, best_U), ("W", W, best_W)):
             found = minimize(
@@ -94,7 +87,7 @@ def test_every_update_solves_its_subproblem(widths):
                 assert value(**{name: put(variables, m, other)}) > optimum
         optimum = value(P=put(P, m, best_P))
         for scale in (1e-3, 1e-1, 1.0):
-            other = aah.update_projection(best_P + scale * rng.randn(*best_P.shape))
+            other = aah.update_reconstruction(best_P + scale * rng.randn(*best_P.shape))
             assert value(P=put(P, m, other)) > optimum
     relaxed = value(B=aah.update_codes(U))
     discrete = aah.update_codes(U, discrete=True)
@@ -105,18 +98,53 @@ def test_every_update_solves_its_subproblem(widths):
         assert value(B=flipped) >= value(B=discrete)
 
 
+@pytest.mark.parametrize("n_modalities", [1, 2, 3])
+@pytest.mark.parametrize("averaging", [True, False])
+def test_objective_is_the_double_sum_of_the_paper(n_modalities, averaging):
+    """Equation (8) with graphs of their own within modalities, and another between them."""
+    X, _, _, U, C, P, B = make_problem((6, 5, 7)[:n_modalities])
+    theta, alpha, beta = [1.0, 0.5, 2.0][:n_modalities], 0.7, 1.3
+    *within, between = (random_graph(seed) for seed in range(n_modalities + 1))
+    problem = aah.Problem.from_data(
+        X, [GraphSimilarity(S) for S in within], GraphSimilarity(between), ridge=0.0
+    )
+    XSU = [aah.reconstruction_product(problem, U, m) for m in range(n_modalities)]
+    state = aah.State(U, P, C, B, 0.1, [None] * n_modalities, XSU)
+    value = aah.objective(problem, aah.Weights(theta, alpha, beta, averaging), state)
+    expected = averaging * np.linalg.norm(B - sum(U) / n_modalities) ** 2
+    for m, x in enumerate(X):
+        reconstruction = cdist(x, U[m] @ P[m].T, "sqeuclidean")
+        expected += theta[m] * (within[m].toarray() * reconstruction).sum()
+        # P_m has orthonormal columns here, as the paper has it, but not where d_m < k.
+        for j in range(m):
+            expected += alpha * (between.toarray() * cdist(U[j], U[m], "sqeuclidean")).sum()
+            expected += beta * np.linalg.norm(U[j] - U[m]) ** 2
+    assert value == pytest.approx(expected, rel=1e-12)
+
+
+def random_graph(seed):
+    A = np.random.RandomState(seed).rand(N, N) < 0.2
+    return sparse.csr_array((A | A.T | np.eye(N, dtype=bool)).astype(float))
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_two_modalities_follow_the_paper_number_for_number():
     """Algorithm 1, transcribed with the paper's column matrices and the n x n graph."""
     (image, text), labels, *_ = make_problem((6, 5))
-    alpha, beta, theta, mu, rho, sweeps = 0.8, 3.0, 4.0, 0.1, 1.01, 5
+    alpha, beta, theta, mu, rho, sweeps = 0.8, 3.0, 4.0, 0.1, 1.2, 5
+    mu_max = 0.13  # reached on the way
     S = SharedLabelSimilarity(labels)
     start = [np.random.RandomState(3).randn(N, K) for _ in range(2)]
     ours = aah.solve(
-        [image, text], start, [S, S], S, theta=[1.0, theta], alpha=alpha, beta=beta, mu=mu,
-        rho=rho, mu_max=1e8, ridge=0.0, discrete=False, averaging=True,
+        aah.Problem.from_data([image, text], [S, S], S, ridge=0.0),
+        aah.Weights([1.0, theta], alpha, beta),
+        start,
+        mu=mu,
+        rho=rho,
+        mu_max=mu_max,
+        discrete=False,
         sweeps=Sweeps(sweeps, tol=0.0),
-    )  # fmt: skip
+    )
 
     X, Y, L = image.T, text.T, dense_similarity(labels)
     U, V = (u.T for u in start)
@@ -141,7 +169,7 @@ def test_two_modalities_follow_the_paper_number_for_number():
         B = (U + V) / 2  # (30)
         C1 = C1 + mu * (Q.T @ X - U)  # (31)
         C2 = C2 + mu * (A.T @ Y - V)  # (32)
-        mu = min(rho * mu, 1e8)  # (33)
+        mu = min(rho * mu, mu_max)  # (33)
         trace.append(
             (L * cdist(X.T, (P1 @ U).T, "sqeuclidean")).sum()
             + theta * (L * cdist(Y.T, (P2 @ V).T, "sqeuclidean")).sum()
@@ -172,14 +200,20 @@ def test_patterns_give_what_the_dense_graph_gives(widths, alpha, discrete, avera
     patterns = SharedLabelSimilarity(L)
     graph = GraphSimilarity(sparse.csr_array(dense_similarity(L)))
     start = [np.random.RandomState(seed).randn(N, K)] * len(X)
+    weights = aah.Weights([1.0] * len(X), alpha, 1.0, averaging)
     both = [
         aah.solve(
-            X, start, [S] * len(X), S, theta=[1.0] * len(X), alpha=alpha, beta=1.0, mu=0.1,
-            rho=1.01, mu_max=1e8, ridge=0.1, discrete=discrete, averaging=averaging,
+            aah.Problem.from_data(X, [S] * len(X), S, ridge=0.1),
+            weights,
+            start,
+            mu=0.1,
+            rho=1.01,
+            mu_max=1e8,
+            discrete=discrete,
             sweeps=Sweeps(3, tol=0.0),
         )
         for S in (patterns, graph)
-    ]  # fmt: skip
+    ]
     np.testing.assert_allclose(both[0].objective, both[1].objective, rtol=1e-8)
     for P, Q in zip(both[0].projections, both[1].projections, strict=True):
         np.testing.assert_allclose(P, Q, rtol=1e-6, atol=1e-8)
@@ -191,7 +225,7 @@ def test_narrow_modality_is_the_method_on_zero_columns():
     padded = np.hstack([X[1], np.zeros((N, 1))])
     U = np.random.RandomState(0).randn(N, K)
     S = SharedLabelSimilarity(L)
-    P, P_padded = (aah.update_projection(x.T @ (S @ U)) for x in (X[1], padded))
+    P, P_padded = (aah.update_reconstruction(x.T @ (S @ U)) for x in (X[1], padded))
     np.testing.assert_allclose(X[1] @ P, padded @ P_padded, atol=1e-10)
     np.testing.assert_allclose(P_padded.T @ P_padded, np.eye(K), atol=1e-10)
 

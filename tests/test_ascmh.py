@@ -22,7 +22,14 @@ from sklearn_cmh import ASCMH, AnchorRBF, MultimodalData
 from sklearn_cmh.data import normalise_rows
 from sklearn_cmh.metrics import make_retrieval_scorer
 from sklearn_cmh.shallow import _ascmh as ascmh
-from sklearn_cmh.solvers import Sweeps, gram, polar_factor, ridge_factor, squared_norm
+from sklearn_cmh.solvers import (
+    Sweeps,
+    gram,
+    orthonormal_basis,
+    polar_factor,
+    ridge_factor,
+    ridge_projection,
+)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:n_anchors", "ignore::sklearn.exceptions.ConvergenceWarning"
@@ -32,7 +39,7 @@ N, K, C = 20, 3, 4
 OMEGA, LAMBDAS = 0.7, (0.5, 1.5)
 
 
-class Problem:
+class Point:
     """Features, labels and a feasible point, with the objective written out with n x n."""
 
     def __init__(self, seed=0):
@@ -42,75 +49,68 @@ class Problem:
         self.L = sparse.csr_array(L)
         self.G = normalise_rows(self.L)
         self.F = [rng.randn(N, 6), rng.randn(N, 5)]
-        self.V = ascmh.update_basis(rng.randn(N, K), rng)
-        self.R = polar_factor(rng.randn(K, K))
-        self.M = rng.randn(C, K)
-        self.B = np.where(rng.randn(N, K) > 0, 1.0, -1.0)
-        self.P = [rng.randn(K, f.shape[1]) for f in self.F]
+        self.problem = ascmh.Problem.from_data(self.F, self.L)
+        V = orthonormal_basis(rng.randn(N, K), rng)
+        B = np.where(rng.randn(N, K) > 0, 1.0, -1.0)
+        self.state = ascmh.State(
+            V=V,
+            R=polar_factor(rng.randn(K, K)),
+            M=rng.randn(C, K),
+            B=B,
+            P=[rng.randn(K, f.shape[1]) for f in self.F],
+            GV=self.G.T @ V,
+            LB=self.L.T @ B,
+        )
 
     def value(self, **changed):
-        at = {**vars(self), **changed}
-        L, G = at["L"].toarray(), at["G"].toarray()
-        LM = L @ at["M"]
+        at = {**vars(self.state), **changed}
+        LM, G = self.L.toarray() @ at["M"], self.G.toarray()
         value = np.linalg.norm(at["V"] @ at["R"] @ LM.T - K * G @ G.T) ** 2
         value += OMEGA * np.linalg.norm(at["B"] - LM) ** 2
-        for weight, f, p in zip(LAMBDAS, at["F"], at["P"], strict=True):
+        for weight, f, p in zip(LAMBDAS, self.F, at["P"], strict=True):
             value += weight * np.linalg.norm(f - at["V"] @ p) ** 2
         return value
 
-    def products(self):
-        GV, LB = self.G.T @ self.V, self.L.T @ self.B
-        pairs = (self.G, self.L), (self.G, self.G), (self.L, self.L)
-        GL, GG, LL = ((A.T @ B).toarray() for A, B in pairs)
-        return GV, GL, GG, LL, LB
-
 
 @pytest.fixture
-def problem():
-    return Problem()
+def point():
+    return Point()
 
 
-def test_objective_is_the_one_with_the_dense_similarity(problem):
-    GV, GL, GG, LL, LB = problem.products()
-    VF = [problem.V.T @ f for f in problem.F]
-    energies = [squared_norm(f) for f in problem.F]
-    value = ascmh.objective(
-        GV, GL, GG, LL, LB, problem.R, problem.M, problem.P, VF, energies, N, OMEGA, LAMBDAS
-    )
-    assert value == pytest.approx(problem.value(), rel=1e-12)
+def test_objective_is_the_one_with_the_dense_similarity(point):
+    """At the loadings that are best for V, as after every sweep."""
+    point.state.P = [ascmh.update_loading(point.state.V, f) for f in point.F]
+    value = ascmh.objective(point.problem, point.state, OMEGA, LAMBDAS)
+    assert value == pytest.approx(point.value(), rel=1e-12)
 
 
-def test_label_map_and_projection_solve_their_subproblems(problem):
+def test_label_map_and_loading_solve_their_subproblems(point):
     """No numerical optimiser and no perturbation does better."""
-    GV, GL, _, LL, LB = problem.products()
-    M = ascmh.update_label_map(np.linalg.pinv(LL), GL, GV, problem.R, LB, N, OMEGA)
-    P = ascmh.update_projection(problem.V, problem.F[0])
+    M = ascmh.update_label_map(point.problem, point.state, OMEGA)
+    P = ascmh.update_loading(point.state.V, point.F[0])
     for best, value in [
-        (M, lambda v: problem.value(M=v.reshape(M.shape))),
-        (P, lambda v: problem.value(P=[v.reshape(P.shape), problem.P[1]])),
+        (M, lambda v: point.value(M=v.reshape(M.shape))),
+        (P, lambda v: point.value(P=[v.reshape(P.shape), point.state.P[1]])),
     ]:
         found = minimize(value, np.zeros(best.size))
         np.testing.assert_allclose(found.x.reshape(best.shape), best, atol=1e-3)
         for scale in (1e-3, 1e-1, 1.0):
-            assert value((best + scale * problem.rng.randn(*best.shape)).ravel()) > value(best)
+            assert value((best + scale * point.rng.randn(*best.shape)).ravel()) > value(best)
 
 
-def test_rotation_basis_and_codes_solve_their_subproblems(problem):
-    GV, GL, *_ = problem.products()
-    R = ascmh.update_rotation(GV, GL, problem.M)
+def test_rotation_basis_and_codes_solve_their_subproblems(point):
+    R = ascmh.update_rotation(point.problem, point.state)
     np.testing.assert_allclose(R.T @ R, np.eye(K), atol=1e-12)
-    Z = problem.G @ (K * (GL @ problem.M) @ problem.R.T)
-    Z = Z + sum(w * f @ p.T for w, f, p in zip(LAMBDAS, problem.F, problem.P, strict=True))
-    V = ascmh.update_basis(Z, problem.rng)
-    B = ascmh.update_codes(problem.L, problem.M)
+    V = ascmh.update_basis(point.problem, point.state, LAMBDAS, point.rng)
+    B = ascmh.update_codes(point.L, point.state.M)
     for scale in (1e-3, 1e-1, 1.0):
         for _ in range(10):
-            other = polar_factor(R + scale * problem.rng.randn(K, K))
-            assert problem.value(R=other) > problem.value(R=R)
-            other = ascmh.update_basis(V + scale * problem.rng.randn(N, K), problem.rng)
-            assert problem.value(V=other) > problem.value(V=V)
-            flips = np.where(problem.rng.rand(N, K) < scale, -1, 1)
-            assert problem.value(B=B * flips) >= problem.value(B=B)
+            other = polar_factor(R + scale * point.rng.randn(K, K))
+            assert point.value(R=other) > point.value(R=R)
+            other = orthonormal_basis(V + scale * point.rng.randn(N, K), point.rng)
+            assert point.value(V=other) > point.value(V=V)
+            flips = np.where(point.rng.rand(N, K) < scale, -1, 1)
+            assert point.value(B=B * flips) >= point.value(B=B)
 
 
 @settings(deadline=None)
@@ -121,7 +121,7 @@ def test_basis_holds_its_constraints(n, k, rank, magnitude, seed):
     """Also where Z lacks directions, or there are more bits than rows can carry."""
     rng = np.random.RandomState(seed)
     Z = 10.0**magnitude * (5.0 + rng.randn(n, rank) @ rng.randn(rank, k))
-    V = ascmh.update_basis(Z, rng)
+    V = orthonormal_basis(Z, rng)
     np.testing.assert_allclose(V.sum(axis=0), 0, atol=1e-8 * n)
     if k < n:
         np.testing.assert_allclose(V.T @ V, n * np.eye(k), atol=1e-8 * n)
@@ -150,10 +150,9 @@ def test_objective_never_rises(modalities, k, omega, weight, deficient, seed):
         L = np.hstack([L, np.zeros((30, 1), dtype=np.int8), L[:, :1]])
     F = [rng.randn(30, 4 + m) for m in range(modalities)]
     sweeps = Sweeps(15, tol=-1.0)
-    B = ascmh.solve(
-        F, sparse.csr_array(L), n_bits=k, omega=omega, lambdas=[weight] * modalities,
-        sweeps=sweeps, rng=rng,
-    )  # fmt: skip
+    problem = ascmh.Problem.from_data(F, sparse.csr_array(L))
+    lambdas = [weight] * modalities
+    B = ascmh.solve(problem, k, omega=omega, lambdas=lambdas, sweeps=sweeps, rng=rng)
     assert len(sweeps.objective) == len(sweeps) == 15
     assert (np.diff(sweeps.objective) <= 1e-9 * np.abs(sweeps.objective[0])).all()
     # One code per label pattern.
@@ -165,9 +164,9 @@ def test_ridge_is_the_ridge_of_scikit_learn():
     rng = np.random.RandomState(0)
     F, B = rng.randn(40, 6), np.where(rng.randn(40, 3) > 0, 1, -1).astype(np.int8)
     expected = Ridge(0.3, fit_intercept=False).fit(F, B).coef_.T
-    np.testing.assert_allclose(ascmh.ridge_functions(F, B, 0.3), expected, rtol=1e-8)
+    np.testing.assert_allclose(ridge_projection(F, B, 0.3), expected, rtol=1e-8)
     collinear = np.hstack([F, F[:, :1], np.zeros((40, 1))])
-    assert np.isfinite(ascmh.ridge_functions(collinear, B, 0.0)).all()
+    assert np.isfinite(ridge_projection(collinear, B, 0.0)).all()
 
 
 @pytest.mark.parametrize("rows", [7, 5000])
@@ -273,8 +272,8 @@ def test_anchors_of_one_modality_have_an_effect(hasher, X, paired, recwarn):
 def test_constant_bits_stay_what_they_are(hasher, X, paired, model, varied, monkeypatch):
     """No classifier fits a constant target."""
 
-    def solve(F, L, **options):
-        B = found(F, L, **options)
+    def solve(problem, n_bits, **options):
+        B = found(problem, n_bits, **options)
         B[:, varied:] = np.resize([-1, 1], 8 - varied)
         return B
 

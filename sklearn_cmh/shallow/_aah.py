@@ -22,11 +22,13 @@ The paper forms S and so subsamples large data; here S acts through its few labe
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
 from scipy.linalg import cho_solve
+from scipy.sparse.linalg import LinearOperator
 from sklearn.neighbors import kneighbors_graph
 from sklearn.preprocessing import StandardScaler
 
@@ -45,41 +47,103 @@ from ..utils._sklearn import Interval, StrOptions
 __all__ = ["AAH"]
 
 
-def update_regression(X, factor, U, C, mu):
-    """W_m, eqs. (17) and (19): regress ``U - C / mu`` on the features.
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the terms of (8), `theta` one per modality; whether the last term is there."""
 
-    `factor` is the Cholesky factor of ``X'X`` plus the ridge, as `ridge_factor` gives it.
+    theta: list
+    alpha: float
+    beta: float
+    averaging: bool = True
+
+
+@dataclass
+class Problem:
+    """What the sweeps need of the data, computed once.
+
+    `features` holds X_m, `within` the similarity S_m of each modality's own rows and `between`
+    the one that joins modalities, whose dtype is that of the relaxed codes. `factors` are the
+    Cholesky factors of X_m'X_m plus the ridge, `pooled` the products ``E'X_m`` of
+    ``S_m = E C E'``, `degrees` and `degrees_between` the row sums of the similarities, and
+    `energies` the sums ``sum_i deg_i ||x_i||^2``.
     """
-    H = (U - C / mu).astype(X.dtype, copy=False)
-    return cho_solve(factor, (X.T @ H).astype(np.float64)).astype(X.dtype)
+
+    features: list
+    within: list
+    between: LinearOperator
+    factors: list
+    pooled: list
+    degrees: list
+    degrees_between: np.ndarray
+    energies: list
+
+    @classmethod
+    def from_data(cls, features, within, between, ridge):
+        """Prepare features [(n, d_m) arrays] and similarities; `ridge` as the estimator has it."""
+        degrees = [S.degrees() for S in within]
+        return cls(
+            features=features,
+            within=within,
+            between=between,
+            factors=[_factor(X, ridge) for X in features],
+            pooled=[
+                S.pool(X).astype(between.dtype, copy=False)
+                for S, X in zip(within, features, strict=True)
+            ],
+            degrees=degrees,
+            degrees_between=between.degrees(),
+            energies=[_row_energy(X) @ deg for X, deg in zip(features, degrees, strict=True)],
+        )
 
 
-def update_relaxed(
-    XW, C, SXP, SO, O, B, degrees, degrees_between, theta, alpha, beta, mu, averaging=True
-):
-    """U_m, eqs. (21) and (23), for any number of modalities.
+@dataclass
+class State:
+    """All variables, the penalty, and the products X_m W_m and ``X_m'S_m U_m``."""
 
-    `O` (n_others, n, k) are the other modalities' U, `SO` is ``S`` times their sum and `SXP`
-    is ``S_m X_m P_m``; `degrees` are the row sums of this modality's own S_m,
-    `degrees_between` those of the S that joins modalities.
-    """
-    others = len(O)
-    average = 1 / (others + 1) if averaging else 0.0
-    numerator = 2 * theta * SXP
-    numerator += mu * XW
-    numerator += C
-    numerator += 2 * alpha * SO
+    U: list
+    P: list
+    C: list
+    B: np.ndarray
+    mu: float
+    XW: list
+    XSU: list
+
+
+def update_projection(problem, state, m):
+    """W_m, eqs. (17) and (19): regress ``U_m - C_m / mu`` on the features."""
+    X = problem.features[m]
+    H = (state.U[m] - state.C[m] / state.mu).astype(X.dtype, copy=False)
+    return cho_solve(problem.factors[m], (X.T @ H).astype(np.float64)).astype(X.dtype)
+
+
+def update_relaxed(problem, weights, state, m):
+    """U_m, eqs. (21) and (23), for any number of modalities."""
+    S, theta, alpha, beta = problem.within[m], weights.theta[m], weights.alpha, weights.beta
+    others = [U for j, U in enumerate(state.U) if j != m]
+    average = 1 / len(state.U) if weights.averaging else 0.0
+    P = state.P[m].astype(problem.between.dtype)
+    numerator = 2 * theta * S.expand(S.core(problem.pooled[m] @ P))
+    numerator += state.mu * state.XW[m]
+    numerator += state.C[m]
     if others:
-        numerator += (2 * beta - 2 * average**2) * sum(O)
-    numerator += 2 * average * B
-    denominator = 2 * theta * degrees + 2 * alpha * others * degrees_between
-    denominator += 2 * beta * others + 2 * average**2 + mu
+        numerator += 2 * alpha * (problem.between @ sum(others) if alpha else 0.0)
+        numerator += (2 * beta - 2 * average**2) * sum(others)
+    numerator += 2 * average * state.B
+    denominator = 2 * theta * problem.degrees[m]
+    denominator += 2 * alpha * len(others) * problem.degrees_between
+    denominator += 2 * beta * len(others) + 2 * average**2 + state.mu
     numerator /= denominator[:, None]
     return numerator
 
 
-def update_projection(XSU):
-    """P_m, eqs. (26) and (28): the polar factor of ``X_m'S U_m``."""
+def reconstruction_product(problem, U, m):
+    """``X_m'S_m U_m``."""
+    S = problem.within[m]
+    return problem.pooled[m].T @ S.core(S.pool(U[m]))
+
+
+def update_reconstruction(XSU):
+    """P_m, eqs. (26) and (28): the polar factor of ``X_m'S_m U_m``."""
     return polar_factor(XSU)
 
 
@@ -89,97 +153,71 @@ def update_codes(U, discrete=False):
     return sign(B).astype(B.dtype) if discrete else B
 
 
-def update_multiplier(C, XW, U, mu):
+def update_multiplier(state, m):
     """C_m, eqs. (31) and (32)."""
-    return C + mu * (XW - U)
+    return state.C[m] + state.mu * (state.XW[m] - state.U[m])
 
 
-def objective(
-    U, P, B, XSU, energies, degrees, degrees_between, between, *, theta, alpha, beta, averaging=True
-):
-    """Eq. (8) at the relaxed codes, as (13) writes it; `energies` are ``sum_i deg_i ||x_i||^2``."""
+def objective(problem, weights, state):
+    """Eq. (8) at the relaxed codes, as (13) writes it."""
+    U = state.U
     norms = [np.einsum("ij,ij->i", u, u, dtype=np.float64) for u in U]
     value = 0.0
-    for m in range(len(U)):
-        value += theta[m] * (energies[m] - 2 * inner(P[m], XSU[m]) + degrees[m] @ norms[m])
+    for m, theta in enumerate(weights.theta):
+        fit = inner(state.P[m], state.XSU[m])
+        value += theta * (problem.energies[m] - 2 * fit + problem.degrees[m] @ norms[m])
     for j in range(1, len(U)):
-        if alpha:
-            value += alpha * (degrees_between @ (sum(norms[:j]) + j * norms[j]))
-            value -= 2 * alpha * inner(sum(U[:j]), between @ U[j])
+        if weights.alpha:
+            within = problem.degrees_between @ (sum(norms[:j]) + j * norms[j])
+            value += weights.alpha * within
+            value -= 2 * weights.alpha * inner(sum(U[:j]), problem.between @ U[j])
         for i in range(j):
             apart = U[i] - U[j]
-            value += beta * inner(apart, apart)
-    if averaging:
-        residual = B - sum(U) / len(U)
+            value += weights.beta * inner(apart, apart)
+    if weights.averaging:
+        residual = state.B - sum(U) / len(U)
         value += inner(residual, residual)
     return value
 
 
-def solve(
-    X,
-    U,
-    within,
-    between,
-    *,
-    theta,
-    alpha,
-    beta,
-    mu,
-    rho,
-    mu_max,
-    ridge,
-    discrete,
-    averaging,
-    sweeps,
-):
-    """Algorithm 1 for any number of modalities.
+def start(problem, U, mu, discrete):
+    """The state at relaxed codes [(n, k) arrays]: multipliers zero, P_m and B fitted to them."""
+    XSU = [reconstruction_product(problem, U, m) for m in range(len(U))]
+    return State(
+        U=list(U),
+        P=[update_reconstruction(product) for product in XSU],
+        C=[np.zeros_like(u) for u in U],
+        B=update_codes(U, discrete),
+        mu=mu,
+        XW=[None] * len(U),
+        XSU=XSU,
+    )
 
-    `X` holds the features, `U` the relaxed codes to start from, `within` the similarity of
-    each modality's own rows, `between` the one that joins modalities, whose dtype is that
-    of the relaxed codes.
-    """
-    modalities, dtype, U = range(len(X)), between.dtype, list(U)
-    factors = [_factor(x, ridge) for x in X]
-    pooled = [S.pool(x).astype(dtype, copy=False) for S, x in zip(within, X, strict=True)]
-    degrees, degrees_between = [S.degrees() for S in within], between.degrees()
-    energies = [_row_energy(x) @ deg for x, deg in zip(X, degrees, strict=True)]
 
-    P = [None] * len(X)
-    C = [np.zeros_like(u) for u in U]
-    B = update_codes(U, discrete)
-    XW, XSU = [None] * len(X), [None] * len(X)
-
-    def fit_projection(m):
-        XSU[m] = pooled[m].T @ within[m].core(within[m].pool(U[m]))
-        P[m] = update_projection(XSU[m])
-
+def sweep(problem, weights, state, discrete):
+    """One sweep of Algorithm 1, in place: every W_m, every U_m, every P_m, B, every C_m."""
+    modalities = range(len(state.U))
     for m in modalities:
-        fit_projection(m)
+        state.XW[m] = problem.features[m] @ update_projection(problem, state, m)
+    for m in modalities:
+        state.U[m] = update_relaxed(problem, weights, state, m)
+    for m in modalities:
+        state.XSU[m] = reconstruction_product(problem, state.U, m)
+        state.P[m] = update_reconstruction(state.XSU[m])
+    state.B = update_codes(state.U, discrete)
+    for m in modalities:
+        state.C[m] = update_multiplier(state, m)
+
+
+def solve(problem, weights, U, *, mu, rho, mu_max, discrete, sweeps):
+    """Algorithm 1 for any number of modalities, from relaxed codes `U` on."""
+    state = start(problem, U, mu, discrete)
     for _ in sweeps:
-        for m in modalities:
-            XW[m] = X[m] @ update_regression(X[m], factors[m], U[m], C[m], mu)
-        for m in modalities:
-            O = [U[j] for j in modalities if j != m]
-            SO = between @ sum(O) if alpha and O else 0.0
-            SXP = within[m].expand(within[m].core(pooled[m] @ P[m].astype(dtype)))
-            U[m] = update_relaxed(
-                XW[m], C[m], SXP, SO, O, B, degrees[m], degrees_between,
-                theta[m], alpha, beta, mu, averaging,
-            )  # fmt: skip
-        for m in modalities:
-            fit_projection(m)
-        B = update_codes(U, discrete)
-        for m in modalities:
-            C[m] = update_multiplier(C[m], XW[m], U[m], mu)
-        mu = min(rho * mu, mu_max)
-        sweeps.record(
-            objective(
-                U, P, B, XSU, energies, degrees, degrees_between, between,
-                theta=theta, alpha=alpha, beta=beta, averaging=averaging,
-            )
-        )  # fmt: skip
-    W = [update_regression(X[m], factors[m], U[m], C[m], mu) for m in modalities]
-    return Solution(sign(update_codes(U)), W, sweeps.objective, len(sweeps))
+        sweep(problem, weights, state, discrete)
+        state.mu = min(rho * state.mu, mu_max)  # eq. (33)
+        sweeps.record(objective(problem, weights, state))
+    projections = [update_projection(problem, state, m) for m in range(len(U))]
+    return Solution(sign(update_codes(state.U)), projections, sweeps.objective, len(sweeps))
 
 
 def _factor(X, ridge):
@@ -413,20 +451,15 @@ class AAH(ShallowHasher):
     def _solve(self, features, L, rng):
         X = list(features.values())
         within, between = self._similarities(X, L)
+        theta = self._theta_of(list(features))
         return solve(
-            X,
-            self._start(X, L, between.dtype, rng),
-            within,
-            between,
-            theta=self._weights(list(features)),
-            alpha=float(self.alpha),
-            beta=float(self.beta),
+            Problem.from_data(X, within, between, self.ridge),
+            Weights(theta, float(self.alpha), float(self.beta), self.averaging),
+            self._relaxed_start(X, L, between.dtype, rng),
             mu=float(self.mu),
             rho=float(self.rho),
             mu_max=float(self.mu_max),
-            ridge=self.ridge,
             discrete=self.discrete,
-            averaging=self.averaging,
             sweeps=self._sweeps(),
         )
 
@@ -441,7 +474,7 @@ class AAH(ShallowHasher):
             either = either.maximum(graph)
         return [GraphSimilarity(graph, dtype) for graph in graphs], GraphSimilarity(either, dtype)
 
-    def _start(self, X, L, dtype, rng):
+    def _relaxed_start(self, X, L, dtype, rng):
         """Relaxed codes to start from, near binary ones where labels give such.
 
         The paper starts from random projections, as AAH_knn does here. But a solution
@@ -458,7 +491,7 @@ class AAH(ShallowHasher):
         B = sign(L @ A - L.mean(axis=0) @ A).astype(dtype)
         return [B / 10] * len(X)
 
-    def _weights(self, names):
+    def _theta_of(self, names):
         if isinstance(self.theta, Mapping):
             return modality_weights(self.theta, names, "theta").tolist()
         return [1.0] + [float(self.theta)] * (len(names) - 1)

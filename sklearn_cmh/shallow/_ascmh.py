@@ -15,54 +15,110 @@ n x k) and switch to V'V = I on the way. Every update here is the exact minimise
 subproblem under V'V = n I, so the objective never rises.
 """
 
+from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
-from scipy.linalg import cho_solve
+from scipy import sparse
 from sklearn.base import is_classifier, is_regressor
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.utils import get_tags
 
 from ..base import ShallowHasher, Solution, modality_weights, warn_ignored
 from ..data import normalise_rows
-from ..solvers import constant_bits, gram, inner, polar_factor, ridge_factor, sign, squared_norm
+from ..solvers import (
+    constant_bits,
+    inner,
+    orthonormal_basis,
+    polar_factor,
+    ridge_projection,
+    sign,
+    squared_norm,
+)
 from ..utils._sklearn import HasMethods, Interval
 from ..utils._transformers import inner_clone
 
 __all__ = ["ASCMH"]
 
 
-def update_projection(V, F):
+@dataclass
+class Problem:
+    """What the sweeps need of the data, computed once.
+
+    `features` holds F_m, `labels` L and `targets` G; `GL`, `GG` and `LL` are the products G'L,
+    G'G and L'L, `LL_inverse` is the pseudo-inverse of the last, and `energies` are ||F_m||^2.
+    """
+
+    features: list
+    labels: sparse.csr_array
+    targets: sparse.csr_array
+    GL: np.ndarray
+    GG: np.ndarray
+    LL: np.ndarray
+    LL_inverse: np.ndarray
+    energies: list
+
+    @classmethod
+    def from_data(cls, features, L):
+        """Prepare features [(n, q_m) arrays] and the indicator L (n, c), every row labelled."""
+        G, L = normalise_rows(L), L.astype(np.float64)
+        GL, GG, LL = ((A.T @ B).toarray() for A, B in ((G, L), (G, G), (L, L)))
+        return cls(
+            features=features,
+            labels=L,
+            targets=G,
+            GL=GL,
+            GG=GG,
+            LL=LL,
+            LL_inverse=np.linalg.pinv(LL, hermitian=True),
+            energies=[squared_norm(F) for F in features],
+        )
+
+
+@dataclass
+class State:
+    """All variables, and the products G'V and L'B."""
+
+    V: np.ndarray
+    R: np.ndarray
+    M: np.ndarray | None
+    B: np.ndarray
+    P: list
+    GV: np.ndarray
+    LB: np.ndarray
+
+
+def update_loading(V, F):
     """P_m, eq. (10): ``V'F_m / n``, of shape (k, q)."""
     return V.astype(F.dtype, copy=False).T @ F / len(V)
 
 
-def update_label_map(LL_inverse, GL, GV, R, LB, n, omega):
+def update_label_map(problem, state, omega):
     """M, eq. (12): of shape (c, k).
 
     The pseudo-inverse of ``L'L`` makes it the minimiser of least norm where a class never
     occurs or classes are collinear.
     """
-    k = len(R)
-    return LL_inverse @ (k * GL.T @ (GV @ R) + omega * LB) / (n + omega)
+    n, k = state.V.shape
+    right = k * problem.GL.T @ (state.GV @ state.R) + omega * state.LB
+    return problem.LL_inverse @ right / (n + omega)
 
 
-def update_rotation(GV, GL, M):
+def update_rotation(problem, state):
     """R, eq. (16): the polar factor of ``V'G G'L M``."""
-    return polar_factor(GV.T @ (GL @ M))
+    return polar_factor(state.GV.T @ (problem.GL @ state.M))
 
 
-def update_basis(Z, rng):
+def update_basis(problem, state, lambdas, rng):
     """V, eq. (20): the maximiser of ``tr(V'Z)`` subject to V'V = n I and 1'V = 0.
 
-    The paper centres Z, takes its singular vectors, and completes those of singular value
-    zero at random. The same from one QR decomposition: with a leading column of ones, all
-    others come out orthogonal to it, those in null directions included.
+    ``Z = k G G'L M R' + sum_m lambda_m F_m P_m'``.
     """
-    n, k = Z.shape
-    fill = rng.standard_normal((n, k)) * (1e-13 * np.linalg.norm(Z) / np.sqrt(n))
-    Q, T = np.linalg.qr(np.column_stack([np.ones(n), Z + fill]))
-    return np.sqrt(n) * Q[:, 1:] @ polar_factor(T[1:, 1:])
+    k = len(state.R)
+    Z = problem.targets @ (k * (problem.GL @ state.M) @ state.R.T)
+    for weight, F, P in zip(lambdas, problem.features, state.P, strict=True):
+        Z += weight * (F @ P.T)
+    return orthonormal_basis(Z, rng)
 
 
 def update_codes(L, M):
@@ -70,49 +126,48 @@ def update_codes(L, M):
     return sign(L @ M)
 
 
-def objective(GV, GL, GG, LL, LB, R, M, P, VF, energies, n, omega, lambdas):
-    """Equation (7), from products that do not grow with n; `VF` is ``V'F_m``."""
-    k = len(R)
-    LM = inner(M, LL @ M)
-    value = n * LM - 2 * k * inner(GV @ R, GL @ M) + k**2 * inner(GG, GG)
-    value += omega * (n * k - 2 * inner(M, LB) + LM)
-    for weight, p, vf, energy in zip(lambdas, P, VF, energies, strict=True):
-        value += weight * (energy - 2 * inner(p, vf) + n * inner(p, p))
+def objective(problem, state, omega, lambdas):
+    """Equation (7), from small products only; P_m is at its best for V, so ``V'F_m = n P_m``."""
+    n, k = state.V.shape
+    LM = inner(state.M, problem.LL @ state.M)
+    value = n * LM - 2 * k * inner(state.GV @ state.R, problem.GL @ state.M)
+    value += k**2 * inner(problem.GG, problem.GG)
+    value += omega * (n * k - 2 * inner(state.M, state.LB) + LM)
+    for weight, P, energy in zip(lambdas, state.P, problem.energies, strict=True):
+        value += weight * (energy - n * inner(P, P))
     return value
 
 
-def solve(F, L, *, n_bits, omega, lambdas, sweeps, rng):
-    """Algorithm 1: the codes B of the rows."""
-    n, k = L.shape[0], n_bits
-    G, L = normalise_rows(L), L.astype(np.float64)
-    GL, GG, LL = ((A.T @ B).toarray() for A, B in ((G, L), (G, G), (L, L)))
-    LL_inverse = np.linalg.pinv(LL, hermitian=True)
-    energies = [squared_norm(f) for f in F]
-
-    V = update_basis(rng.standard_normal((n, k)), rng)
+def start(problem, k, rng):
+    """Random V, R and B, and the P_m of that V."""
+    n, c = problem.labels.shape
+    V = orthonormal_basis(rng.standard_normal((n, k)), rng)
     R = polar_factor(rng.standard_normal((k, k)))
-    B = update_codes(L, rng.standard_normal((L.shape[1], k)))
-    P, GV, LB = [update_projection(V, f) for f in F], G.T @ V, L.T @ B
+    B = update_codes(problem.labels, rng.standard_normal((c, k)))
+    return State(V, R, None, B, _loadings(problem, V), problem.targets.T @ V, problem.labels.T @ B)
+
+
+def sweep(problem, state, omega, lambdas, rng):
+    """One sweep, in place: M, R, V, B, every P_m. The objective does not rise."""
+    state.M = update_label_map(problem, state, omega)
+    state.R = update_rotation(problem, state)
+    state.V = update_basis(problem, state, lambdas, rng)
+    state.B = update_codes(problem.labels, state.M)
+    state.GV, state.LB = problem.targets.T @ state.V, problem.labels.T @ state.B
+    state.P = _loadings(problem, state.V)
+
+
+def _loadings(problem, V):
+    return [update_loading(V, F) for F in problem.features]
+
+
+def solve(problem, n_bits, *, omega, lambdas, sweeps, rng):
+    """Algorithm 1: the codes B of the rows."""
+    state = start(problem, n_bits, rng)
     for _ in sweeps:
-        M = update_label_map(LL_inverse, GL, GV, R, LB, n, omega)
-        R = update_rotation(GV, GL, M)
-        Z = G @ (k * (GL @ M) @ R.T)
-        for weight, f, p in zip(lambdas, F, P, strict=True):
-            Z += weight * (f @ p.T)
-        V = update_basis(Z, rng)
-        B = update_codes(L, M)
-        GV, LB = G.T @ V, L.T @ B
-        # Of the next sweep; here, because the products serve the objective as well.
-        P = [update_projection(V, f) for f in F]
-        VF = [n * p for p in P]
-        sweeps.record(objective(GV, GL, GG, LL, LB, R, M, P, VF, energies, n, omega, lambdas))
-    return B
-
-
-def ridge_functions(F, B, ridge):
-    """Hash function of a modality, eq. (24): ridge regression of the codes on the features."""
-    FB = F.T @ B.astype(F.dtype)
-    return cho_solve(ridge_factor(gram(F), ridge), FB.astype(np.float64)).astype(F.dtype)
+        sweep(problem, state, omega, lambdas, rng)
+        sweeps.record(objective(problem, state, omega, lambdas))
+    return state.B
 
 
 def fit_bits(estimator, F, B):
@@ -309,16 +364,15 @@ class ASCMH(ShallowHasher):
     def _solve(self, features, L, rng):
         F, sweeps = list(features.values()), self._sweeps()
         B = solve(
-            F,
-            L,
-            n_bits=self.n_bits,
+            Problem.from_data(F, L),
+            self.n_bits,
             omega=self.omega,
             lambdas=modality_weights(self.lambdas, list(features), "lambdas").tolist(),
             sweeps=sweeps,
             rng=rng,
         )
         if self.hash_estimator is None:
-            projections = [ridge_functions(f, B, self.lambda_h) for f in F]
+            projections = [ridge_projection(f, B, self.lambda_h) for f in F]
             return Solution(B, projections, sweeps.objective, len(sweeps))
         self._fit_hash_estimators(features, B, rng)
         return Solution(B, None, sweeps.objective, len(sweeps))

@@ -10,7 +10,15 @@ from ._codes import (
     sign,
     warn_constant_bits,
 )
-from ._linalg import gram, inner, polar_factor, ridge_factor, squared_norm
+from ._linalg import (
+    gram,
+    inner,
+    orthonormal_basis,
+    polar_factor,
+    ridge_factor,
+    ridge_projection,
+    squared_norm,
+)
 from ._ridge import ridge_leave_one_out
 from ._similarities import CosineSimilarity, GraphSimilarity, SharedLabelSimilarity
 from ._sweeps import Sweeps
@@ -32,10 +40,12 @@ __all__ = [
     "gram",
     "inner",
     "mix_targets",
+    "orthonormal_basis",
     "polar_factor",
     "project",
     "ridge_factor",
     "ridge_leave_one_out",
+    "ridge_projection",
     "rounding_noise",
     "sign",
     "squared_norm",

@@ -2,10 +2,18 @@
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import cho_factor
+from scipy.linalg import cho_factor, cho_solve
 from sklearn.utils import gen_batches
 
-__all__ = ["gram", "inner", "polar_factor", "ridge_factor", "squared_norm"]
+__all__ = [
+    "gram",
+    "inner",
+    "orthonormal_basis",
+    "polar_factor",
+    "ridge_factor",
+    "ridge_projection",
+    "squared_norm",
+]
 
 _BLOCK_ENTRIES = 2**22
 _TINY = 1e-12
@@ -54,9 +62,48 @@ def ridge_factor(G, ridge):
     return cho_factor(G, overwrite_a=True)
 
 
+def ridge_projection(F, B, ridge):
+    """Ridge regression of the codes B (n, k) on the features F (n, q), no intercept: (q, k)."""
+    FB = F.T @ B.astype(F.dtype)
+    return cho_solve(ridge_factor(gram(F), ridge), FB.astype(np.float64)).astype(F.dtype)
+
+
 def inner(A, B):
     """``tr(A'B)``, accumulated in float64."""
     return np.einsum("ij,ij->", A, B, dtype=np.float64)
+
+
+def orthonormal_basis(Z, rng):
+    """Return the maximiser V of ``tr(V'Z)`` subject to ``V'V = n I`` and ``1'V = 0``.
+
+    Centre Z, take its singular vectors, and complete those of singular value zero at random:
+    so the papers have it. The same from one QR decomposition: with a leading column of ones,
+    all others come out orthogonal to it, those in null directions included.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n, k)
+        Any matrix.
+    rng : RandomState
+        Of the completion.
+
+    Returns
+    -------
+    V : ndarray of shape (n, k), float64
+        Centred columns, orthogonal where k < n.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.solvers import orthonormal_basis
+    >>> V = orthonormal_basis(np.array([[5.0], [1.0], [1.0], [5.0]]), np.random.RandomState(0))
+    >>> V.ravel().round(6)
+    array([ 1., -1., -1.,  1.])
+    """
+    n, k = Z.shape
+    fill = rng.standard_normal((n, k)) * (1e-13 * np.linalg.norm(Z) / np.sqrt(n))
+    Q, T = np.linalg.qr(np.column_stack([np.ones(n), Z + fill]))
+    return np.sqrt(n) * Q[:, 1:] @ polar_factor(T[1:, 1:])
 
 
 def polar_factor(A):

@@ -103,10 +103,6 @@ class CosineSimilarity(_Similarity):
         """Hand every row the weighted sum of its classes."""
         return self._factor @ G
 
-    def diagonal(self):
-        """Diagonal, of shape (n,)."""
-        return self._factor.power(2) @ self._weights
-
 
 class SharedLabelSimilarity(_Similarity):
     """1 where two rows share a label, else 0; exact, through distinct label patterns.
@@ -167,10 +163,6 @@ class SharedLabelSimilarity(_Similarity):
         """Hand every row what its pattern has."""
         return np.take(G, self._membership, axis=0)
 
-    def diagonal(self):
-        """Diagonal, of shape (n,): 1 for a row with labels, else 0."""
-        return self.expand(labelled_rows(self._patterns).astype(self.dtype))
-
 
 def _kept_overlap(patterns, dtype):
     """Which of the g patterns share a label, (g, g); None where that is too much to keep."""
@@ -219,7 +211,3 @@ class GraphSimilarity(_Similarity):
     def expand(self, G):
         """Return `G` itself."""
         return G
-
-    def diagonal(self):
-        """Diagonal, of shape (n,)."""
-        return self._graph.diagonal()
