@@ -139,6 +139,71 @@ def test_scores_without_the_own_row(ties, problem, k):
     assert_array_equal(has_relevant, expected[1])
 
 
+@pytest.mark.parametrize("ties", ["expected", "index"])
+@settings(deadline=None, max_examples=30)
+@given(problem=small_problems(), radius=st.integers(0, 5))
+def test_average_precision_within_a_radius(ties, problem, radius):
+    query, database, L_query, L_database = problem
+    values, has_relevant = average_precision_scores(*problem, radius=radius, ties=ties)
+    for i, (code, labels) in enumerate(zip(query, L_query, strict=True)):
+        distances, gains = (code != database).sum(axis=1), L_database @ labels
+        n_within = (distances <= radius).sum()
+        orders = rankings(distances, ties)
+        expected = np.mean([average_precision(gains[order], n_within) for order in orders])
+        assert_allclose(values[i], expected, atol=1e-12)
+        assert has_relevant[i] == gains.any()
+    zero = mean_average_precision(*problem, radius=radius, ties=ties, no_relevant="zero")
+    assert_allclose(zero, values.mean(), atol=1e-12)
+
+
+def figures(result):
+    """What a metric returns, without the radii."""
+    return np.array(result[:2] if isinstance(result, tuple) else result)
+
+
+@pytest.mark.parametrize("metric", ALL)
+def test_metrics_leave_the_own_row_out(metric):
+    """As if every query were alone, with the other rows as its database."""
+    _, codes, _, L = random_problem(n=40, n_bits=5)
+    rows = np.arange(40)
+    alone = [
+        figures(metric(codes[[i]], codes[rows != i], L[[i]], L[rows != i], no_relevant="zero"))
+        for i in rows
+    ]
+    found = figures(metric(codes, codes, L, L, exclude_self=True, no_relevant="zero"))
+    assert_allclose(found, np.mean(alone, axis=0), atol=1e-12)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        metric(codes[:3], codes, L[:3], L, exclude_self=True)
+
+
+@pytest.mark.parametrize("no_relevant", ["skip", "zero"])
+@pytest.mark.parametrize("metric", ALL)
+def test_weights_count_queries_several_times(metric, no_relevant):
+    query, database, L_query, L_database = random_problem()
+    L_query[::5] = 0  # no row is relevant to these
+    weights = np.random.default_rng(0).integers(0, 4, size=len(query))
+    weighted = metric(
+        query, database, L_query, L_database, sample_weight=weights, no_relevant=no_relevant
+    )
+    often = np.repeat(np.arange(len(query)), weights)
+    expected = metric(query[often], database, L_query[often], L_database, no_relevant=no_relevant)
+    assert_allclose(weighted, expected, rtol=1e-12)
+    for strange, message in [([1.0], "shape|inconsistent"), (-weights - 1, "(?i)negative")]:
+        with pytest.raises(ValueError, match=message):
+            metric(query, database, L_query, L_database, sample_weight=strange)
+
+
+@pytest.mark.parametrize("metric", ALL)
+def test_weight_on_queries_without_a_relevant_row_only(metric):
+    codes = [[1, 1], [1, -1]]
+    labels = ["a", "b"], ["a", "a"]
+    with pytest.warns(UserWarning, match="No query of positive weight has a relevant row"):
+        score = metric(codes, codes, *labels, sample_weight=[0, 1])
+    assert np.isnan(figures(score)).all()
+    zero = metric(codes, codes, *labels, sample_weight=[0, 1], no_relevant="zero")
+    assert_array_equal(figures(zero), 0.0)
+
+
 @settings(deadline=None, max_examples=30)
 @given(problem=small_problems())
 def test_radius_metrics_equal_their_definitions(problem):
@@ -376,9 +441,9 @@ def test_no_relevant_row_at_all_is_nan_with_a_warning(metric):
     codes = [[1, 1], [1, -1]]
     with pytest.warns(UserWarning, match="no_relevant='zero'"):
         score = metric(codes, codes, ["a", "b"], ["c", "d"])
-    assert np.isnan(score[0] if isinstance(score, tuple) else score).all()
+    assert np.isnan(figures(score)).all()
     score = metric(codes, codes, ["a", "b"], ["c", "d"], no_relevant="zero")
-    assert_array_equal(score[0] if isinstance(score, tuple) else score, 0.0)
+    assert_array_equal(figures(score), 0.0)
 
 
 @pytest.mark.parametrize("metric", ALL)
@@ -421,3 +486,11 @@ def test_bad_input_is_refused_with_the_cure(metric, change, message):
 def test_options_are_checked(metric, options):
     with pytest.raises(ValueError, match=next(iter(options))):
         metric([[1]], [[1]], ["a"], ["a"], **options)
+
+
+def test_a_ranking_ends_in_one_way():
+    for metric in (mean_average_precision, average_precision_scores):
+        with pytest.raises(ValueError, match=r"k=3 and radius=2 .* pass one of them"):
+            metric([[1]], [[1]], ["a"], ["a"], k=3, radius=2)
+        with pytest.raises(ValueError, match="'radius' parameter"):
+            metric([[1]], [[1]], ["a"], ["a"], radius=-1)

@@ -6,11 +6,21 @@ McSherry and Najork (2008); ``ties="index"`` breaks them by database row.
 """
 
 from numbers import Integral
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from ..utils._sklearn import Interval, validate_params
-from .core import CODES_AND_LABELS, NO_RELEVANT, TIES, per_query, query_mean, retrieval_of
+from ..utils._typing import ArrayLike, Labels, NDArray
+from .core import (
+    CODES_AND_LABELS,
+    NO_RELEVANT,
+    TIES,
+    per_query,
+    query_mean,
+    query_weights,
+    retrieval_of,
+)
 
 __all__ = [
     "average_precision_scores",
@@ -22,20 +32,39 @@ __all__ = [
     "recall_at_k",
 ]
 
+Ties: TypeAlias = Literal["expected", "index"]
+NoRelevant: TypeAlias = Literal["skip", "zero"]
+
+_RADIUS = {"radius": [Interval(Integral, 0, None, closed="left"), None]}
+_MEAN = {
+    **CODES_AND_LABELS,
+    **NO_RELEVANT,
+    "exclude_self": ["boolean"],
+    "sample_weight": ["array-like", None],
+}
+
+
+def check_cut(k: int | None, radius: int | None) -> None:
+    """Refuse two rules for where a ranking ends."""
+    if k is not None and radius is not None:
+        raise ValueError(f"k={k!r} and radius={radius!r} both say where to stop: pass one of them.")
+
 
 @validate_params(
-    {**CODES_AND_LABELS, **TIES, "exclude_self": ["boolean"]}, prefer_skip_nested_validation=True
+    {**CODES_AND_LABELS, **TIES, **_RADIUS, "exclude_self": ["boolean"]},
+    prefer_skip_nested_validation=True,
 )
 def average_precision_scores(
-    query_codes,
-    database_codes,
-    query_labels,
-    database_labels,
+    query_codes: ArrayLike,
+    database_codes: ArrayLike,
+    query_labels: Labels,
+    database_labels: Labels,
     *,
-    k=None,
-    ties="expected",
-    exclude_self=False,
-):
+    k: int | None = None,
+    radius: int | None = None,
+    ties: Ties = "expected",
+    exclude_self: bool = False,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Average precision of every query.
 
     Parameters
@@ -47,6 +76,9 @@ def average_precision_scores(
         Class labels, or label indicators over the same classes.
     k : int, default=None
         Rank only the first `k` rows; None is the full ranking.
+    radius : int, default=None
+        Retrieve only the rows within this Hamming distance; at most one of `k` and
+        `radius`.
     ties : {"expected", "index"}, default="expected"
         Mean over all orders of rows at equal distance, or by database row.
     exclude_self : bool, default=False
@@ -70,23 +102,26 @@ def average_precision_scores(
     >>> average_precision_scores(codes[:2], codes, ["a", "c"], ["a", "b", "a"])
     (array([0.83333333, 0.        ]), array([ True, False]))
     """
-    retrieval = retrieval_of(
-        query_codes, database_codes, query_labels, database_labels, exclude_self=exclude_self
-    )
-    return per_query.average_precision(retrieval, k, ties)
+    check_cut(k, radius)
+    data = query_codes, database_codes, query_labels, database_labels
+    retrieval = retrieval_of(*data, exclude_self=exclude_self)
+    return per_query.average_precision(retrieval, k, ties, radius)
 
 
-@validate_params({**CODES_AND_LABELS, **TIES, **NO_RELEVANT}, prefer_skip_nested_validation=True)
+@validate_params({**TIES, **_RADIUS, **_MEAN}, prefer_skip_nested_validation=True)
 def mean_average_precision(
-    query_codes,
-    database_codes,
-    query_labels,
-    database_labels,
+    query_codes: ArrayLike,
+    database_codes: ArrayLike,
+    query_labels: Labels,
+    database_labels: Labels,
     *,
-    k=None,
-    ties="expected",
-    no_relevant="skip",
-):
+    k: int | None = None,
+    radius: int | None = None,
+    ties: Ties = "expected",
+    no_relevant: NoRelevant = "skip",
+    exclude_self: bool = False,
+    sample_weight: ArrayLike | None = None,
+) -> float:
     """Mean average precision of Hamming ranking.
 
     A database row is relevant to a query if they share at least one label; a row
@@ -102,12 +137,19 @@ def mean_average_precision(
         Class labels, or label indicators over the same classes.
     k : int, default=None
         Retrieve only the first `k` rows ("mAP@k"); None ranks the whole database.
+    radius : int, default=None
+        Retrieve only the rows within this Hamming distance ("mAP within radius 2"); at
+        most one of `k` and `radius`.
     ties : {"expected", "index"}, default="expected"
         "expected" is the mean over all orders of rows at equal distance, a property of
         the codes alone; "index" ranks them by database row.
     no_relevant : {"skip", "zero"}, default="skip"
         Whether a query to which no row of the database is relevant is left out of the
         mean, or counts 0.
+    exclude_self : bool, default=False
+        Whether query `i` is database row `i` and left out of its own ranking.
+    sample_weight : array-like of shape (n_queries,), default=None
+        Weights of the queries.
 
     Returns
     -------
@@ -119,7 +161,8 @@ def mean_average_precision(
     -----
     As in the hashing literature, average precision at `k` is divided by the number of
     relevant rows among the first `k`, not by ``min(k, number of relevant rows)``; it is 0
-    if there are none. The expectation over tie orders is exact for this ratio, too.
+    if there are none. The expectation over tie orders is exact for this ratio, too. The same
+    holds within a radius.
 
     References
     ----------
@@ -134,21 +177,26 @@ def mean_average_precision(
     >>> mean_average_precision([[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"])
     0.8333333333333333
     """
-    retrieval = retrieval_of(query_codes, database_codes, query_labels, database_labels)
-    return query_mean(*per_query.average_precision(retrieval, k, ties), no_relevant)
+    check_cut(k, radius)
+    data = query_codes, database_codes, query_labels, database_labels
+    retrieval = retrieval_of(*data, exclude_self=exclude_self)
+    values, has_relevant = per_query.average_precision(retrieval, k, ties, radius)
+    return query_mean(values, has_relevant, no_relevant, query_weights(sample_weight, retrieval))
 
 
-@validate_params({**CODES_AND_LABELS, **TIES, **NO_RELEVANT}, prefer_skip_nested_validation=True)
+@validate_params({**TIES, **_MEAN}, prefer_skip_nested_validation=True)
 def precision_at_k(
-    query_codes,
-    database_codes,
-    query_labels,
-    database_labels,
+    query_codes: ArrayLike,
+    database_codes: ArrayLike,
+    query_labels: Labels,
+    database_labels: Labels,
     *,
-    k=10,
-    ties="expected",
-    no_relevant="skip",
-):
+    k: int | None = 10,
+    ties: Ties = "expected",
+    no_relevant: NoRelevant = "skip",
+    exclude_self: bool = False,
+    sample_weight: ArrayLike | None = None,
+) -> float:
     """Share of relevant rows among the first k, mean over queries.
 
     Parameters
@@ -164,6 +212,10 @@ def precision_at_k(
         Mean over all orders of rows at equal distance, or by database row.
     no_relevant : {"skip", "zero"}, default="skip"
         Whether a query without relevant rows is left out of the mean, or counts 0.
+    exclude_self : bool, default=False
+        Whether query `i` is database row `i` and left out of its own ranking.
+    sample_weight : array-like of shape (n_queries,), default=None
+        Weights of the queries.
 
     Returns
     -------
@@ -177,21 +229,25 @@ def precision_at_k(
     >>> precision_at_k([[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"], k=2)
     0.5
     """
-    retrieval = retrieval_of(query_codes, database_codes, query_labels, database_labels)
-    return query_mean(*per_query.precision_at_k(retrieval, k, ties), no_relevant)
+    data = query_codes, database_codes, query_labels, database_labels
+    retrieval = retrieval_of(*data, exclude_self=exclude_self)
+    values, has_relevant = per_query.precision_at_k(retrieval, k, ties)
+    return query_mean(values, has_relevant, no_relevant, query_weights(sample_weight, retrieval))
 
 
-@validate_params({**CODES_AND_LABELS, **TIES, **NO_RELEVANT}, prefer_skip_nested_validation=True)
+@validate_params({**TIES, **_MEAN}, prefer_skip_nested_validation=True)
 def recall_at_k(
-    query_codes,
-    database_codes,
-    query_labels,
-    database_labels,
+    query_codes: ArrayLike,
+    database_codes: ArrayLike,
+    query_labels: Labels,
+    database_labels: Labels,
     *,
-    k=10,
-    ties="expected",
-    no_relevant="skip",
-):
+    k: int | None = 10,
+    ties: Ties = "expected",
+    no_relevant: NoRelevant = "skip",
+    exclude_self: bool = False,
+    sample_weight: ArrayLike | None = None,
+) -> float:
     """Share of the relevant rows that is among the first k, mean over queries.
 
     Parameters
@@ -207,6 +263,10 @@ def recall_at_k(
         Mean over all orders of rows at equal distance, or by database row.
     no_relevant : {"skip", "zero"}, default="skip"
         Whether a query without relevant rows is left out of the mean, or counts 0.
+    exclude_self : bool, default=False
+        Whether query `i` is database row `i` and left out of its own ranking.
+    sample_weight : array-like of shape (n_queries,), default=None
+        Weights of the queries.
 
     Returns
     -------
@@ -220,21 +280,25 @@ def recall_at_k(
     >>> recall_at_k([[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"], k=1)
     0.5
     """
-    retrieval = retrieval_of(query_codes, database_codes, query_labels, database_labels)
-    return query_mean(*per_query.recall_at_k(retrieval, k, ties), no_relevant)
+    data = query_codes, database_codes, query_labels, database_labels
+    retrieval = retrieval_of(*data, exclude_self=exclude_self)
+    values, has_relevant = per_query.recall_at_k(retrieval, k, ties)
+    return query_mean(values, has_relevant, no_relevant, query_weights(sample_weight, retrieval))
 
 
-@validate_params({**CODES_AND_LABELS, **TIES, **NO_RELEVANT}, prefer_skip_nested_validation=True)
+@validate_params({**TIES, **_MEAN}, prefer_skip_nested_validation=True)
 def ndcg_at_k(
-    query_codes,
-    database_codes,
-    query_labels,
-    database_labels,
+    query_codes: ArrayLike,
+    database_codes: ArrayLike,
+    query_labels: Labels,
+    database_labels: Labels,
     *,
-    k=10,
-    ties="expected",
-    no_relevant="skip",
-):
+    k: int | None = 10,
+    ties: Ties = "expected",
+    no_relevant: NoRelevant = "skip",
+    exclude_self: bool = False,
+    sample_weight: ArrayLike | None = None,
+) -> float:
     """Normalised discounted cumulative gain; the gain is the number of shared labels.
 
     The row at position `p` (from 1) contributes its gain divided by ``log2(p + 1)``; the sum
@@ -254,6 +318,10 @@ def ndcg_at_k(
         Mean over all orders of rows at equal distance, or by database row.
     no_relevant : {"skip", "zero"}, default="skip"
         Whether a query without relevant rows is left out of the mean, or counts 0.
+    exclude_self : bool, default=False
+        Whether query `i` is database row `i` and left out of its own ranking.
+    sample_weight : array-like of shape (n_queries,), default=None
+        Weights of the queries.
 
     Returns
     -------
@@ -268,16 +336,23 @@ def ndcg_at_k(
     >>> round(ndcg_at_k([[1, 1, 1]], database, [[1, 1]], labels), 4)
     0.9652
     """
-    retrieval = retrieval_of(
-        query_codes, database_codes, query_labels, database_labels, graded=True
-    )
-    return query_mean(*per_query.ndcg(retrieval, k, ties), no_relevant)
+    data = query_codes, database_codes, query_labels, database_labels
+    retrieval = retrieval_of(*data, graded=True, exclude_self=exclude_self)
+    values, has_relevant = per_query.ndcg(retrieval, k, ties)
+    return query_mean(values, has_relevant, no_relevant, query_weights(sample_weight, retrieval))
 
 
-@validate_params({**CODES_AND_LABELS, **NO_RELEVANT}, prefer_skip_nested_validation=True)
+@validate_params(_MEAN, prefer_skip_nested_validation=True)
 def precision_recall_by_radius(
-    query_codes, database_codes, query_labels, database_labels, *, no_relevant="skip"
-):
+    query_codes: ArrayLike,
+    database_codes: ArrayLike,
+    query_labels: Labels,
+    database_labels: Labels,
+    *,
+    no_relevant: NoRelevant = "skip",
+    exclude_self: bool = False,
+    sample_weight: ArrayLike | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp]]:
     """Precision and recall of all rows within every Hamming radius, means over queries.
 
     Parameters
@@ -289,6 +364,10 @@ def precision_recall_by_radius(
         Class labels, or label indicators over the same classes.
     no_relevant : {"skip", "zero"}, default="skip"
         Whether a query without relevant rows is left out of the means, or counts 0.
+    exclude_self : bool, default=False
+        Whether query `i` is database row `i` and left out of its own ranking.
+    sample_weight : array-like of shape (n_queries,), default=None
+        Weights of the queries.
 
     Returns
     -------
@@ -312,22 +391,28 @@ def precision_recall_by_radius(
     >>> recall
     array([0.5, 0.5, 0.5, 1. ])
     """
-    retrieval = retrieval_of(query_codes, database_codes, query_labels, database_labels)
-    precision, recall = per_query.precision_recall(retrieval, no_relevant)
+    data = query_codes, database_codes, query_labels, database_labels
+    retrieval = retrieval_of(*data, exclude_self=exclude_self)
+    weights = query_weights(sample_weight, retrieval)
+    precision, recall = per_query.precision_recall(retrieval, no_relevant, weights)
     return precision, recall, np.arange(retrieval.n_bits + 1)
 
 
 @validate_params(
-    {
-        **CODES_AND_LABELS,
-        "radius": [Interval(Integral, 0, None, closed="left")],
-        **NO_RELEVANT,
-    },
+    {"radius": [Interval(Integral, 0, None, closed="left")], **_MEAN},
     prefer_skip_nested_validation=True,
 )
 def lookup_precision(
-    query_codes, database_codes, query_labels, database_labels, *, radius=2, no_relevant="skip"
-):
+    query_codes: ArrayLike,
+    database_codes: ArrayLike,
+    query_labels: Labels,
+    database_labels: Labels,
+    *,
+    radius: int = 2,
+    no_relevant: NoRelevant = "skip",
+    exclude_self: bool = False,
+    sample_weight: ArrayLike | None = None,
+) -> float:
     """Precision of hash lookup: share of relevant rows within a Hamming radius.
 
     Parameters
@@ -341,6 +426,10 @@ def lookup_precision(
         Rows at this distance or less are retrieved.
     no_relevant : {"skip", "zero"}, default="skip"
         Whether a query without relevant rows is left out of the mean, or counts 0.
+    exclude_self : bool, default=False
+        Whether query `i` is database row `i` and left out of its own ranking.
+    sample_weight : array-like of shape (n_queries,), default=None
+        Weights of the queries.
 
     Returns
     -------
@@ -355,5 +444,7 @@ def lookup_precision(
     >>> lookup_precision([[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"])
     0.5
     """
-    retrieval = retrieval_of(query_codes, database_codes, query_labels, database_labels)
-    return query_mean(*per_query.lookup_precision(retrieval, radius), no_relevant)
+    data = query_codes, database_codes, query_labels, database_labels
+    retrieval = retrieval_of(*data, exclude_self=exclude_self)
+    values, has_relevant = per_query.lookup_precision(retrieval, radius)
+    return query_mean(values, has_relevant, no_relevant, query_weights(sample_weight, retrieval))

@@ -90,6 +90,12 @@ def _hypergeometric(n, r, m):
     return hits, chance / chance.sum()
 
 
+def _average_precision_within(counts, radius):
+    """Expected average precision of the rows within a radius, of a block of queries."""
+    values, found = _tied_average_precision(counts[:, : radius + 1], None)
+    return np.where(found, values, 0.0), counts[:, :, 1:].any(axis=(1, 2))
+
+
 def _ranked_average_precision(shared, k):
     """Average precision of one ranking, and whether anything is relevant."""
     relevant = shared > 0
@@ -99,16 +105,28 @@ def _ranked_average_precision(shared, k):
     return np.mean(np.arange(1, len(positions) + 1) / (positions + 1)), True
 
 
-def average_precision(retrieval, k, ties):
+def average_precision(retrieval, k, ties, radius=None):
+    """Average precision of the first k rows, of those within a radius, or of all."""
     values = np.empty(retrieval.n_queries)
     has_relevant = np.empty(retrieval.n_queries, dtype=bool)
     if ties == "expected":
         for block, counts in retrieval.histograms():
-            values[block], has_relevant[block] = _tied_average_precision(counts, k)
-    else:
-        for i, shared in retrieval.rankings():
-            values[i], has_relevant[i] = _ranked_average_precision(shared, k)
+            values[block], has_relevant[block] = (
+                _tied_average_precision(counts, k)
+                if radius is None
+                else _average_precision_within(counts, radius)
+            )
+        return values, has_relevant
+    ends = [k] * retrieval.n_queries if radius is None else _rows_within(retrieval, radius)
+    for i, shared in retrieval.rankings():
+        values[i], has_relevant[i] = _ranked_average_precision(shared, ends[i])
     return values, has_relevant
+
+
+def _rows_within(retrieval, radius):
+    """Number of rows within the radius of every query."""
+    parts = [counts[:, : radius + 1].sum(axis=(1, 2)) for _, counts in retrieval.histograms()]
+    return np.concatenate(parts)
 
 
 def reciprocal_rank(retrieval, k, ties):
@@ -229,23 +247,24 @@ def query_mean(values, has_relevant, no_relevant, sample_weight=None):
     return mean if values.ndim > 1 else float(mean)
 
 
-def precision_recall(retrieval, no_relevant):
+def precision_recall(retrieval, no_relevant, sample_weight=None):
     """Mean precision and recall within every radius."""
+    weights = np.ones(retrieval.n_queries) if sample_weight is None else sample_weight
     precision = recall = 0.0
-    n_counted = 0
-    for _, counts in retrieval.histograms():
+    counted = 0.0
+    for block, counts in retrieval.histograms():
+        weight = weights[block]
         found = np.cumsum(counts.sum(axis=2), axis=1)
         hits = np.cumsum(counts[:, :, 1:].sum(axis=2), axis=1)
-        precision = precision + (hits / np.maximum(found, 1)).sum(axis=0)
-        recall = recall + (hits / np.maximum(hits[:, -1:], 1)).sum(axis=0)
-        n_counted += np.count_nonzero(hits[:, -1])
+        precision = precision + weight @ (hits / np.maximum(found, 1))
+        recall = recall + weight @ (hits / np.maximum(hits[:, -1:], 1))
+        counted += weight.sum() if no_relevant == "zero" else weight @ (hits[:, -1] > 0)
     # Queries without a relevant row have added 0 to both sums.
     sums = np.stack([precision, recall])
-    if no_relevant == "zero":
-        n_counted = retrieval.n_queries
-    elif n_counted == 0:
-        sums[:] = query_mean(np.zeros((1, 1)), np.zeros(1, dtype=bool), no_relevant)
-    return sums / max(n_counted, 1)
+    if counted == 0:
+        none = np.zeros(len(weights), dtype=bool)
+        return np.full_like(sums, query_mean(none[:, None], none, "skip", sample_weight)[0])
+    return sums / counted
 
 
 def precision_by_k(retrieval, max_k, ties, no_relevant):
