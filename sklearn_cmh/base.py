@@ -27,6 +27,7 @@ from .data import (
     is_indicator,
     label_patterns,
     labelled_rows,
+    modality_weights,
     refuse_views,
 )
 from .features import AnchorRBF
@@ -38,7 +39,7 @@ from .utils._documentation import DocumentedMixin
 from .utils._sklearn import HasMethods, Interval, StrOptions, check_sample_weight, fit_context
 from .utils._transformers import fit_transform, inner_clone, is_transformer, transform
 
-__all__ = ["BaseHasher", "ModalityEncoder", "ShallowHasher", "Solution", "sign"]
+__all__ = ["BaseHasher", "ModalityEncoder", "ShallowHasher", "Solution", "modality_weights", "sign"]
 
 
 @dataclass
@@ -527,18 +528,3 @@ def warn_ignored(estimator, names, reason):
     ignored = [name for name in names if getattr(estimator, name) != defaults[name].default]
     if ignored:
         warnings.warn(f"{', '.join(ignored)} has no effect with {reason}.")
-
-
-def modality_weights(value, names, parameter):
-    """One non-negative weight per modality from a number or a {name: number} mapping."""
-    if not isinstance(value, Mapping):
-        return np.full(len(names), value, dtype=np.float64)
-    if set(value) != set(names):
-        raise ValueError(
-            f"{parameter} must be a number, or a number for each of the modalities {list(names)}; "
-            f"got {dict(value)!r}."
-        )
-    weights = np.array([value[name] for name in names], dtype=np.float64)
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError(f"{parameter} must be finite and not negative; got {dict(value)!r}.")
-    return weights

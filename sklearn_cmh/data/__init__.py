@@ -1,6 +1,6 @@
 """What users pass: any accepted X as named blocks, any accepted y as one label matrix."""
 
-from ._estimator import FLOATS, MultimodalEstimator, checked, row_batches
+from ._estimator import FLOATS, MultimodalEstimator, checked, modality_weights, row_batches
 from ._labels import (
     align_labels,
     encode_labels,
@@ -31,6 +31,7 @@ __all__ = [
     "is_indicator",
     "label_patterns",
     "labelled_rows",
+    "modality_weights",
     "named_transformers",
     "normalise_rows",
     "refuse_views",

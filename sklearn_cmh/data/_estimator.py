@@ -6,7 +6,7 @@ of the modalities, or one block alone. It knows nothing of labels or codes, so t
 transformer that is no hasher takes X exactly as hashers do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -35,7 +35,7 @@ from ._modalities import (
 )
 from ._multimodal import MultimodalData, canonical, vector_columns
 
-__all__ = ["FLOATS", "MultimodalEstimator", "checked", "row_batches"]
+__all__ = ["FLOATS", "MultimodalEstimator", "checked", "modality_weights", "row_batches"]
 
 FLOATS = [np.float64, np.float32]
 
@@ -268,3 +268,18 @@ def _vectors_explained(X):
             f"X has a column of vectors{f', {found[0]!r}' if found[0] is not None else ''}. Stack "
             f"it as a block of its own: MultimodalData(image=np.stack({column}), ...)."
         ) from error
+
+
+def modality_weights(value, names, parameter):
+    """One non-negative weight per modality from a number or a {name: number} mapping."""
+    if not isinstance(value, Mapping):
+        return np.full(len(names), value, dtype=np.float64)
+    if set(value) != set(names):
+        raise ValueError(
+            f"{parameter} must be a number, or a number for each of the modalities {list(names)}; "
+            f"got {dict(value)!r}."
+        )
+    weights = np.array([value[name] for name in names], dtype=np.float64)
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(f"{parameter} must be finite and not negative; got {dict(value)!r}.")
+    return weights

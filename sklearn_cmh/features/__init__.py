@@ -1,6 +1,7 @@
 """Maps of a modality's features."""
 
-from ._anchor_rbf import AnchorRBF, stable_dot
+from ..utils._products import stable_dot
+from ._anchor_rbf import AnchorRBF
 from ._preprocessing import signed_sqrt, sqrt_norm
 
 __all__ = ["AnchorRBF", "signed_sqrt", "sqrt_norm", "stable_dot"]

@@ -1,4 +1,4 @@
-"""Feature maps of the shallow methods, and products whose rows do not depend on their batch."""
+"""Gaussian kernel with anchors, the feature map of the shallow methods."""
 
 import warnings
 from numbers import Integral, Real
@@ -12,67 +12,10 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
 from ..utils._documentation import DocumentedMixin
+from ..utils._products import HEIGHT, filled_blocks
 from ..utils._sklearn import Interval, StrOptions, fit_context
 
-__all__ = ["AnchorRBF", "stable_dot"]
-
-# Rows per product. Higher is no faster in bulk, and a single query pays for a whole block.
-_HEIGHT = 64
-
-
-def _blocks(A, height=_HEIGHT):
-    """Row slices of `A` with their block: dense ones C-contiguous, all of one height.
-
-    The last dense block is filled up with zero rows, so that every product sees the same
-    shape and layout; sparse blocks need neither, as scipy multiplies them row by row.
-    """
-    for rows in gen_batches(A.shape[0], height):
-        block = A[rows]
-        if sparse.issparse(A):
-            yield rows, block
-        elif len(block) == height:
-            yield rows, np.ascontiguousarray(block)
-        else:
-            filled = np.zeros((height, A.shape[1]), dtype=A.dtype)
-            filled[: len(block)] = block
-            yield rows, filled
-
-
-def stable_dot(A, B):
-    """``A @ B``, in which a row does not depend on how many rows there are.
-
-    BLAS chooses another order of summation for another number of rows, so that a row
-    multiplied alone and in a batch differs by rounding. Here every product has the same
-    number of rows. What is left is that some float64 kernels sum differently at
-    different places of a block; a sum that is zero but for rounding still needs a
-    tolerance before its sign is taken.
-
-    Parameters
-    ----------
-    A : {ndarray, sparse} of shape (n, d)
-        Its rows are multiplied in blocks.
-    B : ndarray of shape (d, k)
-        Right factor.
-
-    Returns
-    -------
-    product : ndarray of shape (n, k)
-        Of the common dtype of `A` and `B`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_cmh.features import stable_dot
-    >>> A, B = np.random.RandomState(0).rand(1000, 50), np.ones((50, 8))
-    >>> np.allclose(stable_dot(A, B), A @ B)
-    True
-    """
-    if sparse.issparse(A):
-        return A @ B
-    out = np.empty((A.shape[0], B.shape[1]), dtype=np.result_type(A, B))
-    for rows, block in _blocks(A):
-        out[rows] = (block @ B)[: rows.stop - rows.start]
-    return out
+__all__ = ["AnchorRBF"]
 
 
 class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -262,7 +205,7 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         anchors *= dtype.type(1 / self.width_)
         anchor_term = 0.5 * row_norms(anchors, squared=True)
         right = anchors.T
-        for rows, block in _blocks(X):
+        for rows, block in filled_blocks(X):
             if anchors_sparse:
                 block = sparse.csr_array(block, dtype=dtype) / self.width_
                 values = (block @ right).toarray()
@@ -296,7 +239,7 @@ def _dense_block(block, shift):
     """A new array ``block - shift`` of full height; rows filled up stay finite."""
     if not sparse.issparse(block):
         return block - shift
-    dense = np.zeros((_HEIGHT, block.shape[1]), dtype=shift.dtype)
+    dense = np.zeros((HEIGHT, block.shape[1]), dtype=shift.dtype)
     dense[: block.shape[0]] = block.toarray()
     dense -= shift
     return dense
@@ -338,6 +281,6 @@ def _check_width(width, X):
 def _mean_square(X, m):
     """Mean over rows of ``||x - m||^2``, in float64."""
     total = 0.0
-    for rows in gen_batches(len(X), _HEIGHT):
+    for rows in gen_batches(len(X), HEIGHT):
         total += np.square(X[rows] - m).sum()
     return total / len(X)

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import row_norms
 
-from ..features import stable_dot
+from ..utils._products import stable_dot
 
 __all__ = [
     "clear_columns",
