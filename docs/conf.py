@@ -7,11 +7,18 @@ import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
+from sphinx_gallery.sorting import ExplicitOrder
+
 os.environ.setdefault("MPLBACKEND", "Agg")
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
+import project_links  # noqa: E402
+import source_code  # noqa: E402
+
 import sklearn_cmh  # noqa: E402
+
+URLS = project_links.project_urls()
 
 project = "sklearn-cmh"
 author = "The sklearn-cmh developers"
@@ -22,13 +29,21 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.extlinks",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.linkcode",
+    "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
     "api_pages",
     "changelog",
+    "descriptions",
+    "example_figure",
     "mathml",
+    "source_code",
 ]
 exclude_patterns = [
     "_build",
+    "_inventories",
     "_tables",
     "auto_examples/**/*.ipynb",
     "auto_examples/**/*.py",
@@ -42,29 +57,60 @@ suppress_warnings = ["config.cache"]
 
 autosummary_generate = True
 autosummary_imported_members = True
-autodoc_default_options = {"inherited-members": True}
+autodoc_typehints = "none"  # docstrings say what is taken, in words
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
+
+source_code_repository = URLS.get("Source")
+linkcode_resolve = source_code.resolver(source_code_repository, f"v{release}")
+
+extlinks = {
+    "doi": ("https://doi.org/%s", "doi:%s"),
+    "arxiv": ("https://arxiv.org/abs/%s", "arXiv:%s"),
+}
+extlinks_detect_hardcoded_links = True
+# See _inventories/trim.py for where they come from.
+intersphinx_mapping = {
+    name: (site, f"_inventories/{name}.inv")
+    for name, site in [
+        ("python", "https://docs.python.org/3/"),
+        ("scipy", "https://docs.scipy.org/doc/scipy/"),
+        ("sklearn", "https://scikit-learn.org/stable/"),
+        ("pandas", "https://pandas.pydata.org/docs/"),
+    ]
+}
+copybutton_exclude = ".linenos, .gp, .go"
+copybutton_selector = "div:not(.output) > div.highlight pre"
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"{project} {version}"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
+html_baseurl = f"{URLS['Documentation']}/en/stable/"
+html_favicon = "_static/favicon.svg"
+html_context = project_links.html_context(URLS)
 html_math_renderer = "mathml"
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
+    "logo": {
+        "text": f"{project} {version}",
+        "image_light": "_static/logo.svg",
+        "image_dark": "_static/logo_dark.svg",
+        "alt_text": f"{project} {version}, home",
+    },
     "navbar_align": "left",
     "navbar_persistent": ["search-button"],
-    "navbar_end": ["theme-switcher"],
-    "header_links_before_dropdown": 6,
+    "navbar_end": ["theme-switcher", "navbar-icon-links"],
+    "header_links_before_dropdown": 5,
     "show_toc_level": 2,
     "show_nav_level": 2,
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": ["page-toc", "edit-this-page"],
     "pygments_light_style": "tango",
     "pygments_dark_style": "monokai",
+    **project_links.theme_options(URLS),
 }
 html_sidebars = {
     "index": [],
@@ -110,6 +156,11 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "plot_gallery": "True",
     "within_subsection_order": "FileNameSortKey",
+    # In the order of a reader's questions; a section that is not named here comes last.
+    "subsection_order": ExplicitOrder(
+        [f"../examples/{name}" for name in ["start", "data", "evaluation", "methods", "tuning"]]
+        + ["*"]
+    ),
 }
 
 warnings.filterwarnings("ignore", category=UserWarning, message=".*non-interactive.*")
@@ -117,11 +168,9 @@ warnings.filterwarnings("ignore", category=UserWarning, message=".*non-interacti
 
 def skip_foreign_members(app, what, name, obj, skip, options):
     """Document what the package defines, not what every scikit-learn estimator inherits."""
-    if what == "class" and callable(obj) and name != "__init__":
-        module = getattr(obj, "__module__", None) or ""
-        if not module.startswith("sklearn_cmh") and name != "fit_transform":
-            return True
-    return None
+    module = getattr(obj, "__module__", None) or ""
+    foreign = callable(obj) and module.partition(".")[0] != project.replace("-", "_")
+    return True if foreign and name not in {"__init__", "fit_transform"} else None
 
 
 def quote_shapes(app, what, name, obj, options, lines):

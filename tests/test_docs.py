@@ -6,8 +6,10 @@ import importlib.util
 import io
 import pkgutil
 import re
+from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -102,6 +104,76 @@ def test_every_listed_name_has_a_docstring():
     for section, _, _, names in load_api_pages().sections():
         for name in names:
             assert getattr(import_module(section), name).__doc__, f"{section}.{name}"
+
+
+def test_every_public_name_has_a_page_of_the_guide():
+    pages = load_api_pages().guides()
+    assert all((DOCS / f"{page}.rst").is_file() for page in pages.values()), pages
+
+
+# --- References and links --------------------------------------------------------------------
+
+
+def test_references_are_no_lists():
+    """An entry that begins with an initial, as in "W. Li", is a list to docutils."""
+    sources = [*PAGES, *(ROOT / "sklearn_cmh").rglob("*.py")]
+    entries = {
+        path: re.findall(r"^ *\.\. \[\d+\] [A-Z]\. .*", path.read_text(encoding="utf-8"), re.M)
+        for path in sources
+    }
+    assert not any(entries.values()), {path: found for path, found in entries.items() if found}
+
+
+class Anchors(HTMLParser):
+    """Targets and links of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links = set(), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.ids |= {attributes[key] for key in ("id", "name") if attributes.get(key)}
+        self.links += [attributes[key] for key in ("href", "src") if attributes.get(key)]
+
+
+def dead_links(folder):
+    """(page, link) of every link to a file or an anchor inside a folder that is not there."""
+    # What lies in _static is copied as it is, templates of the theme among it.
+    pages = {
+        path.resolve(): Anchors(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.rglob("*.html"))
+        if "_static" not in path.parts
+    }
+    dead = []
+    for path, page in pages.items():
+        for link in page.links:
+            address = urlsplit(link)
+            if address.scheme or address.netloc:
+                continue
+            target = (path.parent / unquote(address.path)).resolve() if address.path else path
+            target = target / "index.html" if target.is_dir() else target
+            anchor = unquote(address.fragment)
+            found = target.is_file() and (
+                not anchor or target not in pages or anchor in pages[target].ids
+            )
+            if not found:
+                dead.append((str(path.relative_to(folder.resolve())), link))
+    return dead
+
+
+def test_dead_links_are_found(tmp_path):
+    (tmp_path / "a.html").write_text('<a href="b.html#x">b</a> <a href="#y">y</a> <p id="y">')
+    (tmp_path / "b.html").write_text('<p id="z"> <img src="c.png"> <a href="https://d.org">')
+    assert dead_links(tmp_path) == [("a.html", "b.html#x"), ("b.html", "c.png")]
+
+
+def test_no_link_inside_the_built_pages_is_dead():
+    built = DOCS / "_build" / "html"
+    if not (built / "index.html").is_file():
+        pytest.skip("the documentation has not been built")
+    assert dead_links(built) == []
 
 
 # --- Code blocks -----------------------------------------------------------------------------

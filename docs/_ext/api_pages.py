@@ -78,6 +78,42 @@ INTRODUCTION = (
     "fitted attributes and errors are described on the page of each name."
 )
 
+# Page of the user guide on which a module's names are explained, and those of single names that
+# have another. Modules for authors of methods have their own guide.
+GUIDE_OF_MODULE = {
+    "sklearn_cmh.metrics": "user_guide/evaluation",
+    "sklearn_cmh.inspection": "user_guide/inspecting",
+    "sklearn_cmh.datasets": "user_guide/datasets",
+    "sklearn_cmh.refine": "user_guide/refined",
+    "sklearn_cmh.persistence": "user_guide/persistence",
+    "sklearn_cmh.onnx": "user_guide/persistence",
+    "sklearn_cmh.base": "development/new_method",
+    "sklearn_cmh.solvers": "development/new_method",
+    "sklearn_cmh.utils.discovery": "development/new_method",
+    "sklearn_cmh.shallow": "user_guide/choosing",
+    "sklearn_cmh.deep": "user_guide/choosing",
+    "sklearn_cmh": "user_guide/data",
+}
+GUIDE_OF_NAME = {
+    "RefinedHasher": "user_guide/refined",
+    "HammingRanker": "user_guide/ranking",
+    "AnchorRBF": "user_guide/dsah",
+    "MultimodalData": "user_guide/data",
+}
+
+
+def guides():
+    """Page of the user guide for every public name: a method's own where it has one."""
+    pages = {}
+    for module, _, _, names in sections():
+        for name in names:
+            own = f"user_guide/{name.lower()}"
+            is_written = (HERE.parent / f"{own}.rst").is_file()
+            default = own if is_written else GUIDE_OF_MODULE.get(module)
+            pages[f"{module}.{name}"] = GUIDE_OF_NAME.get(name, default)
+    return pages
+
+
 # Names that are no objects to document.
 LEFT_OUT = {"__version__"}
 
@@ -116,6 +152,7 @@ def render():
 
 def write(app, config):
     """Write the page, and remove those of names that are gone."""
+    config.autosummary_context = {"guides": guides()}
     TARGET.parent.mkdir(exist_ok=True)
     current = {f"{module}.{name}" for module, _, _, names in sections() for name in names}
     for page in TARGET.parent.glob("sklearn_cmh.*.rst"):

@@ -140,7 +140,7 @@ class DSPAH(BaseDeepHasher):
     From scratch on 1,519 emoji of 32 x 32 pixels and 32 bits, ``width=16, augment=True,
     batch_size=32`` takes two minutes on two cores and finds held-out rows with a mAP of 0.52
     (image to text) and 0.48 (text to image); features that are given do better, 0.57 both ways,
-    in ten seconds (``examples/plot_dspah_emoji.py``).
+    in ten seconds (``examples/methods/plot_dspah_emoji.py``).
 
     References
     ----------
