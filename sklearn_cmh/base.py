@@ -19,10 +19,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from .data import (
-    FLOATS,
     MultimodalEstimator,
     align_labels,
-    checked,
     encode_labels,
     is_indicator,
     label_patterns,
@@ -30,14 +28,13 @@ from .data import (
     modality_weights,
     refuse_views,
 )
-from .features import AnchorRBF
+from .features import FeatureMapsMixin
 from .metrics import average_precision_scores
 from .persistence import VersionedStateMixin, unchanged_on_error
 from .solvers import Sweeps, clear_columns, constant_bits, fuse, project, sign, warn_constant_bits
 from .utils._callbacks import CallbackSupportMixin, end_step, fit_task
 from .utils._documentation import DocumentedMixin
-from .utils._sklearn import HasMethods, Interval, StrOptions, check_sample_weight, fit_context
-from .utils._transformers import fit_transform, inner_clone, is_transformer, transform
+from .utils._sklearn import Interval, check_sample_weight, fit_context
 
 __all__ = ["BaseHasher", "ModalityEncoder", "ShallowHasher", "Solution", "modality_weights", "sign"]
 
@@ -396,18 +393,12 @@ class ModalityEncoder(
         return tags
 
 
-class ShallowHasher(BaseHasher):
+class ShallowHasher(FeatureMapsMixin, BaseHasher):
     """Feature map and linear hash function per modality; a method overrides `_solve`."""
 
     _parameter_constraints: dict = {
         **BaseHasher._parameter_constraints,
-        "feature_map": [
-            HasMethods(["fit", "transform"]),
-            dict,
-            StrOptions({"passthrough"}),
-            None,
-        ],
-        "n_anchors": [Interval(Integral, 1, None, closed="left")],
+        **FeatureMapsMixin._parameter_constraints,
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
     }
@@ -429,9 +420,6 @@ class ShallowHasher(BaseHasher):
             return end_step(self, "sweep")
 
         return Sweeps(self.max_iter, self.tol, name=type(self).__name__, on_sweep=on_sweep)
-
-    def _default_feature_map(self, block):
-        return AnchorRBF(n_anchors=self.n_anchors)
 
     def _restart_params(self, codes_only):
         """Parameters that make one of many restarts cheap; see `RefinedHasher`.
@@ -466,60 +454,8 @@ class ShallowHasher(BaseHasher):
         self.objective_ = np.asarray(solution.objective, dtype=np.float64)
         self.n_iter_ = solution.n_iter
 
-    def _fit_features(self, blocks, rng):
-        """Fit one feature map per modality; sets `feature_maps_`."""
-        given = self.feature_map
-        if isinstance(given, Mapping):
-            unknown = [name for name in given if name not in blocks]
-            if unknown:
-                raise ValueError(
-                    f"feature_map: there is no modality {unknown[0]!r}; known are {list(blocks)}."
-                )
-            for name, feature_map in given.items():
-                if not is_transformer(feature_map) and feature_map not in (None, "passthrough"):
-                    raise ValueError(
-                        f"feature_map: the map of {name!r} must be a transformer, 'passthrough' or "
-                        f"None; got {feature_map!r}."
-                    )
-        self.feature_maps_, features = {}, {}
-        for name, block in blocks.items():
-            feature_map = given.get(name) if isinstance(given, Mapping) else given
-            if isinstance(feature_map, str):
-                self.feature_maps_[name] = None
-                features[name] = block
-                continue
-            if feature_map is None:
-                feature_map = self._default_feature_map(block)
-            feature_map = inner_clone(feature_map, rng)
-            features[name] = self._check_features(name, fit_transform(feature_map, block))
-            self.feature_maps_[name] = feature_map
-        return features
-
-    def _map_features(self, name, block):
-        feature_map = self.feature_maps_[name]
-        if feature_map is None:
-            return block
-        return self._check_features(name, transform(feature_map, block))
-
-    def _check_features(self, name, F):
-        complaint = f"The feature map of {name!r} returned what no hasher takes"
-        return checked(F, complaint, dtype=FLOATS)
-
     def _project(self, name, block):
         return project(self._map_features(name, block), self.projections_[name])
-
-    def _nested(self):
-        nested = super()._nested()
-        if isinstance(self.feature_map, Mapping):
-            nested = nested + [(f"feature_map__{name}", t) for name, t in self.feature_map.items()]
-        return nested
-
-    def _replace_nested(self, name, transformer):
-        modality = name.removeprefix("feature_map__")
-        if modality == name:
-            super()._replace_nested(name, transformer)
-        else:
-            self.feature_map = {**self.feature_map, modality: transformer}
 
 
 def warn_ignored(estimator, names, reason):

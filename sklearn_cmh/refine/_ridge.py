@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..base import FLOATS
+from ..data import FLOATS
 from ..solvers import ridge_leave_one_out, sign
 from ..utils._documentation import DocumentedMixin
 from ..utils._sklearn import fit_context

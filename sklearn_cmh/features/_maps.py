@@ -1,0 +1,89 @@
+"""One feature map per modality, as a parameter of an estimator."""
+
+from collections.abc import Mapping
+from numbers import Integral
+
+from ..data import FLOATS, checked
+from ..utils._sklearn import HasMethods, Interval, StrOptions
+from ..utils._transformers import fit_transform, inner_clone, is_transformer, transform
+from ._anchor_rbf import AnchorRBF
+
+__all__ = ["FeatureMapsMixin"]
+
+
+class FeatureMapsMixin:
+    """The parameters `feature_map` and `n_anchors` of a `MultimodalEstimator`.
+
+    Attributes
+    ----------
+    feature_maps_ : dict
+        Modality name to fitted map; None where the rows are used as they are.
+    """
+
+    _parameter_constraints: dict = {
+        "feature_map": [
+            HasMethods(["fit", "transform"]),
+            dict,
+            StrOptions({"passthrough"}),
+            None,
+        ],
+        "n_anchors": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def _default_feature_map(self, block):
+        return AnchorRBF(n_anchors=self.n_anchors)
+
+    def _fit_features(self, blocks, rng, given=None):
+        """Fit one feature map per modality; sets `feature_maps_`.
+
+        `given` stands for the parameter `feature_map`, where that names no maps.
+        """
+        given = self.feature_map if given is None else given
+        if isinstance(given, Mapping):
+            unknown = [name for name in given if name not in blocks]
+            if unknown:
+                raise ValueError(
+                    f"feature_map: there is no modality {unknown[0]!r}; known are {list(blocks)}."
+                )
+            for name, feature_map in given.items():
+                if not is_transformer(feature_map) and feature_map not in (None, "passthrough"):
+                    raise ValueError(
+                        f"feature_map: the map of {name!r} must be a transformer, 'passthrough' or "
+                        f"None; got {feature_map!r}."
+                    )
+        self.feature_maps_, features = {}, {}
+        for name, block in blocks.items():
+            feature_map = given.get(name) if isinstance(given, Mapping) else given
+            if isinstance(feature_map, str):
+                self.feature_maps_[name] = None
+                features[name] = block
+                continue
+            if feature_map is None:
+                feature_map = self._default_feature_map(block)
+            feature_map = inner_clone(feature_map, rng)
+            features[name] = self._check_features(name, fit_transform(feature_map, block))
+            self.feature_maps_[name] = feature_map
+        return features
+
+    def _map_features(self, name, block):
+        feature_map = self.feature_maps_[name]
+        if feature_map is None:
+            return block
+        return self._check_features(name, transform(feature_map, block))
+
+    def _check_features(self, name, F):
+        complaint = f"The feature map of {name!r} returned what no hasher takes"
+        return checked(F, complaint, dtype=FLOATS)
+
+    def _nested(self):
+        nested = super()._nested()
+        if isinstance(self.feature_map, Mapping):
+            nested = nested + [(f"feature_map__{name}", t) for name, t in self.feature_map.items()]
+        return nested
+
+    def _replace_nested(self, name, transformer):
+        modality = name.removeprefix("feature_map__")
+        if modality == name:
+            super()._replace_nested(name, transformer)
+        else:
+            self.feature_map = {**self.feature_map, modality: transformer}
