@@ -9,7 +9,7 @@ from ._version import __version__
 from .data import MultimodalData
 from .features import AnchorRBF
 from .refine import RefinedHasher
-from .retrieval import HammingRanker
+from .retrieval import HammingRanker, TwoStageRanker
 from .shallow import AAH, ASCMH, DSAH
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "HammingRanker",
     "MultimodalData",
     "RefinedHasher",
+    "TwoStageRanker",
     "__version__",
 ]

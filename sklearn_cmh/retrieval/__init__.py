@@ -1,5 +1,6 @@
 """Search among codes."""
 
 from ._ranker import HammingRanker
+from ._two_stage import TwoStageRanker
 
-__all__ = ["HammingRanker"]
+__all__ = ["HammingRanker", "TwoStageRanker"]

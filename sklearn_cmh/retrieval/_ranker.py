@@ -1,16 +1,15 @@
 """HammingRanker: exact ranking of packed binary codes with scikit-learn's neighbours interface."""
 
 import warnings
+from collections.abc import Iterator
 from functools import partial
 from numbers import Integral, Real
+from typing import Literal
 
 import numpy as np
-from scipy import sparse
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import gen_batches
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..data import align_labels, encode_labels, is_indicator
 from ..hamming import (
     block_rows,
     choose_backend,
@@ -21,21 +20,15 @@ from ..hamming import (
     with_fallback,
     within_radius,
 )
-from ..metrics.core import packed_mean_average_precision
-from ..persistence import VersionedStateMixin, unchanged_on_error
-from ..utils._documentation import DocumentedMixin
-from ..utils._sklearn import Interval, StrOptions, fit_context
+from ..metrics.core import Retrieval, per_query, query_mean
+from ..utils._sklearn import Interval, StrOptions
+from ..utils._typing import ArrayLike, Labels, MatrixLike, NDArray
+from ._base import BaseRanker, Neighbors, append_chunk, ragged, without_own_row
 
 __all__ = ["HammingRanker"]
 
 
-class HammingRanker(
-    VersionedStateMixin,
-    DocumentedMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    BaseEstimator,
-):
+class HammingRanker(BaseRanker):
     """Exact nearest rows of binary codes by Hamming distance.
 
     Parameters
@@ -99,7 +92,7 @@ class HammingRanker(
     """
 
     _parameter_constraints: dict = {
-        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        **BaseRanker._parameter_constraints,
         "radius": [Interval(Real, 0, None, closed="left")],
         "binarize": [Interval(Real, None, None, closed="neither")],
         "packed": ["boolean"],
@@ -110,15 +103,15 @@ class HammingRanker(
 
     def __init__(
         self,
-        n_neighbors=5,
-        radius=2,
+        n_neighbors: int = 5,
+        radius: float = 2,
         *,
-        binarize=0.0,
-        packed=False,
-        n_bits=None,
-        backend="auto",
-        n_jobs=None,
-    ):
+        binarize: float = 0.0,
+        packed: bool = False,
+        n_bits: int | None = None,
+        backend: Literal["auto", "numpy", "numba", "faiss"] = "auto",
+        n_jobs: int | None = None,
+    ) -> None:
         self.n_neighbors = n_neighbors
         self.radius = radius
         self.binarize = binarize
@@ -129,82 +122,19 @@ class HammingRanker(
 
     # --- The database -------------------------------------------------------------------------
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Store the codes of the database.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_bits), or (n, n_bytes) if packed
-            Codes.
-        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c), default=None
-            Class labels or label indicator of the rows; needed for `score` only.
-
-        Returns
-        -------
-        self : HammingRanker
-            The fitted ranker.
-
-        Raises
-        ------
-        ValueError
-            If the codes are empty, not finite, or not as `packed` and `n_bits` say.
-        """
-        with unchanged_on_error(self):
-            return self._store(X, y, first=True)
-
-    @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
-        """Append rows to the database.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_bits), or (n, n_bytes) if packed
-            Codes of the new rows, which are numbered after those already there.
-        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c), default=None
-            Their labels, in the form of the first ones; None if those were None.
-
-        Returns
-        -------
-        self : HammingRanker
-            The ranker with more rows.
-        """
-        with unchanged_on_error(self):
-            return self._store(X, y, first=not hasattr(self, "_chunks"))
-
     def _store(self, X, y, first):
         X = validate_data(self, X, reset=first, dtype=None if self.packed else "numeric")
         n_bits = self._count_bits(X)
         packed = self._pack(X, n_bits)
-        labels, indicator = None, None
-        if y is not None:
-            check_consistent_length(X, y)
-            labels, indicator = encode_labels(y), is_indicator(y)
+        labels, indicator = self._encode_labels(X, y)
         if not first:
             labels = self._append_labels(labels, indicator)
-            self._chunks = _append_chunk(self._chunks, packed)
+            self._chunks = append_chunk(self._chunks, packed)
         else:
             self._chunks, self.n_bits_, self._indicator = [packed], n_bits, indicator
         self.labels_, self.classes_ = labels or (None, None)
         self.n_samples_fit_ = sum(len(chunk) for chunk in self._chunks)
         return self
-
-    def _append_labels(self, labels, indicator):
-        """Label matrix and classes of the rows there are and of those that come in."""
-        if indicator != self._indicator:
-            forms = {None: "without labels", True: "with a label indicator", False: "with labels"}
-            raise ValueError(
-                f"The first rows came {forms[self._indicator]}, these come {forms[indicator]}: "
-                "pass y in one form for all rows, or for none."
-            )
-        if labels is None:
-            return None
-        if indicator and len(labels[1]) != len(self.classes_):
-            raise ValueError(
-                f"y has {len(labels[1])} columns, but the first rows had {len(self.classes_)}."
-            )
-        old, new, classes = align_labels(self.labels_, self.classes_, *labels)
-        return sparse.vstack([old, new], format="csr"), classes
 
     def _count_bits(self, X):
         """Length of the codes in X; raises where it is not what `n_bits` says."""
@@ -265,7 +195,12 @@ class HammingRanker(
         X = validate_data(self, X, reset=False, dtype=None if self.packed else "numeric")
         return self._pack(X, self._count_bits(X))
 
-    def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
+    def kneighbors(
+        self,
+        X: MatrixLike | None = None,
+        n_neighbors: int | None = None,
+        return_distance: bool = True,
+    ) -> Neighbors | NDArray[np.intp]:
         """Find the nearest rows of every query.
 
         Parameters
@@ -295,52 +230,16 @@ class HammingRanker(
         )
         found = with_fallback(backend, search)
         if own:
-            found = _without_own_row(*found)
+            found = without_own_row(*found)
         return found if return_distance else found[1]
 
-    def _check_n_neighbors(self, n_neighbors, own):
-        k = self.n_neighbors if n_neighbors is None else n_neighbors
-        if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
-            raise ValueError(f"n_neighbors must be an integer of at least 1; got {k!r}.")
-        available = self.n_samples_fit_ - own
-        if k > available:
-            raise ValueError(
-                f"Expected n_neighbors <= n_samples_fit, but n_neighbors = {k}, "
-                f"n_samples_fit = {self.n_samples_fit_}"
-                f"{' and rows are not their own neighbours' if own else ''}: ask for at most "
-                f"{available}."
-            )
-        return int(k)
-
-    def kneighbors_graph(self, X=None, n_neighbors=None, mode="connectivity"):
-        """Graph of the nearest rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_bits), or (n_queries, n_bytes) if packed, \
-                default=None
-            Query codes; None is every row of the database without itself.
-        n_neighbors : int, default=None
-            Number of rows; None is the parameter `n_neighbors`.
-        mode : {"connectivity", "distance"}, default="connectivity"
-            Whether edges are ones or Hamming distances.
-
-        Returns
-        -------
-        graph : csr_matrix of shape (n_queries, n_samples_fit_), float64
-            Edges from queries to rows, distances of zero stored explicitly.
-        """
-        if mode not in ("connectivity", "distance"):
-            raise ValueError(f'mode must be "connectivity" or "distance"; got {mode!r}.')
-        distances, indices = self.kneighbors(X, n_neighbors)
-        n_queries, k = indices.shape
-        data = distances.astype(np.float64) if mode == "distance" else np.ones(indices.shape)
-        return sparse.csr_matrix(
-            (data.ravel(), indices.ravel(), np.arange(0, n_queries * k + 1, k)),
-            shape=(n_queries, self.n_samples_fit_),
-        )
-
-    def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_results=False):
+    def radius_neighbors(
+        self,
+        X: MatrixLike | None = None,
+        radius: float | None = None,
+        return_distance: bool = True,
+        sort_results: bool = False,
+    ) -> tuple[NDArray[np.object_], NDArray[np.object_]] | NDArray[np.object_]:
         """Find all rows within a radius of every query.
 
         Parameters
@@ -373,10 +272,10 @@ class HammingRanker(
             d, rows = distances[i][keep], indices[i][keep]
             order = np.argsort(d, kind="stable") if sort_results else slice(None)
             distances[i], indices[i] = d[order], rows[order]
-        found = _ragged(distances), _ragged(indices)
+        found = ragged(distances), ragged(indices)
         return found if return_distance else found[1]
 
-    def rank(self, X=None):
+    def rank(self, X: MatrixLike | None = None) -> Iterator[Neighbors]:
         """Rank the whole database for every query, some queries at a time.
 
         Parameters
@@ -409,90 +308,34 @@ class HammingRanker(
         # Distances, their order and the sorted copy of each: about 32 bytes a row.
         for rows in gen_batches(len(queries), block_rows(32 * self.n_samples_fit_)):
             found = rank_rows(self._chunks, queries[rows], n_bits=self.n_bits_)
-            yield _without_own_row(*found, first=rows.start) if own else found
+            yield without_own_row(*found, first=rows.start) if own else found
 
-    def transform(self, X):
-        """Graph of distances to the nearest rows, as KNeighborsTransformer makes it.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_bits), or (n_queries, n_bytes) if packed
-            Query codes.
-
-        Returns
-        -------
-        graph : csr_matrix of shape (n_queries, n_samples_fit_), float64
-            Hamming distances to the ``n_neighbors + 1`` nearest rows: one more than
-            asked for, since a row of the database counts as its own neighbour here.
-        """
-        check_is_fitted(self)
-        return self.kneighbors_graph(X, self.n_neighbors + 1, mode="distance")
-
-    def score(self, X, y):
+    def score(
+        self, X: MatrixLike | None, y: Labels, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Mean average precision of the queries against the labelled database.
 
         Parameters
         ----------
-        X : array-like of shape (n_queries, n_bits), or (n_queries, n_bytes) if packed
-            Query codes.
+        X : array-like of shape (n_queries, n_bits), or (n_queries, n_bytes) if packed, or None
+            Query codes. None: every row of the database, which is left out of its own
+            ranking.
         y : array-like of shape (n_queries,) or {array-like, sparse} of shape (n_queries, c)
             Their labels, in the form of the database's.
+        sample_weight : array-like of shape (n_queries,), default=None
+            Weights of the queries.
 
         Returns
         -------
         score : float
             Full-ranking mAP, ties averaged over; queries without a relevant row are
-            left out.
+            left out. NaN, with a warning, if there is no other.
         """
         queries = self._queries(X)
-        if self.labels_ is None:
-            raise ValueError(
-                "The database has no labels, so no row is known to be relevant: pass y to fit."
-            )
-        check_consistent_length(X, y)
-        labels = encode_labels(y)
-        if is_indicator(y) != self._indicator or (
-            self._indicator and len(labels[1]) != len(self.classes_)
-        ):
-            form = f"an indicator of {len(self.classes_)} columns" if self._indicator else "labels"
-            raise ValueError(
-                f"y at fit was {form}; pass y in the same form, not of shape {np.shape(y)}."
-            )
-        L, L_database, _ = align_labels(*labels, self.labels_, self.classes_)
-        return packed_mean_average_precision(
-            queries, self._queries(None), self.n_bits_, L, L_database
+        labels = self._query_labels(len(queries), y, sample_weight)
+        L, L_database, sample_weight = labels
+        retrieval = Retrieval(
+            queries, self._queries(None), self.n_bits_, L, L_database, exclude_self=X is None
         )
-
-    @property
-    def _n_features_out(self):
-        return self.n_samples_fit_
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []
-        return tags
-
-
-def _append_chunk(chunks, packed):
-    """Append rows; small chunks are merged, so that their number grows with the logarithm."""
-    chunks = [*chunks, packed]
-    while len(chunks[-2:]) == 2 and len(chunks[-2]) <= len(chunks[-1]):
-        if any(isinstance(chunk.base, np.memmap) for chunk in chunks[-2:]):
-            break
-        chunks[-2:] = [np.concatenate(chunks[-2:])]
-    return chunks
-
-
-def _without_own_row(distances, indices, first=0):
-    """Drop query i's own row, number ``first + i``, or the last one where it was not found."""
-    own = indices == np.arange(first, first + len(indices))[:, None]
-    own[~own.any(axis=1), -1] = True
-    shape = len(indices), indices.shape[1] - 1
-    return distances[~own].reshape(shape), indices[~own].reshape(shape)
-
-
-def _ragged(arrays):
-    """An object array of arrays, as scikit-learn's radius_neighbors returns."""
-    ragged = np.empty(len(arrays), dtype=object)
-    ragged[:] = arrays
-    return ragged
+        values, has_relevant = per_query.average_precision(retrieval, None, "expected")
+        return query_mean(values, has_relevant, "skip", sample_weight)

@@ -11,6 +11,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 __all__ = [
     "average_precision",
+    "average_precision_of_runs",
     "harmonic_difference",
     "lookup_precision",
     "ndcg",
@@ -78,6 +79,20 @@ def _tied_average_precision(counts, k):
         run = _expected_precision_sum(N[i, j], R[i, j], m, hits)
         values[i] = chance @ ((values[i] - whole + run) / np.maximum(R[i, j] + hits, 1))
     return values, n_relevant > 0
+
+
+def average_precision_of_runs(relevant, starts):
+    """Expected average precision of one whole ranking in which runs of rows are tied.
+
+    `relevant` (n,) says which rows are relevant, in the order of the ranking, `starts` where
+    each run begins. It is 0 where nothing is relevant.
+    """
+    n = np.diff(starts, append=len(relevant))
+    r = np.add.reduceat(relevant, starts, dtype=np.intp)
+    some = r > 0
+    R = np.cumsum(r) - r
+    sums = _expected_precision_sum(starts[some], R[some], n[some], r[some])
+    return sums.sum() / max(r.sum(), 1)
 
 
 def _hypergeometric(n, r, m):
