@@ -1,12 +1,23 @@
 """Ridge canonical correlation from Gram matrices."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import linalg, sparse
 
-from sklearn_cmh.solvers import _canonical, canonical_bases, centred_grams, column_means
+from sklearn_cmh.solvers import (
+    _canonical,
+    _moments,
+    canonical_bases,
+    centred_grams,
+    column_means,
+    fold_moments,
+    out_of_fold_components,
+    shared_bases,
+)
 
 
 def shared_signal(n=200, widths=(5, 7), n_shared=3, seed=0, noise=0.5):
@@ -23,10 +34,12 @@ def centre(F):
 # --- Gram matrices ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kinds", [("dense", "dense"), ("sparse", "dense"), ("dense", "sparse")])
+@pytest.mark.parametrize(
+    "kinds", [("dense", "dense"), ("sparse", "dense"), ("dense", "sparse"), ("sparse", "sparse")]
+)
 @pytest.mark.parametrize("block_entries", [2**22, 7])
 def test_grams_equal_their_definition(kinds, block_entries, monkeypatch):
-    monkeypatch.setattr(_canonical, "_BLOCK_ENTRIES", block_entries)
+    monkeypatch.setattr(_moments, "_BLOCK_ENTRIES", block_entries)
     dense = shared_signal()
     blocks = [
         sparse.csr_array(F) if kind == "sparse" else F for F, kind in zip(dense, kinds, strict=True)
@@ -159,3 +172,79 @@ def test_nothing_shared_gives_no_component():
     bases, rho = canonical_bases(centred_grams([np.ones((9, 3)), np.eye(9)]), [0.1, 0.1], 4)
     assert [W.shape for W in bases] == [(3, 0), (9, 0)]
     assert rho.shape == (0,)
+
+
+# --- Folds -----------------------------------------------------------------------------------
+
+
+FOLDS = np.random.RandomState(0).permutation(np.arange(200) % 3)
+
+
+@pytest.mark.parametrize("kinds", [("dense", "dense"), ("sparse", "dense"), ("sparse", "sparse")])
+def test_moments_of_folds_add_up(kinds):
+    dense = shared_signal()
+    blocks = [
+        sparse.csr_array(F) if kind == "sparse" else F for F, kind in zip(dense, kinds, strict=True)
+    ]
+    parts = fold_moments(blocks, [column_means(F) for F in blocks], FOLDS)
+    for pair, G in (parts[0] + parts[1] + parts[2]).centred_grams().items():
+        np.testing.assert_allclose(G, centred_grams(dense)[pair], atol=1e-10)
+    rest = (parts[0] + parts[1] + parts[2] - parts[1]).centred_grams()
+    for pair, G in centred_grams([F[FOLDS != 1] for F in dense]).items():
+        np.testing.assert_allclose(rest[pair], G, atol=1e-10)
+
+
+@pytest.mark.parametrize("widths", [(5, 7), (4, 5, 3)])
+def test_out_of_fold_correlations_equal_refitting(widths):
+    """Bases of the other rows, turned onto those of all rows, applied to the rows left out."""
+    features = shared_signal(widths=widths)
+    ridges = [0.1] * len(widths)
+    bases, _ = canonical_bases(centred_grams(features), ridges, 3)
+    components = [np.empty((200, 3)) for _ in features]
+    for fold in range(3):
+        out = fold == FOLDS
+        means = [F[~out].mean(axis=0) for F in features]
+        refitted, _ = canonical_bases(centred_grams([F[~out] for F in features]), ridges, 3)
+        old = np.vstack(
+            [(F[~out] - m) @ W for F, m, W in zip(features, means, refitted, strict=True)]
+        )
+        new = np.vstack([(F[~out] - m) @ W for F, m, W in zip(features, means, bases, strict=True)])
+        Q, _ = linalg.orthogonal_procrustes(old, new)
+        for E, F, m, W in zip(components, features, means, refitted, strict=True):
+            E[out] = (F[out] - m) @ W @ Q
+    expected = np.mean(
+        [
+            [np.corrcoef(a, b)[0, 1] for a, b in zip(E.T, H.T, strict=True)]
+            for E, H in combinations(components, 2)
+        ],
+        axis=0,
+    )
+    shared = shared_bases(features, ridges, 3, FOLDS)
+    np.testing.assert_allclose(shared.correlations, expected, atol=1e-8)
+    for E, out_of_fold in zip(
+        components, out_of_fold_components(features, shared, FOLDS), strict=True
+    ):
+        np.testing.assert_allclose(out_of_fold, E, atol=1e-8)
+
+
+def test_out_of_fold_correlations_of_noise_are_near_zero():
+    """With as many features as rows, in-sample correlations are near one; these are not."""
+    rng = np.random.RandomState(0)
+    features = [rng.randn(200, 80), rng.randn(200, 90)]
+    _, rho = canonical_bases(centred_grams(features), [1e-3, 1e-3], 5)
+    shared = shared_bases(features, [1e-3, 1e-3], 5, FOLDS)
+    assert rho.min() > 0.8
+    assert np.abs(shared.correlations).max() < 0.3
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_rows_that_are_alike_outside_a_fold(kind):
+    """What varies in one fold only is unknown to the others: no component is blown up."""
+    features = [np.ones((200, 4)), np.ones((200, 3))]
+    for F in features:
+        F[FOLDS == 0] = np.random.RandomState(0).rand(*F[FOLDS == 0].shape)
+    shared = shared_bases([kind(F) for F in features], [0.0, 0.0], 3, FOLDS)
+    assert np.isfinite(shared.correlations).all()
+    for means, bases in shared.folds:
+        for F, m, W in zip(features, means, bases, strict=True):
+            assert np.abs((F - m) @ W).max() < 1e3

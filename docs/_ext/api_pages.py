@@ -69,7 +69,7 @@ SECTIONS = [
         "sklearn_cmh.solvers",
         "Numerics for authors of methods",
         "Similarities as linear operators, never as n x n matrices; small linear algebra; "
-        "canonical correlation; the loop of sweeps; projections to codes.",
+        "canonical correlation and its cross-fitting; the loop of sweeps; projections to codes.",
     ),
 ]
 

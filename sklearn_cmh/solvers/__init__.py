@@ -1,6 +1,6 @@
 """Numerics that methods share: similarities, small linear algebra, sweeps, codes."""
 
-from ._canonical import canonical_bases, centred_grams, column_means
+from ._canonical import SharedBases, canonical_bases, out_of_fold_components, shared_bases
 from ._codes import (
     clear_columns,
     constant_bits,
@@ -19,6 +19,7 @@ from ._linalg import (
     ridge_projection,
     squared_norm,
 )
+from ._moments import Moments, centred_grams, column_means, fold_moments
 from ._ridge import ridge_leave_one_out
 from ._similarities import CosineSimilarity, GraphSimilarity, SharedLabelSimilarity
 from ._sweeps import Sweeps
@@ -27,6 +28,8 @@ from ._targets import Targets, complete_labels, mix_targets
 __all__ = [
     "CosineSimilarity",
     "GraphSimilarity",
+    "Moments",
+    "SharedBases",
     "SharedLabelSimilarity",
     "Sweeps",
     "Targets",
@@ -36,17 +39,20 @@ __all__ = [
     "column_means",
     "complete_labels",
     "constant_bits",
+    "fold_moments",
     "fuse",
     "gram",
     "inner",
     "mix_targets",
     "orthonormal_basis",
+    "out_of_fold_components",
     "polar_factor",
     "project",
     "ridge_factor",
     "ridge_leave_one_out",
     "ridge_projection",
     "rounding_noise",
+    "shared_bases",
     "sign",
     "squared_norm",
     "warn_constant_bits",

@@ -8,122 +8,25 @@ modalities, they are the leading eigenvectors of the matrix of all whitened cros
 with zeros in place of each modality's product with itself: for two, exactly the singular vectors.
 """
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations
+from operator import add
 
 import numpy as np
-from scipy import linalg, sparse
-from sklearn.utils import gen_batches
+from scipy import linalg
 
-from ..utils._typing import Features, Floats
+from ..utils._typing import Features, Floats, NDArray
+from ._linalg import polar_factor
+from ._moments import Grams, column_means, fold_moments
 
-__all__ = ["canonical_bases", "centred_grams", "column_means"]
+__all__ = ["SharedBases", "canonical_bases", "out_of_fold_components", "shared_bases"]
 
-_BLOCK_ENTRIES = 2**22
 # Eigenvalues below this, relative to the largest and to their number, are rounding.
 _RANK_TOLERANCE = 1e-12
-
-Grams = Mapping[tuple[int, int], Floats]
-
-
-def column_means(F: Features) -> Floats:
-    """Mean of every column of `F`, dense or sparse, accumulated in float64.
-
-    Parameters
-    ----------
-    F : {ndarray, sparse} of shape (n, q)
-        Features.
-
-    Returns
-    -------
-    means : ndarray of shape (q,), float64
-        Their means.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_cmh.solvers import column_means
-    >>> column_means(np.array([[1, 2], [3, 4]], dtype=np.float32))
-    array([2., 3.])
-    """
-    return np.asarray(F.sum(axis=0, dtype=np.float64)).ravel() / F.shape[0]
-
-
-def centred_grams(
-    features: Sequence[Features], means: Sequence[Floats] | None = None
-) -> dict[tuple[int, int], Floats]:
-    """Gram matrices of the centred features of all pairs of modalities, in float64.
-
-    A dense block is centred and copied a few rows at a time, a sparse one not at all. Features
-    that are constant but for rounding count as constant: their entries are zero.
-
-    Parameters
-    ----------
-    features : sequence of {ndarray, sparse} of shape (n, q_m)
-        Features of the modalities, of the same rows; they need not be centred.
-    means : sequence of ndarray of shape (q_m,), default=None
-        Their column means, where they are known; see `column_means`.
-
-    Returns
-    -------
-    grams : dict
-        ``(l, m): (F_l - mean_l)'(F_m - mean_m) / n`` of shape (q_l, q_m), for ``l <= m``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_cmh.solvers import centred_grams
-    >>> grams = centred_grams([np.array([[1.0], [3.0]]), np.array([[0.0, 5.0], [4.0, 5.0]])])
-    >>> grams[0, 1]
-    array([[2., 0.]])
-    """
-    if means is None:
-        means = [column_means(F) for F in features]
-    n_modalities, n = len(features), features[0].shape[0]
-    grams = {
-        (i, j): _centred_product(features[i], features[j], means[i], means[j]) / n
-        for i in range(n_modalities)
-        for j in range(i, n_modalities)
-    }
-    for m, F in enumerate(features):
-        _clear_constant(grams, m, _rounding_variance(F, means[m]))
-    return grams
-
-
-def _rounding_variance(F, mean):
-    """Variance that a constant column may seem to have, for every column."""
-    eps = 10 * np.finfo(F.dtype).eps
-    # The mean of a sparse column is subtracted from its second moment, not from its entries.
-    return eps * mean**2 if sparse.issparse(F) else (eps * mean) ** 2
-
-
-def _clear_constant(grams, m, rounding):
-    """Set the rows and columns of constant features of modality m to zero, exactly."""
-    constant = grams[m, m].diagonal() <= rounding
-    for (i, j), G in grams.items():
-        if i == m:
-            G[constant] = 0
-        if j == m:
-            G[:, constant] = 0
-
-
-def _centred_product(A, B, mean_a, mean_b):
-    """``(A - mean_a)'(B - mean_b)``: it is enough that one of the factors is centred."""
-    if sparse.issparse(B):
-        if not sparse.issparse(A):
-            return _centred_product(B, A, mean_b, mean_a).T
-        product = (A.T.astype(np.float64) @ B.astype(np.float64)).toarray()
-        return product - A.shape[0] * np.outer(mean_a, mean_b)
-    product = np.zeros((A.shape[1], B.shape[1]))
-    width = A.shape[1] + B.shape[1]
-    for rows in gen_batches(B.shape[0], max(width, _BLOCK_ENTRIES // width)):
-        right = B[rows] - mean_b
-        if A is B:
-            product += right.T @ right
-        elif sparse.issparse(A):
-            product += A[rows].T @ right
-        else:
-            product += (A[rows] - mean_a).T @ right
-    return product
 
 
 def canonical_bases(
@@ -228,3 +131,142 @@ def _component_signs(W):
         return np.ones(W.shape[1])
     largest = np.abs(W).argmax(axis=0)
     return np.where(W[largest, np.arange(W.shape[1])] < 0, -1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class SharedBases:
+    """A shared space of modalities, and how much of it holds for rows that it was not learned from.
+
+    Parameters
+    ----------
+    means : list of ndarray of shape (q_m,)
+        Means of the features.
+    bases : list of ndarray of shape (q_m, c)
+        Bases: the columns of ``(F_m - mean_m) W_m`` are the components.
+    correlations : ndarray of shape (c,)
+        Out-of-fold correlation of every component, the mean over pairs of modalities.
+    folds : list of (list of ndarray, list of ndarray)
+        Means and bases of the rows outside every fold, turned onto the bases of all rows.
+    """
+
+    means: list[Floats]
+    bases: list[Floats]
+    correlations: Floats
+    folds: list[tuple[list[Floats], list[Floats]]]
+
+
+def shared_bases(
+    features: Sequence[Features],
+    regularisation: Sequence[float],
+    n_components: int,
+    folds: NDArray,
+) -> SharedBases:
+    """Canonical bases, and the correlations of their components in rows left out.
+
+    In-sample correlations of thousands of features are close to one whatever the features.
+    Those that count are measured fold by fold, with bases of the other rows, turned onto the
+    bases of all rows by the orthogonal matrix that fits best. All of that follows from
+    the moments of the folds, which one pass over the rows gives.
+
+    Parameters
+    ----------
+    features : sequence of {ndarray, sparse} of shape (n, q_m)
+        Features of the modalities.
+    regularisation : sequence of float
+        Ridge of every modality; see `canonical_bases`.
+    n_components : int
+        Components wanted.
+    folds : ndarray of shape (n,), int
+        Fold of every row, from 0; at least two.
+
+    Returns
+    -------
+    shared : SharedBases
+        The bases, of `n_components` or fewer components.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.solvers import shared_bases
+    >>> rng = np.random.RandomState(0)
+    >>> signal = rng.randn(300, 1)
+    >>> image = np.hstack([signal, rng.randn(300, 1)])
+    >>> text = np.hstack([signal + 0.1 * rng.randn(300, 1), rng.randn(300, 1)])
+    >>> shared = shared_bases([image, text], [0.1, 0.1], 2, np.arange(300) % 3)
+    >>> shared.correlations.shape, shared.correlations[0].round(2), shared.correlations[1] < 0.1
+    ((2,), np.float64(1.0), np.True_)
+    """
+    means = [column_means(F) for F in features]
+    parts = fold_moments(features, means, folds)
+    whole = reduce(add, parts)
+    grams = whole.centred_grams()
+    bases, _ = canonical_bases(grams, regularisation, n_components)
+    held_out = []
+    fold_spaces = []
+    for part in parts:
+        rest = whole - part
+        rest_grams = rest.centred_grams()
+        rest_bases, _ = canonical_bases(rest_grams, regularisation, n_components)
+        turned = _turned(rest_bases, bases, rest_grams)
+        held_out.append((part, rest.means, turned))
+        fold_means = [mean + shift for mean, shift in zip(means, rest.means, strict=True)]
+        fold_spaces.append((fold_means, turned))
+    return SharedBases(means, bases, _held_out_correlations(held_out), fold_spaces)
+
+
+def _turned(bases, onto, grams):
+    """Bases times the orthogonal matrix that brings their components closest to others'."""
+    Q = polar_factor(
+        sum(W.T @ grams[m, m] @ V for m, (W, V) in enumerate(zip(bases, onto, strict=True)))
+    )
+    return [W @ Q for W in bases]
+
+
+def _held_out_correlations(held_out):
+    """Correlations of components from (moments, means, bases) of every fold, mean over pairs."""
+    n = sum(part.n for part, _, _ in held_out)
+    n_modalities = len(held_out[0][1])
+    sums = [
+        sum((part.sums[m] - part.n * means[m]) @ W[m] for part, means, W in held_out)
+        for m in range(n_modalities)
+    ]
+    products: dict = {}
+    for part, means, W in held_out:
+        for (i, j), P in part.about(means).items():
+            products[i, j] = products.get((i, j), 0.0) + np.einsum("qc,qc->c", W[i], P @ W[j])
+    covariances = {(i, j): P / n - sums[i] * sums[j] / n**2 for (i, j), P in products.items()}
+    values = []
+    for i, j in combinations(range(n_modalities), 2):
+        scale = np.sqrt(covariances[i, i].clip(0) * covariances[j, j].clip(0))
+        zero = np.zeros_like(scale)
+        values.append(np.divide(covariances[i, j], scale, out=zero, where=scale > 0))
+    return np.mean(values, axis=0)
+
+
+def out_of_fold_components(
+    features: Sequence[Features], shared: SharedBases, folds: NDArray
+) -> list[Floats]:
+    """Components of every row by the bases of the rows outside its fold.
+
+    Parameters
+    ----------
+    features : sequence of {ndarray, sparse} of shape (n, q_m)
+        Features of the modalities, those of `shared_bases`.
+    shared : SharedBases
+        Their shared space.
+    folds : ndarray of shape (n,), int
+        Its folds.
+
+    Returns
+    -------
+    components : list of ndarray of shape (n, c)
+        Of the modalities, in the dtype of their features.
+    """
+    components = []
+    for m, F in enumerate(features):
+        E = np.empty((F.shape[0], len(shared.correlations)), dtype=F.dtype)
+        for fold, (means, bases) in enumerate(shared.folds):
+            rows = np.flatnonzero(folds == fold)
+            E[rows] = F[rows] @ bases[m].astype(F.dtype) - (means[m] @ bases[m]).astype(F.dtype)
+        components.append(E)
+    return components

@@ -1,0 +1,238 @@
+"""Gram matrices of the features of several modalities, of all rows and of all but a fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import gen_batches
+
+from ..utils._typing import Features, Floats, NDArray
+
+__all__ = ["Grams", "Moments", "centred_grams", "column_means", "fold_moments"]
+
+_BLOCK_ENTRIES = 2**22
+# A variance that is this fraction of what was subtracted to get it is rounding.
+_CANCELLED = 1e-12
+
+Grams = dict[tuple[int, int], Floats]
+
+
+def column_means(F: Features) -> Floats:
+    """Mean of every column of `F`, dense or sparse, accumulated in float64.
+
+    Parameters
+    ----------
+    F : {ndarray, sparse} of shape (n, q)
+        Features.
+
+    Returns
+    -------
+    means : ndarray of shape (q,), float64
+        Their means.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.solvers import column_means
+    >>> column_means(np.array([[1, 2], [3, 4]], dtype=np.float32))
+    array([2., 3.])
+    """
+    return np.asarray(F.sum(axis=0, dtype=np.float64)).ravel() / F.shape[0]
+
+
+def centred_grams(features: Sequence[Features], means: Sequence[Floats] | None = None) -> Grams:
+    """Gram matrices of the centred features of all pairs of modalities, in float64.
+
+    A dense block is centred and copied a few rows at a time, a sparse one not at all. Features
+    that are constant but for rounding count as constant: their entries are zero.
+
+    Parameters
+    ----------
+    features : sequence of {ndarray, sparse} of shape (n, q_m)
+        Features of the modalities, of the same rows; they need not be centred.
+    means : sequence of ndarray of shape (q_m,), default=None
+        Their column means, where they are known; see `column_means`.
+
+    Returns
+    -------
+    grams : dict
+        ``(l, m): (F_l - mean_l)'(F_m - mean_m) / n`` of shape (q_l, q_m), for ``l <= m``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.solvers import centred_grams
+    >>> grams = centred_grams([np.array([[1.0], [3.0]]), np.array([[0.0, 5.0], [4.0, 5.0]])])
+    >>> grams[0, 1]
+    array([[2., 0.]])
+    """
+    means = [column_means(F) for F in features] if means is None else means
+    moments = _moments_about(features, means, np.arange(features[0].shape[0]))
+    _clear_constant([moments], features, means)
+    return moments.centred_grams()
+
+
+def fold_moments(
+    features: Sequence[Features], means: Sequence[Floats], folds: NDArray
+) -> list[Moments]:
+    """Moments of every fold, in one pass over the rows.
+
+    Parameters
+    ----------
+    features : sequence of {ndarray, sparse} of shape (n, q_m)
+        Features of the modalities, of the same rows.
+    means : sequence of ndarray of shape (q_m,)
+        Their column means, about which the moments are taken.
+    folds : ndarray of shape (n,), int
+        Fold of every row, from 0.
+
+    Returns
+    -------
+    moments : list of Moments
+        Of the folds. Their sum is that of all rows, and the sum minus one that of the others.
+    """
+    moments = [
+        _moments_about(features, means, np.flatnonzero(folds == fold))
+        for fold in range(folds.max() + 1)
+    ]
+    _clear_constant(moments, features, means)
+    return moments
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums of rows and of their products about a common origin, which add up over sets of rows.
+
+    Parameters
+    ----------
+    n : int
+        Rows.
+    sums : list of ndarray of shape (q_m,)
+        Sum over rows of ``F_m - origin_m``.
+    products : dict
+        ``(l, m): sum over rows of (F_l - origin_l)(F_m - origin_m)'``, for ``l <= m``.
+    """
+
+    n: int
+    sums: list[Floats]
+    products: Grams
+
+    @property
+    def means(self) -> list[Floats]:
+        """Means of the rows, relative to the origin."""
+        return [total / self.n for total in self.sums]
+
+    def __add__(self, other: Moments) -> Moments:
+        """Moments of both sets of rows."""
+        return Moments(
+            self.n + other.n,
+            [a + b for a, b in zip(self.sums, other.sums, strict=True)],
+            {pair: P + other.products[pair] for pair, P in self.products.items()},
+        )
+
+    def __sub__(self, other: Moments) -> Moments:
+        """Moments of the rows that are not in `other`, a part of these."""
+        rest = Moments(
+            self.n - other.n,
+            [a - b for a, b in zip(self.sums, other.sums, strict=True)],
+            {pair: P - other.products[pair] for pair, P in self.products.items()},
+        )
+        _clear_cancelled(rest.products, self.products)
+        return rest
+
+    def about(self, means: Sequence[Floats]) -> Grams:
+        """Products about other points, given relative to the origin."""
+        return {
+            (i, j): P
+            - np.outer(self.sums[i], means[j])
+            - np.outer(means[i], self.sums[j])
+            + self.n * np.outer(means[i], means[j])
+            for (i, j), P in self.products.items()
+        }
+
+    def centred_grams(self) -> Grams:
+        """Gram matrices of the features about their own means, divided by the number of rows."""
+        grams = {pair: G / self.n if self.n else G for pair, G in self.about(self.means).items()}
+        _clear_cancelled(grams, {pair: P / self.n for pair, P in self.products.items()})
+        return grams
+
+
+def _moments_about(features, origins, rows):
+    """Moments of some rows about given points."""
+    sums = [_sums_about(F, o, rows) for F, o in zip(features, origins, strict=True)]
+    products = {
+        (i, j): _products_about(features, origins, sums, i, j, rows)
+        for i in range(len(features))
+        for j in range(i, len(features))
+    }
+    return Moments(len(rows), sums, products)
+
+
+def _batches(rows, width):
+    """Batches of positions of rows, such that a float64 copy of them is small."""
+    for batch in gen_batches(len(rows), max(width, _BLOCK_ENTRIES // width, 1)):
+        yield rows[batch]
+
+
+def _sums_about(F, origin, rows):
+    if sparse.issparse(F):
+        return np.asarray(F[rows].sum(axis=0, dtype=np.float64)).ravel() - len(rows) * origin
+    return sum(
+        ((F[batch] - origin).sum(axis=0) for batch in _batches(rows, F.shape[1])),
+        start=np.zeros(F.shape[1]),
+    )
+
+
+def _products_about(features, origins, sums, i, j, rows):
+    """``(F_i - origin_i)'(F_j - origin_j)`` of some rows; sparse features are not centred."""
+    A, B = features[i], features[j]
+    product = np.zeros((A.shape[1], B.shape[1]))
+    for batch in _batches(rows, A.shape[1] + B.shape[1]):
+        left = _centred_or_sparse(A[batch], origins[i])
+        right = left if i == j else _centred_or_sparse(B[batch], origins[j])
+        both = (right.T @ left).T if sparse.issparse(right) else left.T @ right
+        product += both.toarray() if sparse.issparse(both) else both
+    # What centring the sparse factors would have changed.
+    if sparse.issparse(A):
+        product -= np.outer(origins[i], sums[j])
+    if sparse.issparse(B):
+        product -= np.outer(sums[i], origins[j])
+    if sparse.issparse(A) and sparse.issparse(B):
+        product -= len(rows) * np.outer(origins[i], origins[j])
+    return product
+
+
+def _centred_or_sparse(block, origin):
+    return block.astype(np.float64) if sparse.issparse(block) else block - origin
+
+
+def _clear_constant(moments, features, means):
+    """Set the products of features that are constant but for rounding to zero, in all parts."""
+    n = sum(part.n for part in moments)
+    for m, (F, mean) in enumerate(zip(features, means, strict=True)):
+        eps = 10 * np.finfo(F.dtype).eps
+        # The mean of a sparse column is subtracted from its second moment, not from its entries.
+        rounding = eps * mean**2 if sparse.issparse(F) else (eps * mean) ** 2
+        variance = sum(part.products[m, m].diagonal() for part in moments) / n
+        for part in moments:
+            _clear(part.products, m, variance <= rounding)
+
+
+def _clear_cancelled(products, before):
+    """Set what is left of a difference to zero where it is rounding, measured by the minuend."""
+    for i, j in products:
+        if i == j:
+            cancelled = products[i, i].diagonal() <= _CANCELLED * before[i, i].diagonal()
+            _clear(products, i, cancelled)
+
+
+def _clear(products, m, constant):
+    """Set the rows and columns of some features of modality m to zero, exactly."""
+    for (i, j), P in products.items():
+        if i == m:
+            P[constant] = 0
+        if j == m:
+            P[:, constant] = 0
