@@ -1,16 +1,23 @@
 """AnchorRBF equals the kernel it stands for; rows do not depend on their batch."""
 
+import copy
 import pickle
 import tracemalloc
 import warnings
 
+import joblib
 import numpy as np
+import pandas as pd
 import pytest
+from interruptions import interrupted_at_every_line
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.pipeline import make_pipeline
 
+from sklearn_cmh import DSAH
 from sklearn_cmh.features import AnchorRBF, stable_dot
+from sklearn_cmh.features._anchor_rbf import kernel_blocks
 
 FORMS = [np.asarray, np.asfortranarray, sparse.csr_array, sparse.csr_matrix, sparse.csc_array]
 DTYPES = [np.float32, np.float64]
@@ -108,34 +115,41 @@ def test_equal_rows(form, dtype):
     assert np.isfinite(rbf.transform(np.ones((2, 3)))).all()
 
 
-@pytest.mark.parametrize("scale", [1e-12, 1e12])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_scale_does_not_matter(X, scale, dtype):
-    rows = X.astype(dtype)
-    F = AnchorRBF(50, random_state=0).fit_transform(rows)
-    np.testing.assert_allclose(
-        AnchorRBF(50, random_state=0).fit_transform(rows * dtype(scale)), F, atol=1e-5
-    )
+def kernel_by_differences(X, anchors, width):
+    X, anchors = (A.astype(np.float64) / width for A in (X, anchors))
+    return np.exp(-0.5 * np.square(X[:, None] - anchors).sum(axis=2))
 
 
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_width_gives_finite_features_or_is_refused(X, form, dtype):
-    rows, refused = form(X.astype(dtype)), []
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for exponent in range(0, 323, 2):
-            rbf = AnchorRBF(5, width=10.0**-exponent, random_state=0)
-            try:
-                assert np.isfinite(rbf.fit(rows).transform(rows)).all()
-            except ValueError as error:
-                assert "is too small" in str(error) and not hasattr(rbf, "anchors_")
-                refused.append(exponent)
-    # From one width downwards; sparse rows are mapped in float64.
-    assert refused == list(range(refused[0], 323, 2))
-    assert refused[0] in ([20] if dtype == np.float32 and form is np.asarray else [154])
-    with pytest.raises(ValueError, match="Raise width or width_factor"):
-        AnchorRBF(5, width=1e-100, width_factor=1e-200).fit(rows)
+@pytest.mark.parametrize("offset", [0, 10])
+def test_kernel_is_right_at_every_width(X, form, dtype, offset):
+    rows = (X[:100] + offset).astype(dtype)
+    # Rows that are near one another too, at every distance.
+    rows[50:] = rows[:50] + (10.0 ** -np.arange(1, 11).repeat(5))[:, None].astype(dtype) * X[:50]
+    for exponent in range(0, 320, 2 if offset else 1):
+        width = 10.0**-exponent
+        rbf = AnchorRBF(40, width=width, centre=False, random_state=0)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            F = rbf.fit_transform(form(rows))
+        if rbf.width_ == width:
+            assert not caught
+        else:
+            assert "so narrow that rounding" in str(caught[0].message)
+            # A few millionths of the extent of the anchors.
+            assert 0 < rbf.width_ < (2e-4 if offset and form is not np.asarray else 2e-5)
+        expected = kernel_by_differences(rows, rows[rbf.anchor_indices_], rbf.width_)
+        np.testing.assert_allclose(F, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_beyond_every_distance(X, form, dtype):
+    rbf = AnchorRBF(20, width=1e-3, centre=False).fit(form(X.astype(dtype)))
+    far = np.full((2, 12), np.finfo(dtype).max / 10)
+    far[1] *= -1
+    np.testing.assert_array_equal(rbf.transform(form(far.astype(dtype))), 0)
 
 
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
@@ -166,3 +180,95 @@ def test_clone_and_pickle(X):
     np.testing.assert_array_equal(
         pickle.loads(pickle.dumps(rbf)).transform(X), clone(rbf).fit_transform(X)
     )
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [(np.float32, scale) for scale in (1e-30, 1e-12, 1e12, 1e37)]
+    + [(np.float64, scale) for scale in (1e-200, 1e-12, 1e155, 1e300)],
+)
+def test_scale_does_not_matter(X, form, scale, dtype):
+    rows = X.astype(dtype)
+    F = AnchorRBF(50, random_state=0).fit_transform(form(rows))
+    assert F.std() > 0.01
+    rbf = AnchorRBF(50, random_state=0)
+    np.testing.assert_allclose(rbf.fit_transform(form(rows * dtype(scale))), F, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize(("dtype", "scale"), [(np.float32, 2e38), (np.float64, 1e-300)])
+def test_numbers_at_the_end_of_their_dtype_are_refused(X, form, dtype, scale):
+    rows = form((X / X.max()).astype(dtype) * dtype(scale))
+    with pytest.raises(ValueError, match=f"too near the end of {np.dtype(dtype)}.*rescale"):
+        AnchorRBF(50).fit(rows)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_constant_features_are_refused(X, form, dtype):
+    """One outlier, or a width, that leaves the features of all other rows the same."""
+    outlier = X.astype(dtype)
+    outlier[7, 3] = 1e155 if dtype == np.float64 else 1e30
+    cases = [
+        ({}, outlier),
+        ({"width_factor": 1e300}, X.astype(dtype)),
+        ({"width": 1e12}, X.astype(dtype)),
+    ]
+    for parameters, rows in cases:
+        rbf = AnchorRBF(50, random_state=0, **parameters)
+        for fit in (rbf.fit, rbf.fit_transform):
+            with pytest.raises(ValueError, match=r"same for nearly all rows.*rescale"):
+                fit(form(rows))
+            assert vars(rbf) == rbf.get_params()
+    # A moderate outlier is one row among others.
+    outlier[7, 3] = 100
+    assert AnchorRBF(50, random_state=0).fit_transform(form(outlier)).std() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_anchors": 0}, "'n_anchors' parameter of AnchorRBF"),
+        ({"n_anchors": -5}, "'n_anchors' parameter of AnchorRBF"),
+        ({"n_anchors": True}, "'n_anchors' parameter of AnchorRBF"),
+        ({"width": np.inf}, "'width' parameter of AnchorRBF"),
+        ({"width": np.nan}, "'width' parameter of AnchorRBF"),
+        ({"width_factor": np.inf}, "'width_factor' parameter of AnchorRBF"),
+        ({"centre": "no"}, "'centre' parameter of AnchorRBF"),
+    ],
+)
+def test_parameters_are_validated_alone_and_inside(X, parameters, message):
+    rbf, y = AnchorRBF(**parameters), np.arange(300) % 2
+    for model in (rbf, DSAH(4, feature_map=rbf), DSAH(4, feature_map=make_pipeline(rbf))):
+        with pytest.raises(ValueError, match=message):
+            model.fit(X, y)
+
+
+@pytest.mark.parametrize("method", ["fit", "fit_transform"])
+def test_an_interrupted_fit_is_none(X, method):
+    """As before, or where the last line is interrupted as after, but never between."""
+    frame = pd.DataFrame(X[:100]).add_prefix("x")
+    after = joblib.hash(vars(AnchorRBF(5, random_state=0).fit(frame)))
+    for start in (AnchorRBF(5, random_state=0), AnchorRBF(5, random_state=0).fit(X[200:, :4])):
+        before, rbf, n_before = joblib.hash(vars(start)), copy.copy(start), 0
+        for _ in interrupted_at_every_line(lambda m=rbf: getattr(m, method)(frame), kernel_blocks):
+            state = joblib.hash(vars(rbf))
+            n_before += state == before
+            assert state in (before, after)
+            vars(rbf).update(vars(start))
+            for name in vars(rbf).keys() - vars(start).keys():
+                delattr(rbf, name)
+        assert n_before > 20
+
+
+@pytest.mark.parametrize("form", [sparse.csr_array, sparse.csr_matrix])
+def test_duplicate_entries_count_as_their_sum(form):
+    rng = np.random.RandomState(0)
+    tokens = form((np.ones(900), rng.randint(0, 30, 900), np.arange(0, 901, 15)), shape=(60, 30))
+    summed = form(tokens.toarray())
+    rbf = AnchorRBF(20, random_state=0).fit(summed)
+    np.testing.assert_array_equal(rbf.transform(tokens), rbf.transform(summed))
+    again = AnchorRBF(20, random_state=0).fit_transform(tokens)
+    np.testing.assert_array_equal(again, rbf.transform(summed))
+    assert tokens.nnz == 900 and not tokens.has_sorted_indices

@@ -1,21 +1,175 @@
-"""Gaussian kernel with anchors, the feature map of the shallow methods."""
+"""Gaussian kernel with anchors, the feature map of the shallow methods.
+
+The plain functions first: the kernel in blocks of rows, the rule for its width, and what
+is told of a width that suits the rows badly.
+"""
 
 import warnings
+from collections.abc import Iterator
 from numbers import Integral, Real
+from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
+from scipy.spatial.distance import pdist
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.extmath import row_norms
 from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
+from ..data import canonical
+from ..persistence import unchanged_on_error
 from ..utils._documentation import DocumentedMixin
 from ..utils._products import HEIGHT, filled_blocks
-from ..utils._sklearn import Interval, StrOptions, fit_context
+from ..utils._sklearn import Interval, StrOptions, fit_context, validate_parameters
+from ..utils._typing import Features, Floats, MatrixLike, RandomState
 
 __all__ = ["AnchorRBF"]
+
+# How much rounding may change a kernel value, as a share of it.
+_LOSS = 1e-4
+
+
+def kernel_blocks(X: Features, anchors: Features, width: float) -> Iterator[tuple[slice, Floats]]:
+    """Row slices of `X` with their kernel values, ``exp(-||x - a||^2 / (2 width^2))``.
+
+    With rows and anchors in units of the width, u and v, the exponent is
+    ``u'v - (||u||^2 + ||v||^2) / 2``. Dense ones are shifted by the mean anchor first,
+    which changes no distance and spares digits. Rows take the form of the anchors, so
+    that it makes no difference whether they come dense or sparse.
+
+    Rounding changes the exponent by about ``4 eps ||v||^2``. Where that is too much in
+    float32, the exponents are computed in float64; `narrowest_width` keeps it small there.
+    Rows further from the anchors need no more digits: their kernel values are zero.
+    """
+    anchors_sparse = sparse.issparse(anchors)
+    # Sparse rows cannot be shifted, so float64 has to spare the digits.
+    dtype = np.dtype(np.float64) if anchors_sparse else X.dtype
+    shift = None if anchors_sparse else _mean_row(anchors)
+    scaled = _in_widths(anchors, shift, width, dtype)
+    term = row_norms(scaled, squared=True)
+    if not 4 * np.finfo(dtype).eps * term.max() <= _LOSS:
+        dtype = np.dtype(np.float64)
+        scaled = _in_widths(anchors, shift, width, dtype)
+        term = row_norms(scaled, squared=True)
+    right, term = scaled.T, 0.5 * term
+    for rows, block in filled_blocks(X):
+        if sparse.issparse(block) and not anchors_sparse:
+            block = _filled(block)
+        # What overflows is infinitely far from every anchor.
+        with np.errstate(over="ignore", invalid="ignore"):
+            u = _in_widths(block, shift, width, dtype)
+            values = (u @ right).toarray() if anchors_sparse else u @ right
+            norms = 0.5 * row_norms(u, squared=True)
+            values -= norms[:, None]
+            values -= term
+        values[~np.isfinite(norms)] = -np.inf
+        values = values[: rows.stop - rows.start]
+        np.minimum(values, 0, out=values)
+        yield rows, np.exp(values, out=values)
+
+
+def _in_widths(A, shift, width, dtype):
+    """A new matrix ``(A - shift) / width``, sparse where `shift` is None."""
+    if shift is None:
+        return sparse.csr_array(A, dtype=dtype) * dtype.type(1 / width)
+    A = A.astype(dtype, copy=False) - shift.astype(dtype)
+    A *= dtype.type(1 / width)
+    return A
+
+
+def _filled(block):
+    """A sparse block as a dense one of full height."""
+    dense = np.zeros((HEIGHT, block.shape[1]), dtype=block.dtype)
+    dense[: block.shape[0]] = block.toarray()
+    return dense
+
+
+def mean_rule(X: Features, anchors: Features) -> float:
+    """Root of the mean squared distance of rows to anchors; 1.0 where that is zero.
+
+    With m the mean anchor, it is ``mean ||x - m||^2 + mean ||a - m||^2``: no pair is formed.
+    Everything is in units of the largest entry, whose square may be no number.
+    """
+    unit = _largest(X)
+    if unit == 0:
+        return 1.0
+    if sparse.issparse(X):
+        mean, variance = mean_variance_axis(X * (1 / unit), axis=0)
+        mean_anchor, anchor_variance = mean_variance_axis(anchors * (1 / unit), axis=0)
+        to_mean_anchor = np.square(mean - mean_anchor, dtype=np.float64).sum()
+        square = variance.sum(dtype=np.float64) + anchor_variance.sum(dtype=np.float64)
+        square += to_mean_anchor
+    else:
+        mean_anchor = _mean_row(anchors, unit)
+        square = _mean_square(X, mean_anchor, unit) + _mean_square(anchors, mean_anchor, unit)
+    rounding = 10 * np.finfo(X.dtype).eps * np.abs(mean_anchor).max()
+    return float(unit * np.sqrt(square)) if square > X.shape[1] * rounding**2 else 1.0
+
+
+def narrowest_width(anchors: Features) -> float:
+    """Width below which rounding, in float64, would spoil kernel values."""
+    unit = _largest(anchors) or 1.0
+    if sparse.issparse(anchors):
+        scaled = anchors.astype(np.float64) * (1 / unit)
+    else:
+        scaled = anchors / unit - _mean_row(anchors, unit)
+    largest = np.sqrt(row_norms(scaled, squared=True).max())
+    return float(unit * largest * np.sqrt(4 * np.finfo(np.float64).eps / _LOSS))
+
+
+def check_scale(X: Features) -> None:
+    """Refuse rows whose numbers are at the end of what their dtype can hold."""
+    largest, limits = _largest(X), np.finfo(X.dtype)
+    low, high = float(limits.tiny / limits.eps), float(limits.max) / 4
+    if largest and not low <= largest <= high:
+        raise ValueError(
+            f"The largest number in X is {largest:g}, too near the end of {X.dtype} to compute "
+            "with: rescale the features, by StandardScaler for instance."
+        )
+
+
+def check_varied(anchors: Features, width: float) -> None:
+    """Refuse a width so wide that every feature is the same for nearly all rows.
+
+    Anchors stand for rows, of which they are a sample. For each of most pairs, the kernel
+    differs from one by less than rounding.
+    """
+    sample: Any = anchors[:50]
+    if sparse.issparse(sample):
+        sample = sample[:, np.unique(sample.indices)].toarray()
+    # A bound from the largest difference in any column, of which no square can overflow.
+    apart = pdist(sample.astype(np.float64), "chebyshev") if sample.size else np.zeros(0)
+    apart = apart[apart > 0]
+    if len(apart) == 0:
+        return  # equal rows: no width tells them apart
+    typical = np.quantile(apart, 0.9) * np.sqrt(sample.shape[1] / 2)
+    if typical < width * np.sqrt(4 * float(np.finfo(anchors.dtype).eps)):
+        raise ValueError(
+            f"With a width of {width:g}, every feature is the same for nearly all rows, of which "
+            f"most differ by less than {typical:.2g}. Lower width or width_factor; if outliers "
+            "make the width, rescale the features, by RobustScaler for instance, or take the "
+            "outliers out."
+        )
+
+
+def _largest(X):
+    """Largest magnitude in `X`; it is not written to, as ``X.max()`` would do."""
+    values = X.data if sparse.issparse(X) else X
+    return float(max(values.max(), -float(values.min()))) if values.size else 0.0
+
+
+def _mean_row(A, unit=1.0):
+    return A.mean(axis=0, dtype=np.float64) / unit if unit == 1.0 else (A / unit).mean(axis=0)
+
+
+def _mean_square(X, m, unit):
+    """Mean over rows of ``||x / unit - m||^2``, in float64."""
+    total = 0.0
+    for rows in gen_batches(len(X), HEIGHT):
+        total += np.square(X[rows] / unit - m).sum(dtype=np.float64)
+    return total / len(X)
 
 
 class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -67,6 +221,11 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     a few blocks of 64 rows and one more copy of the anchors; `fit` alone holds no (n, q)
     array either. Sparse rows stay sparse. float32 rows give float32 features.
 
+    Rounding changes a kernel value by at most about 1e-4 of it, at widths of the order of
+    the mean rule far less. For narrow widths, float32 rows are compared with the anchors in
+    float64, which takes twice the time; below about 3e-6 of the extent of the anchors
+    the width is raised to that, with a warning.
+
     References
     ----------
     Liu, W., Wang, J., Ji, R., Jiang, Y.-G. and Chang, S.-F. (2012). Supervised hashing with
@@ -86,15 +245,21 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     _parameter_constraints: dict = {
         "n_anchors": [Interval(Integral, 1, None, closed="left")],
-        "width": [StrOptions({"mean"}), Interval(Real, 0, None, closed="neither")],
-        "width_factor": [Interval(Real, 0, None, closed="neither")],
+        "width": [StrOptions({"mean"}), Interval(Real, 0, np.inf, closed="neither")],
+        "width_factor": [Interval(Real, 0, np.inf, closed="neither")],
         "centre": ["boolean"],
         "random_state": ["random_state"],
     }
 
     def __init__(
-        self, n_anchors=1000, *, width="mean", width_factor=1.0, centre=True, random_state=None
-    ):
+        self,
+        n_anchors: int = 1000,
+        *,
+        width: float | Literal["mean"] = "mean",
+        width_factor: float = 1.0,
+        centre: bool = True,
+        random_state: RandomState = None,
+    ) -> None:
         self.n_anchors = n_anchors
         self.width = width
         self.width_factor = width_factor
@@ -102,7 +267,7 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: MatrixLike, y: Any = None) -> "AnchorRBF":
         """Draw the anchors, and learn the width and the mean of the features.
 
         Parameters
@@ -115,13 +280,20 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         Returns
         -------
         self : object
-            The fitted map.
+            The fitted map. After an error it is as it was before.
+
+        Raises
+        ------
+        ValueError
+            If the width is so wide that the features are the same for nearly all rows,
+            or the rows hold numbers at the end of their dtype.
         """
-        self._fit(X, keep=False)
+        with unchanged_on_error(self):
+            self._fit(X, keep=False)
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: MatrixLike, y: Any = None) -> Floats:
         """Fit and transform in one pass: the same as ``fit(X).transform(X)``.
 
         Parameters
@@ -136,9 +308,10 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         F : ndarray of shape (n, n_anchors)
             Features.
         """
-        return self._centred(self._fit(X, keep=True))
+        with unchanged_on_error(self):
+            return self._centred(self._fit(X, keep=True))
 
-    def transform(self, X):
+    def transform(self, X: MatrixLike) -> Floats:
         """Kernel values with the anchors, centred.
 
         Parameters
@@ -152,72 +325,52 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             Features.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=FLOAT_DTYPES, reset=False)
+        X = self._validated(X, reset=False)
         F = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
-        for rows, values in self._kernel_blocks(X):
+        for rows, values in kernel_blocks(X, self.anchors_, self.width_):
             F[rows] = values
         return self._centred(F)
 
+    def _validated(self, X, reset):
+        X = validate_data(self, X, accept_sparse="csr", dtype=FLOAT_DTYPES, reset=reset)
+        return canonical(X) if sparse.issparse(X) else X
+
     def _fit(self, X, keep):
-        X = validate_data(self, X, accept_sparse="csr", dtype=FLOAT_DTYPES)
+        validate_parameters(self)
+        X = self._validated(X, reset=True)
+        check_scale(X)
         n = X.shape[0]
         if self.n_anchors > n:
             warnings.warn(
                 f"n_anchors={self.n_anchors} is more than the {n} training rows; every row is an "
                 "anchor."
             )
-        rng = check_random_state(self.random_state)
-        indices = rng.permutation(n)[: self.n_anchors]
+        indices = check_random_state(self.random_state).permutation(n)[: self.n_anchors]
         anchors = X[indices]
-        width = _mean_rule(X, anchors) if self.width == "mean" else self.width
-        width = float(width * np.sqrt(self.width_factor))
-        _check_width(width, X)
-        self.anchor_indices_, self.anchors_, self.width_ = indices, anchors, width
-        self._n_features_out = len(indices)
-        self.mean_ = None
-        if not (self.centre or keep):
-            return None
-        F = np.empty((n, self._n_features_out), dtype=X.dtype) if keep else None
-        total = np.zeros(self._n_features_out)
-        for rows, values in self._kernel_blocks(X):
+        width = self._width(X, anchors)
+        F = np.empty((n, len(indices)), dtype=X.dtype) if keep else None
+        total = np.zeros(len(indices))
+        for rows, values in kernel_blocks(X, anchors, width) if self.centre or keep else ():
             total += values.sum(axis=0, dtype=np.float64)
-            if keep:
+            if F is not None:
                 F[rows] = values
-        if self.centre:
-            self.mean_ = total / n
+        self.anchor_indices_, self.anchors_, self.width_ = indices, anchors, width
+        self.mean_ = total / n if self.centre else None
+        self._n_features_out = len(indices)
         return F
 
-    def _kernel_blocks(self, X):
-        """Row slices of `X` with their kernel values, not centred.
-
-        With rows and anchors in units of the width, the exponent is
-        ``u'v - (||u||^2 + ||v||^2) / 2``. Dense ones are shifted by the mean anchor first,
-        which changes no distance and spares digits. Rows take the form of the anchors, so
-        that it makes no difference whether they come dense or sparse.
-        """
-        anchors_sparse = sparse.issparse(self.anchors_)
-        # Sparse rows cannot be shifted, so float64 has to spare the digits.
-        dtype = np.dtype(np.float64) if anchors_sparse else X.dtype
-        anchors = self.anchors_.astype(dtype)
-        if not anchors_sparse:
-            shift = _mean_row(self.anchors_).astype(dtype)
-            anchors -= shift
-        anchors *= dtype.type(1 / self.width_)
-        anchor_term = 0.5 * row_norms(anchors, squared=True)
-        right = anchors.T
-        for rows, block in filled_blocks(X):
-            if anchors_sparse:
-                block = sparse.csr_array(block, dtype=dtype) / self.width_
-                values = (block @ right).toarray()
-            else:
-                block = _dense_block(block, shift)
-                block *= dtype.type(1 / self.width_)
-                values = block @ right
-            values -= 0.5 * row_norms(block, squared=True)[:, None]
-            values -= anchor_term
-            values = values[: rows.stop - rows.start]
-            np.minimum(values, 0, out=values)
-            yield rows, np.exp(values, out=values)
+    def _width(self, X, anchors):
+        width = mean_rule(X, anchors) if self.width == "mean" else self.width
+        width = float(width * np.sqrt(self.width_factor))
+        narrowest = narrowest_width(anchors)
+        if width < narrowest:
+            warnings.warn(
+                f"A width of {width:g} is so narrow that rounding would spoil the features; "
+                f"{narrowest:g} is used instead. Raise width or width_factor."
+            )
+            width = narrowest
+        check_varied(anchors, width)
+        return width
 
     def _centred(self, F):
         if self.mean_ is not None:
@@ -229,58 +382,3 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _mean_row(A):
-    return A.mean(axis=0, dtype=np.float64)
-
-
-def _dense_block(block, shift):
-    """A new array ``block - shift`` of full height; rows filled up stay finite."""
-    if not sparse.issparse(block):
-        return block - shift
-    dense = np.zeros((HEIGHT, block.shape[1]), dtype=shift.dtype)
-    dense[: block.shape[0]] = block.toarray()
-    dense -= shift
-    return dense
-
-
-def _mean_rule(X, anchors):
-    """Root of the mean squared distance of rows to anchors; 1.0 where that is zero.
-
-    With m the mean anchor, it is ``mean ||x - m||^2 + mean ||a - m||^2``: no pair is formed.
-    """
-    if sparse.issparse(X):
-        mean, variance = mean_variance_axis(X, axis=0)
-        mean_anchor, anchor_variance = mean_variance_axis(anchors, axis=0)
-        to_mean_anchor = np.square(mean - mean_anchor, dtype=np.float64).sum()
-        square = variance.sum(dtype=np.float64) + anchor_variance.sum(dtype=np.float64)
-        square += to_mean_anchor
-    else:
-        mean_anchor = _mean_row(anchors)
-        square = _mean_square(X, mean_anchor) + _mean_square(anchors, mean_anchor)
-    rounding = 10 * np.finfo(X.dtype).eps * np.abs(mean_anchor).max()
-    return np.sqrt(square) if square > X.shape[1] * rounding**2 else 1.0
-
-
-def _check_width(width, X):
-    """Refuse a width in units of which squared distances overflow, and features are NaN."""
-    # As in `_kernel_blocks`: sparse rows in float64, dense ones shifted.
-    if sparse.issparse(X):
-        dtype, largest = np.dtype(np.float64), max(X.max(), -X.min())
-    else:
-        dtype, largest = X.dtype, np.max(X.max(axis=0).astype(np.float64) - X.min(axis=0))
-    top = float(np.finfo(dtype).max)
-    if width * top <= 1 or width * np.sqrt(top / X.shape[1]) <= largest:
-        raise ValueError(
-            f"A width of {width:g} is too small for features that differ by up to {largest:g}: "
-            f"squared distances in units of it overflow in {dtype}. Raise width or width_factor."
-        )
-
-
-def _mean_square(X, m):
-    """Mean over rows of ``||x - m||^2``, in float64."""
-    total = 0.0
-    for rows in gen_batches(len(X), HEIGHT):
-        total += np.square(X[rows] - m).sum()
-    return total / len(X)
