@@ -16,14 +16,18 @@ from sklearn_cmh.metrics import (
     MAPByBitsDisplay,
     PrecisionAtKDisplay,
     PrecisionRecallByRadiusDisplay,
+    RecallAtKDisplay,
     make_retrieval_scorer,
     mean_average_precision,
+    mean_reciprocal_rank,
+    pair_recall_at_k,
     precision_at_k,
     precision_recall_by_radius,
+    recall_at_k,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-CURVES = [PrecisionRecallByRadiusDisplay, PrecisionAtKDisplay]
+CURVES = [PrecisionRecallByRadiusDisplay, PrecisionAtKDisplay, RecallAtKDisplay]
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +78,36 @@ def test_precision_at_k_is_the_metric_s(predictions, ties):
     np.testing.assert_allclose(display.precision, expected)
     assert display.ax_.get_legend() is None
     assert PrecisionAtKDisplay.from_predictions(*predictions, max_k=7).k[-1] == 7
+
+
+@pytest.mark.parametrize("ties", ["expected", "index"])
+def test_recall_at_k_is_the_metric_s(predictions, hashers, data, ties):
+    display = RecallAtKDisplay.from_predictions(*predictions, ties=ties)
+    expected = [recall_at_k(*predictions, k=k, ties=ties) for k in display.k]
+    np.testing.assert_allclose(display.recall, expected)
+    codes = [hashers[0].encode(data[0], modality=name) for name in ("image", "text")]
+    display = RecallAtKDisplay.from_predictions(*codes, ties=ties)
+    expected = [pair_recall_at_k(*codes, k=k, ties=ties) for k in display.k]
+    np.testing.assert_allclose(display.recall, expected)
+    np.testing.assert_array_equal(display.line_.get_xydata(), np.c_[display.k, display.recall])
+
+
+def test_curves_of_finding_the_own_row(hashers, data):
+    X, _ = data
+    options = {"relevance": "pair", "gallery": "validation", "query": "image"}
+    codes = [hashers[0].encode(X, modality=name) for name in ("image", "text")]
+    for cls in CURVES:
+        first = cls.from_estimator(hashers[0], X, **options)
+        second = cls.from_predictions(*codes)
+        np.testing.assert_allclose(first.line_.get_xydata(), second.line_.get_xydata())
+    by_bits = MAPByBitsDisplay.from_estimators(hashers[:1], X, **options)
+    assert by_bits.scores == pytest.approx([mean_reciprocal_rank(*codes)])
+    again = MAPByBitsDisplay.from_predictions([codes[0]], [codes[1]])
+    assert again.scores == pytest.approx(by_bits.scores)
+    d = (codes[0][:, None] != codes[1]).sum(axis=2)
+    within = [np.mean(np.diag(d) <= radius) for radius in range(17)]
+    display = PrecisionRecallByRadiusDisplay.from_predictions(*codes)
+    np.testing.assert_allclose(display.recall, within)
 
 
 @pytest.mark.parametrize("gallery", ["learned", "validation"])

@@ -11,13 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_cmh import AAH, MultimodalData
+from sklearn_cmh._version import __version__
 from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.inspection import RetrievalReport, bit_report
-from sklearn_cmh.metrics import make_retrieval_scorer, mean_average_precision
+from sklearn_cmh.metrics import (
+    make_retrieval_scorer,
+    mean_average_precision,
+    mean_reciprocal_rank,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -60,6 +66,34 @@ def test_bits_of_a_hasher_are_its_learned_codes(hasher):
         bit_report(AAH())
     with pytest.raises(ValueError, match="must hold binary codes"):
         bit_report([[0.3, 0.7]])
+
+
+def test_codes_that_only_tell_classes_apart():
+    y = np.repeat(np.arange(9), 20)
+    codes = np.where(y[:, None] >> np.arange(4) & 1, 1, -1)
+    remark = (
+        "180 rows, 9 distinct codes: finds classes, not things. "
+        "A row shares its code with 19 others on average."
+    )
+    report = bit_report(codes, labels=y)
+    assert report.finds_classes_only and report.remark == remark and remark in repr(report)
+    assert report.n_sharing == 20 and report.n_label_sets == 9
+    assert bit_report(codes, labels=np.eye(9, dtype=int)[y]).remark == remark
+    assert "9 distinct codes: finds groups of rows" in bit_report(codes).remark
+    # Two labels a row make 3 sets of labels out of 2 classes.
+    assert bit_report(codes[:3], labels=[[1, 0], [0, 1], [1, 1]]).n_label_sets == 3
+    with pytest.raises(ValueError, match="labels have 3 rows for 180 codes"):
+        bit_report(codes, labels=[0, 1, 2])
+
+
+def test_codes_that_tell_rows_apart():
+    codes = np.where(np.arange(64)[:, None] >> np.arange(6) & 1, 1, -1)
+    for labels in (None, np.arange(64) // 2, np.arange(64) // 8):
+        report = bit_report(codes, labels=labels)
+        assert not report.finds_classes_only and report.remark == ""
+        assert "remark" not in repr(report)
+    # Of five rows each a code, all distinct: as many codes as classes, but no more rows.
+    assert not bit_report(codes[:5], labels=np.arange(5)).finds_classes_only
 
 
 def test_one_bit():
@@ -120,10 +154,10 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
-@pytest.mark.parametrize("gallery", ["learned", "validation", "pair"])
+@pytest.mark.parametrize("gallery", ["learned", "validation", "given"])
 def test_figures_are_the_scorers(hasher, data, gallery):
     X, y = data
-    if gallery == "pair":
+    if gallery == "given":
         gallery = (X[:50], y[:50])
     report = RetrievalReport.from_estimator(hasher, X, y, gallery=gallery, k=5)
     figures = report.to_frame()
@@ -136,6 +170,128 @@ def test_figures_are_the_scorers(hasher, data, gallery):
         score = make_retrieval_scorer(metric, gallery=gallery, k=k)(hasher, X, y)
         assert figures[column].mean() == pytest.approx(score)
     assert all(direction in repr(report) for direction in report.metrics)
+
+
+@pytest.mark.parametrize("gallery", ["learned", "validation"])
+def test_figures_of_finding_the_own_row(hasher, data, gallery):
+    X, y = data
+    options = {"gallery": gallery, "relevance": "pair"}
+    report = RetrievalReport.from_estimator(hasher, X, k=5, n_samples=[3], n_hits=79, **options)
+    figures = report.to_frame()
+    assert list(figures) == ["MRR", "R@1", "R@5"]
+    for metric, k, column in [("mrr", None, "MRR"), ("recall_at_k", 1, "R@1")]:
+        score = make_retrieval_scorer(metric, k=k, **options)(hasher, X)
+        assert figures[column].mean() == pytest.approx(score)
+    for samples in report.samples.values():
+        (sample,) = samples
+        np.testing.assert_array_equal(sample.relevant, sample.hits == 3)
+        assert 0 < sample.average_precision <= 1
+    # Labels are shown where they are known.
+    assert report.show.query_labels(3) == ""
+    assert RetrievalReport.from_estimator(hasher, X, y, **options).show.hit_labels(3) == str(y[3])
+    codes = [hasher.encode(X, modality=name) for name in X.names]
+    again = RetrievalReport.from_predictions(*codes).metrics["retrieval"]
+    assert again["MRR"] == pytest.approx(mean_reciprocal_rank(*codes))
+
+
+def test_the_page_of_finding_the_own_row(hasher, data):
+    pytest.importorskip("matplotlib")
+    report = RetrievalReport.from_estimator(
+        hasher, *data, relevance="pair", gallery="validation", n_hits=10
+    )
+    text = " ".join(Page(report._repr_html_()).text)
+    assert "is the query's own row" in text and "reciprocal rank" in text
+    assert "shares a label" not in text and "mean average precision" not in text.lower()
+
+
+def test_figures_by_class(hasher, data):
+    X, y = data
+    report = RetrievalReport.from_estimator(hasher, X, y, target_names=["a", "b", "c", "d"])
+    for direction in report.directions:
+        assert list(direction.by_class) == ["a", "b", "c", "d"]
+        codes = hasher.encode(X, modality=direction.query)
+        for label, (n_queries, score) in enumerate(direction.by_class.values()):
+            rows = y == label
+            assert n_queries == rows.sum()
+            alone = mean_average_precision(codes[rows], hasher.codes_, y[rows], y)
+            assert score == pytest.approx(alone)
+
+
+def test_rows_without_labels_keep_their_numbers(data):
+    """They are left out of figures and hits, and said to be."""
+    X, y = data
+    L = np.eye(4, dtype=int)[y]
+    L[::4] = 0
+    hasher = AAH(8, max_iter=3, random_state=0).fit(X, L)
+    options = {"n_samples": [1, 79], "n_hits": 60}
+    for gallery in ("learned", "validation"):
+        report = RetrievalReport.from_estimator(hasher, X, L, gallery=gallery, **options)
+        for samples in report.samples.values():
+            assert [sample.row for sample in samples] == [1, 79]
+            for sample in samples:
+                own = [sample.row] if gallery == "validation" else []
+                assert sorted([*sample.hits, *own]) == np.flatnonzero(L.any(axis=1)).tolist()
+                shared = (L[sample.hits] & L[sample.row]).any(axis=1)
+                np.testing.assert_array_equal(sample.relevant, shared)
+        assert "20 queries without labels are left out." in report.remarks
+        assert "20 rows of the database without labels are left out." in report.remarks
+    with pytest.raises(ValueError, match="rows from 0 to 79 that have labels"):
+        RetrievalReport.from_estimator(hasher, X, L, n_samples=[4])
+
+
+def test_texts_without_a_known_word_are_explained():
+    pytest.importorskip("matplotlib")
+    names = ["red cat", "blue cat", "red dog", "blue dog"] * 5
+    X = MultimodalData(image=np.random.RandomState(0).rand(20, 3), text=names)
+    y = np.array([0, 0, 1, 1] * 5)
+    words = ("text", CountVectorizer(dtype=float), None)
+    hasher = AAH(4, modalities=[("image", None, None), words], max_iter=2, random_state=0)
+    hasher.fit(X, y)
+    asked = MultimodalData(image=X["image"][:3], text=["red cat", "zebra", "unicorn"])
+    report = RetrievalReport.from_estimator(hasher, asked, y[:3], n_samples=[0, 1])
+    remark = next(remark for remark in report.remarks if remark.startswith("text: "))
+    assert "2 of 3 rows have no feature but zero" in remark and remark in repr(report)
+    assert not any(remark.startswith("image") for remark in report.remarks)
+    page = " ".join(Page(report._repr_html_()).text)
+    assert page.count("without a known word;") == 1
+    # The texts that X holds are shown without being asked for.
+    assert report.show.query(1, "text") == ["zebra"] and report.show.query(1, "image") == []
+
+
+def test_a_page_says_with_what_it_was_made(report, fragment):
+    assert report.details["Estimator"] == "AAH(max_iter=3, n_bits=8, random_state=0)"
+    assert __version__ in report.details["Made"]
+    page = " ".join(Page(fragment).text)
+    assert "AAH(max_iter=3" in page and "share of the first 10 rows that share a label" in page
+    assert any("finds classes, not things" in remark for remark in report.remarks)
+    assert "finds classes, not things" in page
+
+
+def test_a_full_disk_leaves_the_earlier_page(report, tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    path.write_text("earlier")
+
+    def full(self, text, **options):
+        with open(self, "w") as file:
+            file.write(text[:10])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "write_text", full)
+        with pytest.raises(OSError, match="No space left"):
+            report.save(path)
+        with pytest.raises(OSError, match="No space left"):
+            report.save(tmp_path / "new.html")
+    assert path.read_text() == "earlier" and list(tmp_path.iterdir()) == [path]
+    report.save(path)
+    assert "<svg" in path.read_text(encoding="utf-8") and list(tmp_path.iterdir()) == [path]
+
+
+def test_half_a_character_is_saved(tmp_path):
+    pytest.importorskip("matplotlib")
+    report = RetrievalReport.from_predictions([[1]], [[1]], ["a"], ["a"], show_queries=["x\ud83d"])
+    report.save(tmp_path / "report.html")
+    assert r"x\ud83d" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_samples_are_the_nearest_rows(hasher, data):
@@ -205,7 +361,7 @@ def test_names_of_modalities_in_the_figure(data):
 def test_a_pipeline_is_looked_into(hasher, data):
     X, y = data
     pipe = make_pipeline(FunctionTransformer(), hasher).fit(X, y)
-    assert repr(bit_report(pipe)) == repr(bit_report(pipe[-1].codes_))
+    assert repr(bit_report(pipe)) == repr(bit_report(pipe[-1].codes_, labels=y))
     report = RetrievalReport.from_estimator(pipe, X, y, show_queries=X)
     np.testing.assert_array_equal(report.show.query(3, "image"), [X["image"][3]])
 

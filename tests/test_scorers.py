@@ -1,12 +1,15 @@
 """Retrieval scorers: what they rank, and that scikit-learn's tools take them as they are."""
 
 import pickle
+import warnings
 from copy import deepcopy
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -226,14 +229,190 @@ def test_scorer_is_copied_pickled_and_shown(hasher, split):
         ({"gallery": "test"}, "gallery must be 'learned'"),
         ({"gallery": 3}, "gallery must be 'learned'.*int"),
         ({"database": "text"}, "gallery='validation'"),
+        ({"relevance": "same"}, "'relevance' parameter.*same"),
+        ({"radius": -1}, "'radius' parameter"),
+        ({"metric": "recall_at_k", "radius": 2}, "takes no radius"),
+        ({"k": 3, "radius": 2}, "both say where to stop"),
         ({"k": 0}, "'k' parameter.*0 instead"),
         ({"k": 2.5}, "'k' parameter.*2.5 instead"),
-        ({"metric": "lookup_precision", "k": 3}, "within radius 2"),
+        ({"metric": "lookup_precision", "k": 3}, "within a radius"),
     ],
 )
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         make_retrieval_scorer(**options)
+
+
+def test_radius_of_map_and_lookup(hasher, split):
+    _, y, X_query, y_query = split
+    codes = hasher.encode(X_query, modality="text"), hasher.codes_, y_query, y
+    for metric, function in [
+        ("map", mean_average_precision),
+        ("lookup_precision", metrics.lookup_precision),
+    ]:
+        score = make_retrieval_scorer(metric, query="text", radius=1)(hasher, X_query, y_query)
+        assert_allclose(score, function(*codes, radius=1), rtol=1e-14)
+
+
+# --- The thing itself --------------------------------------------------------------------------
+
+
+PAIR_METRICS = {
+    "recall_at_k": metrics.pair_recall_at_k,
+    "mrr": metrics.mean_reciprocal_rank,
+    "map": metrics.mean_reciprocal_rank,
+}
+
+
+@pytest.mark.parametrize("ties", ["expected", "index"])
+@pytest.mark.parametrize("metric", PAIR_METRICS)
+def test_partners_among_the_scored_rows(hasher, split, metric, ties):
+    """The own row is what is sought, so it is not left out."""
+    *_, X_query, y_query = split
+    image, text = (hasher.encode(X_query, modality=m) for m in COLUMNS)
+    options = {"relevance": "pair", "gallery": "validation", "ties": ties, "k": 3}
+    by_image = PAIR_METRICS[metric](image, text, k=3, ties=ties)
+    by_text = PAIR_METRICS[metric](text, image, k=3, ties=ties)
+    assert_allclose(
+        make_retrieval_scorer(metric, query="image", **options)(hasher, X_query), by_image
+    )
+    both = make_retrieval_scorer(metric, **options)
+    assert_allclose(both(hasher, X_query, y_query), (by_image + by_text) / 2)
+
+
+def test_partners_among_the_learned_codes(hasher, split):
+    X, y, X_query, y_query = split
+    scorer = make_retrieval_scorer("recall_at_k", relevance="pair", query="text", k=5)
+    expected = metrics.pair_recall_at_k(hasher.encode(X, modality="text"), hasher.codes_, k=5)
+    assert_allclose(scorer(hasher, X), expected)
+    assert_allclose(scorer(hasher, X, y), expected)
+    for rows, labels in [(X_query, y_query), (X_query, None), (X, y[::-1])]:
+        with pytest.raises(ValueError, match=r"X is not these.*gallery='validation'"):
+            scorer(hasher, rows, labels)
+
+
+def test_partners_in_another_gallery(hasher, split):
+    """The first rows of a given gallery are the partners; those behind them distract."""
+    X, _, X_query, _ = split
+    X_database = np.vstack([X_query, X])
+    scorer = make_retrieval_scorer(
+        "mrr", relevance="pair", query="text", gallery=(X_database, None)
+    )
+    codes = hasher.encode(X_query, modality="text"), hasher.encode(X_database, modality="image")
+    assert_allclose(scorer(hasher, X_query), metrics.mean_reciprocal_rank(*codes))
+
+
+def test_pairs_need_two_modalities(split):
+    X, y, X_query, _ = split
+    hasher = LinearHasher(modalities=COLUMNS).fit(X, y)
+    same = make_retrieval_scorer(
+        "mrr", relevance="pair", gallery="validation", query="text", database="text"
+    )
+    with pytest.raises(ValueError, match="Pairs need two modalities"):
+        same(hasher, X_query)
+    one = make_retrieval_scorer("mrr", relevance="pair", gallery="validation")
+    with pytest.raises(ValueError, match="Pairs need two modalities"):
+        one(LinearHasher().fit(X, y), X_query)
+
+
+def test_a_search_by_pairs_needs_no_labels(paired):
+    X = MultimodalData(image=paired.image, text=paired.text)
+    scorer = make_retrieval_scorer("recall_at_k", relevance="pair", gallery="validation")
+    search = GridSearchCV(LinearHasher(), {"n_bits": [2, 16]}, scoring=scorer, cv=3).fit(X)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_reciprocal_rank_of_the_first_row_of_the_class(hasher, split):
+    _, y, X_query, y_query = split
+    d = (hasher.encode(X_query, modality="text")[:, None] != hasher.codes_).sum(axis=2)
+    order = np.argsort(d, axis=1, kind="stable")
+    first = (y[order] == y_query[:, None]).argmax(axis=1)
+    score = make_retrieval_scorer("mrr", query="text", ties="index")(hasher, X_query, y_query)
+    assert_allclose(score, np.mean(1 / (first + 1)))
+
+
+# --- Rows without labels, weights, folds sorted by class ---------------------------------------
+
+
+@pytest.mark.parametrize("no_relevant", ["skip", "zero"])
+def test_rows_without_labels_are_left_out(paired, no_relevant):
+    """On both sides, in every gallery: nothing is known to be relevant to them."""
+    X, L = paired.X.copy(), paired.indicator.copy()
+    L[::3] = 0
+    kept, queries = np.arange(80) % 3 > 0, np.arange(80, 120) % 3 > 0
+    hasher = LinearHasher(modalities=COLUMNS).fit(X[:80], L[:80])
+    labelled = X[80:][queries], L[80:][queries]
+    for gallery, expected_gallery in [
+        ("learned", None),
+        ("validation", "validation"),
+        ((X[:80], L[:80]), (X[:80][kept], L[:80][kept])),
+    ]:
+        scorer = make_retrieval_scorer(gallery=gallery, query="text", no_relevant=no_relevant)
+        if expected_gallery is None:
+            codes = hasher.encode(labelled[0], modality="text"), hasher.codes_[kept]
+            expected = mean_average_precision(*codes, labelled[1], L[:80][kept])
+        else:
+            expected = make_retrieval_scorer(
+                gallery=expected_gallery, query="text", no_relevant=no_relevant
+            )(hasher, *labelled)
+        assert_allclose(scorer(hasher, X[80:], L[80:]), expected)
+    with pytest.warns(UserWarning, match="No query has a relevant row"):
+        assert np.isnan(make_retrieval_scorer()(hasher, X[80:], np.zeros((40, 4), dtype=int)))
+
+
+def test_weights_count_queries_several_times(hasher, split):
+    *_, X_query, y_query = split
+    weights = np.random.RandomState(0).randint(0, 3, size=len(y_query))
+    often = np.repeat(np.arange(len(y_query)), weights)
+    scorer = make_retrieval_scorer("recall_at_k")
+    expected = scorer(hasher, X_query[often], y_query[often])
+    assert_allclose(scorer(hasher, X_query, y_query, sample_weight=weights), expected)
+    with pytest.raises(ValueError, match=r"(?i)negative"):
+        scorer(hasher, X_query, y_query, sample_weight=-weights)
+
+
+def test_weights_are_routed(paired):
+    weights = np.random.RandomState(0).rand(len(paired.y))
+    cv = KFold(3, shuffle=True, random_state=0)
+    hasher = LinearHasher(modalities=COLUMNS)
+    with config_context(enable_metadata_routing=True):
+        scorer = make_retrieval_scorer().set_score_request(sample_weight=True)
+        options = {"cv": cv, "params": {"sample_weight": weights}}
+        found = cross_validate(hasher, paired.X, paired.y, scoring=scorer, **options)
+        several = cross_validate(
+            hasher, paired.X, paired.y, scoring={"a": clone(scorer, safe=False)}, **options
+        )
+        renamed = make_retrieval_scorer().set_score_request(sample_weight="weight_of_query")
+        options["params"] = {"weight_of_query": weights}
+        again = cross_validate(hasher, paired.X, paired.y, scoring=renamed, **options)
+        with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+            options["params"] = {"sample_weight": weights}
+            cross_validate(hasher, paired.X, paired.y, scoring=make_retrieval_scorer(), **options)
+    expected = [
+        make_retrieval_scorer()(
+            clone(hasher).fit(paired.X[train], paired.y[train]),
+            *(paired.X[test], paired.y[test], weights[test]),
+        )
+        for train, test in cv.split(paired.X)
+    ]
+    assert_allclose(found["test_score"], expected)
+    assert_allclose(several["test_a"], expected)
+    assert_allclose(again["test_score"], expected)
+
+
+@pytest.mark.parametrize("gallery", ["learned", "validation"])
+@pytest.mark.parametrize("form", ["labels", "indicator"])
+def test_folds_sorted_by_class_are_told(paired, gallery, form):
+    order = np.argsort(paired.y, kind="stable")
+    y = paired.y if form == "labels" else paired.indicator
+    # The last class and a few rows of the one before it.
+    train, test = order[:85], order[85:]
+    hasher = LinearHasher(modalities=COLUMNS).fit(paired.X[train], y[train])
+    with pytest.warns(UserWarning, match=r"Only 5 of 35 queries share a label.*shuffle"):
+        make_retrieval_scorer(gallery=gallery)(hasher, paired.X[test], y[test])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_retrieval_scorer(gallery=gallery)(hasher, paired.X[::2], y[::2])
 
 
 def test_bad_use_is_refused(hasher, split):

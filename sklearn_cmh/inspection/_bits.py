@@ -1,19 +1,27 @@
 """How well the bits of codes are used."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from ..data import encode_labels, label_patterns, labelled_rows
 from ..hamming import check_codes, pack_codes
 from ..metrics.core import find_hasher
 from ..utils._plotting import import_pyplot
+from ..utils._typing import Labels, NDArray
 
 __all__ = ["BitReport", "bit_report"]
 
+# Codes that so many rows share on average cannot put the thing itself among the first ten.
+FEW_SHARING = 10
 
-def bit_report(codes):
+
+def bit_report(codes: Any, *, labels: Labels | None = None) -> BitReport:
     """Say how well the bits of codes are used.
 
     Good bits are balanced (half of the rows +1), differ from one another, and tell rows
@@ -25,6 +33,9 @@ def bit_report(codes):
     codes : array-like of shape (n, n_bits), or fitted hasher, Pipeline or search
         Codes of two values, or what holds a hasher, for its learned codes. Codes of new rows, which
         are often worse, are to be encoded first: ``bit_report(hasher.encode(...))``.
+    labels : array-like of shape (n,) or {array-like, sparse} of shape (n, c), default=None
+        Labels of the rows, by which the report says whether codes tell rows apart or their
+        classes only; a hasher has its own.
 
     Returns
     -------
@@ -46,6 +57,7 @@ def bit_report(codes):
         hasher = find_hasher(codes)[0]
         check_is_fitted(hasher, "codes_")
         codes = hasher.codes_
+        labels = hasher.labels_ if labels is None else labels
     codes = check_codes(codes)
     n, n_bits = codes.shape
     ones, together = np.zeros(n_bits), np.zeros((n_bits, n_bits))
@@ -70,7 +82,17 @@ def bit_report(codes):
         collapsed=np.flatnonzero((share == 0) | (share == 1)),
         n_distinct=len(counts),
         code_entropy=float(_entropy(counts / n)),
+        n_sharing=float(counts @ counts / n),
+        n_label_sets=None if labels is None else _count_label_sets(labels, n),
     )
+
+
+def _count_label_sets(labels, n):
+    """Number of distinct sets of labels, of the rows that have any."""
+    L, _ = encode_labels(labels, input_name="labels")
+    if L.shape[0] != n:
+        raise ValueError(f"labels have {L.shape[0]} rows for {n} codes: pass one row per code.")
+    return label_patterns(L[labelled_rows(L)])[0].shape[0]
 
 
 def _entropy(p):
@@ -98,6 +120,10 @@ class BitReport:
         Number of different codes.
     code_entropy : float
         Entropy of whole codes, at most ``log2(n_codes)`` bits.
+    n_sharing : float
+        Number of rows that have the code of a row, itself among them, on average over rows.
+    n_label_sets : int or None
+        Number of classes, or of distinct sets of labels where rows have several.
 
     See Also
     --------
@@ -112,15 +138,40 @@ class BitReport:
     collapsed: np.ndarray
     n_distinct: int
     code_entropy: float
+    n_sharing: float
+    n_label_sets: int | None = None
 
     @property
-    def max_correlation(self):
+    def finds_classes_only(self) -> bool:
+        """Whether there are hardly more codes than classes, though many more rows.
+
+        Where labels are unknown: whether ten rows or more share a code on average.
+        """
+        if self.n_label_sets is None:
+            return self.n_sharing >= FEW_SHARING
+        few = self.n_distinct <= 2 * self.n_label_sets
+        return bool(few and self.n_sharing >= 2)
+
+    @property
+    def remark(self) -> str:
+        """What codes cannot tell apart, in a sentence; empty where they tell rows apart."""
+        if not self.finds_classes_only:
+            return ""
+        codes = "code" if self.n_distinct == 1 else "codes"
+        what = "classes" if self.n_label_sets is not None else "groups of rows"
+        return (
+            f"{self.n_codes:,} rows, {self.n_distinct:,} distinct {codes}: finds {what}, not "
+            f"things. A row shares its code with {self.n_sharing - 1:,.0f} others on average."
+        )
+
+    @property
+    def max_correlation(self) -> NDArray[np.float64]:
         """Largest absolute correlation of every bit with another: (n_bits,)."""
         others = np.abs(self.correlation)
         np.fill_diagonal(others, 0)
         return others.max(axis=1)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Figures of the whole codes.
 
         Returns
@@ -134,13 +185,14 @@ class BitReport:
             "n_bits": self.n_bits,
             "n_distinct": self.n_distinct,
             "n_collapsed": len(self.collapsed),
+            "n_sharing": self.n_sharing,
             "mean_entropy": float(self.entropy.mean()),
             "code_entropy": self.code_entropy,
             "mean_abs_correlation": float(off_diagonal.mean()) if self.n_bits > 1 else 0.0,
             "max_abs_correlation": float(self.max_correlation.max()),
         }
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """Figures of every bit.
 
         Returns
@@ -159,7 +211,7 @@ class BitReport:
             }
         ).rename_axis("bit")
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: Any = None, **kwargs: Any) -> Any:
         """Draw the balance of every bit and the correlations between them.
 
         Parameters
@@ -215,5 +267,6 @@ class BitReport:
                 f"  distinct     {self.n_distinct:,} codes "
                 f"({100 * self.n_distinct / self.n_codes:.3g} %)",
                 f"  collapsed    {collapsed}",
+                *([f"  remark       {self.remark}"] if self.remark else []),
             ]
         )

@@ -16,6 +16,7 @@ from ..utils._plotting import import_pyplot
 __all__ = ["render_document", "render_fragment"]
 
 MAX_TEXT = 200
+MAX_CLASSES = 50
 # Stands for the colour of the text in figures, and is replaced by it.
 TEXT_COLOUR = "#010203"
 # Okabe and Ito's palette, without the colours too pale for a white page.
@@ -34,6 +35,8 @@ STYLE = """
   border-bottom:1px solid rgba(127,127,127,.25)}
 .cmh-report th{font-weight:600}
 .cmh-report th:first-child,.cmh-report td:first-child{text-align:left;padding-left:0}
+.cmh-report .cmh-words{text-align:left;white-space:pre-wrap}
+.cmh-report .cmh-remark{border-left:3px solid #d55e00;padding-left:.6em}
 .cmh-report .cmh-scroll{overflow-x:auto}
 .cmh-report svg{width:100%;height:auto;max-width:62rem}
 .cmh-report .cmh-sample{display:flex;gap:1rem;align-items:flex-start;padding:.8rem 0;
@@ -89,19 +92,67 @@ def render_document(report):
 
 def render_fragment(report):
     """The report as one element, for a notebook or a page."""
+    by_k = "share of queries that have found their own row" if report.by_pair else "precision"
     parts = [
         f"<style>{STYLE}</style>",
         f"<h2>{escape(report.title)}</h2>",
         f'<p class="cmh-quiet">{escape(report.summary)}</p>',
+        *(f'<p class="cmh-remark">{escape(remark)}</p>' for remark in report.remarks),
         _metrics_table(report),
+        _glossary(report),
         '<h3>Curves</h3><p class="cmh-quiet">Means over queries: precision and recall of all rows '
-        "within a Hamming radius, one point per radius; precision of the first N rows.</p>",
+        f"within a Hamming radius, one point per radius; {by_k} of the first N rows.</p>",
         _curves(report),
+        _classes_table(report),
         "<h3>Bits</h3>",
         _bits_table(report),
         *(_samples(report, direction) for direction in report.directions),
+        _details(report),
     ]
     return f'<div class="cmh-report">{"".join(parts)}</div>'
+
+
+def _glossary(report):
+    """What the figures of the first table are."""
+    relevant = (
+        "Relevant to a query is its own row alone."
+        if report.by_pair
+        else "Relevant to a query are the rows that share a label with it."
+    )
+    terms = "; ".join(f"{name}: {text}" for name, text in report.glossary.items())
+    return f'<p class="cmh-quiet">Means over queries. {escape(f"{relevant} {terms}")}.</p>'
+
+
+def _classes_table(report):
+    """Average precision by class, of the classes with most queries where there are many."""
+    sizes = {}
+    for direction in report.directions:
+        for name, (n_queries, _) in direction.by_class.items():
+            sizes[name] = max(n_queries, sizes.get(name, 0))
+    if not sizes:
+        return ""
+    shown = sorted(sizes, key=lambda name: -sizes[name])[:MAX_CLASSES]
+    rows = []
+    for name in shown:
+        found = [direction.by_class.get(name) for direction in report.directions]
+        values = ["" if entry is None else f"{entry[1]:.3f}" for entry in found]
+        rows.append([name, f"{sizes[name]:,}", *values])
+    more = f", the {len(shown)} with most queries" if len(shown) < len(sizes) else ""
+    header = ["class", "queries", *(direction.name for direction in report.directions)]
+    note = f'<p class="cmh-quiet">Mean average precision of the queries of every class{more}.</p>'
+    return f"<h3>Classes</h3>{note}{_table(header, rows)}"
+
+
+def _details(report):
+    """With what the report was made."""
+    rows = [[name, text] for name, text in report.details.items()]
+    if not rows:
+        return ""
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td class="cmh-words">{escape(text)}</td></tr>'
+        for name, text in rows
+    )
+    return f'<h3>Made with</h3><div class="cmh-scroll"><table><tbody>{body}</tbody></table></div>'
 
 
 def _table(header, rows):
@@ -124,14 +175,15 @@ def _metrics_table(report):
         [direction.name, *(f"{value:.3f}" for value in direction.metrics.values())]
         for direction in report.directions
     ]
-    return _table(["", *names], rows)
+    return _table(["queries → database", *names], rows)
 
 
 def _bits_table(report):
     reports = {f"queries: {direction.name}": direction.bits for direction in report.directions}
     if report.database_bits is not None:
         reports["database"] = report.database_bits
-    header = ["", "codes", "distinct", "collapsed bits", "entropy per bit", "mean |r|", "max |r|"]
+    header = ["codes of", "rows", "distinct codes", "rows per code", "bits that never change"]
+    header += ["entropy per bit", "mean |correlation| of bits", "largest"]
     rows = []
     for name, bits in reports.items():
         figures = bits.to_dict()
@@ -140,6 +192,7 @@ def _bits_table(report):
                 name,
                 f"{figures['n_codes']:,}",
                 f"{figures['n_distinct']:,}",
+                f"{figures['n_sharing']:,.1f}",
                 str(figures["n_collapsed"]),
                 f"{figures['mean_entropy']:.3f}",
                 f"{figures['mean_abs_correlation']:.3f}",
@@ -198,27 +251,32 @@ def plain_text(name):
 def _samples(report, direction):
     if not direction.samples:
         return ""
+    right = "is the query's own row" if report.by_pair else "shares a label with the query"
+    wrong = "is another" if report.by_pair else "does not"
     key = (
-        f"<p>{_mark(True, 'cmh-key')} shares a label with the query, "
-        f"{_mark(False, 'cmh-key')} does not. d is the Hamming distance; equal distances are in "
-        "the order of the database.</p>"
+        f"<p>{_mark(True, 'cmh-key')} {right}, {_mark(False, 'cmh-key')} {wrong}. d is the "
+        "Hamming distance; equal distances are in the order of the database.</p>"
     )
-    samples = "".join(_sample(report.show, direction, sample) for sample in direction.samples)
+    samples = "".join(_sample(report, direction, sample) for sample in direction.samples)
     return f"<h3>{escape(direction.name)}: sample queries</h3>{key}{samples}"
 
 
-def _sample(show, direction, sample):
+def _sample(report, direction, sample):
+    show = report.show
     asked = _card(
         show.query(sample.row, direction.query), sample.row, show.query_labels(sample.row)
     )
+    name = "reciprocal rank" if report.by_pair else "average precision"
     score = (
         "nothing is relevant"
         if np.isnan(sample.average_precision)
-        else f"average precision {sample.average_precision:.2f}"
+        else f"{name} {sample.average_precision:.2f}"
     )
+    if direction.empty is not None and direction.empty[sample.row]:
+        score = f"every feature is zero, as of a text without a known word; {score}"
     hits = "".join(
         f'<li class="cmh-card {"cmh-right" if right else "cmh-wrong"}">{_mark(right)}'
-        + _content(show.hit(row), row, f"d = {distance} · {show.hit_labels(row)}")
+        + _content(show.hit(row), row, _join(f"d = {distance}", show.hit_labels(row)))
         + "</li>"
         for row, distance, right in zip(sample.hits, sample.distances, sample.relevant, strict=True)
     )
@@ -227,6 +285,10 @@ def _sample(show, direction, sample):
         f'<p class="cmh-note">{score}; {int(sample.relevant.sum())} of {len(sample.hits)} shown '
         f'are right</p></div><ol class="cmh-hits">{hits}</ol></div>'
     )
+
+
+def _join(*words):
+    return " · ".join(word for word in words if word)
 
 
 def _mark(right, kind=""):

@@ -1,34 +1,41 @@
 """A report of retrieval: figures, curves, and sample queries with their hits."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
+from functools import cache, partial
 from numbers import Integral
 from pathlib import Path
 
 import numpy as np
+import sklearn
+from scipy import sparse
 from sklearn.utils import check_random_state
 
-from ..data import MultimodalData, encode_labels, is_indicator
+from .._version import __version__
+from ..data import MultimodalData, align_labels, encode_labels, is_indicator
 from ..hamming import check_codes
 from ..metrics import (
     PrecisionAtKDisplay,
     PrecisionRecallByRadiusDisplay,
+    RecallAtKDisplay,
     make_retrieval_scorer,
 )
 from ..metrics.core import (
-    CODES_AND_LABELS,
+    CODES_AND_MAYBE_LABELS,
     NO_RELEVANT,
     TIES,
+    Search,
     find_hasher,
-    per_query_values,
     precision_by_k,
     precision_recall,
     query_mean,
+    recall_by_k,
     relevance_labels,
-    retrieval_of,
 )
 from ..utils._sklearn import Interval, StrOptions, validate_params
-from ._bits import bit_report
+from ._bits import BitReport, bit_report
 from ._html import render_document, render_fragment
 
 __all__ = ["RetrievalReport"]
@@ -54,13 +61,14 @@ class SampleQuery:
     row : int
         Row of the query.
     average_precision : float
-        Over the whole ranking; NaN if no row is relevant.
+        Over the whole ranking; NaN if no row is relevant. Where the own row is sought, its
+        reciprocal rank.
     hits : ndarray of shape (n_hits,)
         Rows of the database, nearest first, equal distances by row.
     distances : ndarray of shape (n_hits,)
         Their Hamming distances.
     relevant : ndarray of shape (n_hits,), bool
-        Whether they share a label with the query.
+        Whether they share a label with the query, or are its own row.
     """
 
     row: int
@@ -82,20 +90,28 @@ class Direction:
         Modality of the queries.
     metrics : dict
         Name to mean over queries.
+    by_class : dict
+        Name of a class to (number of queries, their mean average precision); empty where
+        labels are unknown or say nothing of what is sought.
     displays : tuple
-        Undrawn displays of precision and recall by radius, and of precision@N.
+        Undrawn displays of precision and recall by radius, and of precision@N; of recall@N
+        where the own row is sought.
     samples : list of SampleQuery
         Sample queries.
     bits : BitReport
         Of the codes of the queries.
+    empty : ndarray of shape (n,), bool, or None
+        Which rows have no feature but zero in this modality; None if unknown.
     """
 
     name: str
     query: str | None
     metrics: dict
+    by_class: dict
     displays: tuple
     samples: list
-    bits: object
+    bits: BitReport
+    empty: np.ndarray | None
 
 
 class RetrievalReport:
@@ -116,6 +132,14 @@ class RetrievalReport:
         Pictures or texts of the rows, and their labels.
     database_bits : BitReport or None
         Of the codes of the database, where it is the same for all directions.
+    glossary : dict, default=None
+        ``{metric: what the number is}``.
+    details : dict, default=None
+        ``{name: text}``: the estimator with its parameters, the date, versions.
+    remarks : list of str, default=None
+        What a reader should know before reading on.
+    by_pair : bool, default=False
+        Whether the own row was sought, and not rows that share a label.
 
     Attributes
     ----------
@@ -141,12 +165,28 @@ class RetrievalReport:
     >>> report.save("report.html")  # doctest: +SKIP
     """
 
-    def __init__(self, directions, summary, title, show, database_bits=None):
+    def __init__(
+        self,
+        directions,
+        summary,
+        title,
+        show,
+        database_bits=None,
+        *,
+        glossary=None,
+        details=None,
+        remarks=None,
+        by_pair=False,
+    ):
         self.directions = directions
         self.summary = summary
         self.title = title
         self.show = show
         self.database_bits = database_bits
+        self.glossary = glossary or {}
+        self.details = details or {}
+        self.remarks = remarks or []
+        self.by_pair = by_pair
 
     @property
     def metrics(self):
@@ -164,11 +204,12 @@ class RetrievalReport:
         cls,
         estimator,
         X,
-        y,
+        y=None,
         *,
         query=None,
         database=None,
         gallery="learned",
+        relevance="labels",
         k=10,
         ties="expected",
         no_relevant="skip",
@@ -189,12 +230,15 @@ class RetrievalReport:
             Fitted hasher, or Pipeline that ends in one.
         X : {array-like, sparse, DataFrame, MultimodalData} of shape (n, n_features)
             Queries.
-        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
-            Their labels.
+        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c), default=None
+            Their labels; needed where these say what is relevant.
         query, database, gallery : str, str, str or tuple
             Who asks and what is ranked, as in
             :func:`~sklearn_cmh.metrics.make_retrieval_scorer`. With `query` None, every
             modality asks in turn.
+        relevance : {"labels", "pair"}, default="labels"
+            Whether rows that share a label with the query are to be found, or its own row
+            alone, as in :func:`~sklearn_cmh.metrics.make_retrieval_scorer`.
         k : int, default=10
             Rows retrieved, for the metrics "at k".
         ties : {"expected", "index"}, default="expected"
@@ -227,26 +271,32 @@ class RetrievalReport:
         report : RetrievalReport
             The report.
         """
-        hasher, _ = find_hasher(estimator)
-        scorer = make_retrieval_scorer(query=query, database=database, gallery=gallery)
-        retrievals = {
-            f"{asks} → {answers or 'learned codes'}": (asks, data, exclude_self)
-            for (asks, answers), data, exclude_self in scorer.retrievals(estimator, X, y)
+        hasher, prepare = find_hasher(estimator)
+        scorer = make_retrieval_scorer(
+            query=query, database=database, gallery=gallery, relevance=relevance
+        )
+        searches = {
+            f"{search.query} → {search.database or 'learned codes'}": search
+            for search in scorer.searches(estimator, X, y)
         }
-        classes = hasher._encode_labels(y)[1]
         own = isinstance(gallery, str) and gallery == "validation"
         if own:
-            ranked = "the queries' own rows, each left out of its ranking"
-            show_database = show_queries if show_database is None else show_database
-        elif isinstance(gallery, str):
-            ranked = "learned codes of the training rows"
-            classes = np.union1d(classes, hasher.classes_)
+            left_out = ", each left out of its ranking" if relevance == "labels" else ""
+            ranked = f"the queries' own rows{left_out}"
         else:
-            ranked = "encoded rows"
-            classes = np.union1d(classes, hasher._encode_labels(gallery[1])[1])
-        return cls._from_retrievals(
-            retrievals,
-            classes,
+            learned = isinstance(gallery, str)
+            ranked = "learned codes of the training rows" if learned else "encoded rows"
+        if show_queries is None:
+            show_queries = _texts(X)
+        if own and show_database is None:
+            show_database = show_queries
+        if show_database is None and not isinstance(gallery, str):
+            show_database = _texts(gallery[0])
+        labels = _row_labels(hasher, y, gallery)
+        find_empty = cache(partial(_empty_rows, hasher, prepare(X)))
+        return cls._from_searches(
+            searches,
+            labels,
             k=k,
             ties=ties,
             no_relevant=no_relevant,
@@ -259,16 +309,18 @@ class RetrievalReport:
             title=title,
             random_state=random_state,
             subject=f"{type(hasher).__name__}, ranking {ranked}: ",
+            details={"Estimator": repr(estimator)},
+            empty={search.query: find_empty(search.query) for search in searches.values()},
         )
 
     @classmethod
-    @validate_params({**CODES_AND_LABELS, **_OPTIONS}, prefer_skip_nested_validation=True)
+    @validate_params({**CODES_AND_MAYBE_LABELS, **_OPTIONS}, prefer_skip_nested_validation=True)
     def from_predictions(
         cls,
         query_codes,
         database_codes,
-        query_labels,
-        database_labels,
+        query_labels=None,
+        database_labels=None,
         *,
         k=10,
         ties="expected",
@@ -289,8 +341,9 @@ class RetrievalReport:
         query_codes, database_codes : array-like of shape (n_queries, n_bits), (n, n_bits)
             Codes of two values.
         query_labels, database_labels : array-like of shape (n_queries,), (n,) or \
-                {array-like, sparse} of shape (n_queries, c), (n, c)
-            Class labels, or label indicators over the same classes.
+                {array-like, sparse} of shape (n_queries, c), (n, c), default=None
+            Class labels, or label indicators over the same classes. Without them, database
+            row `i` is what query `i` seeks.
         k : int, default=10
             Rows retrieved, for the metrics "at k".
         ties : {"expected", "index"}, default="expected"
@@ -318,14 +371,18 @@ class RetrievalReport:
         report : RetrievalReport
             The report.
         """
-        labels = relevance_labels(query_labels, database_labels)
-        classes = encode_labels(query_labels)[1]
-        if not is_indicator(query_labels):
-            classes = np.union1d(classes, encode_labels(database_labels)[1])
         codes = check_codes(query_codes), check_codes(database_codes)
-        return cls._from_retrievals(
-            {"retrieval": (None, (*codes, *labels), False)},
-            classes,
+        labels = None
+        if query_labels is not None or database_labels is not None:
+            classes = encode_labels(query_labels)[1]
+            if not is_indicator(query_labels):
+                classes = np.union1d(classes, encode_labels(database_labels)[1])
+            labels = (*relevance_labels(query_labels, database_labels), classes)
+        data = (*codes, *(labels or (None, None))[:2])
+        rows = [np.arange(len(part)) for part in codes]
+        return cls._from_searches(
+            {"retrieval": Search(None, None, data, False, *rows)},
+            labels,
             k=k,
             ties=ties,
             no_relevant=no_relevant,
@@ -341,10 +398,10 @@ class RetrievalReport:
         )
 
     @classmethod
-    def _from_retrievals(
+    def _from_searches(
         cls,
-        retrievals,
-        classes,
+        searches,
+        labels,
         *,
         k,
         ties,
@@ -358,34 +415,46 @@ class RetrievalReport:
         title,
         random_state,
         subject,
+        details=None,
+        empty=None,
     ):
-        _, (query_codes, database_codes, L_query, L_database), _ = next(iter(retrievals.values()))
-        names = classes if target_names is None else target_names
-        if len(names) != L_query.shape[1]:
-            raise ValueError(f"target_names has {len(names)} names for {L_query.shape[1]} classes.")
-        show = _Show(show_queries, show_database, L_query, L_database, names)
-        drawn = _sample_rows(n_samples, L_query.shape[0], random_state)
+        first = next(iter(searches.values()))
+        query_codes, database_codes, L_query, L_database = first.data
+        figures = PAIR_FIGURES if L_query is None else FIGURES
+        show = _Show(show_queries, show_database, labels, first, target_names)
+        drawn = _sample_positions(n_samples, first.query_rows, random_state)
         directions = []
-        for name, (query, data, exclude_self) in retrievals.items():
-            metrics, precisions = _figures(data, exclude_self, k, ties, no_relevant)
+        for name, search in searches.items():
+            metrics, values = _figures(figures, search, k, ties, no_relevant)
             worst = which == "worst" and not np.ndim(n_samples)
-            rows = np.argsort(precisions)[:n_samples] if worst else drawn
+            samples = np.argsort(values)[:n_samples] if worst else drawn
             directions.append(
                 Direction(
-                    name,
-                    query,
-                    metrics,
-                    _displays(name, data, exclude_self, ties, no_relevant),
-                    [_sample(i, data, exclude_self, precisions[i], n_hits) for i in rows],
-                    bit_report(data[0]),
+                    name=name,
+                    query=search.query,
+                    metrics=metrics,
+                    by_class=_by_class(search, values, show.class_names),
+                    displays=_displays(name, search, ties, no_relevant),
+                    samples=[_sample(search, i, values[i], n_hits) for i in samples],
+                    bits=bit_report(search.data[0], labels=L_query),
+                    empty=None if empty is None else empty[search.query],
                 )
             )
         n_queries, (n, n_bits) = len(query_codes), database_codes.shape
         plural = "query" if n_queries == 1 else "queries"
-        summary = f"{subject}{n_queries:,} {plural}, {n:,} rows, {n_bits} bits"
-        same = all(data[1] is database_codes for _, data, _ in retrievals.values())
-        bits = bit_report(database_codes) if same else None
-        return cls(directions, summary, title, show, bits)
+        same = len({search.database for search in searches.values()}) == 1
+        bits = bit_report(database_codes, labels=L_database) if same else None
+        return cls(
+            directions,
+            f"{subject}{n_queries:,} {plural}, {n:,} rows, {n_bits} bits",
+            title,
+            show,
+            bits,
+            glossary={name.format(k=k): text.format(k=k) for name, (_, _, text) in figures.items()},
+            details={**(details or {}), **_made()},
+            remarks=_remarks(directions, bits, show.n_queries - n_queries, show.n_rows - n),
+            by_pair=L_query is None,
+        )
 
     def to_frame(self):
         """Figures of every direction.
@@ -407,7 +476,7 @@ class RetrievalReport:
         path : str or path-like
             File to write.
         """
-        Path(path).write_text(render_document(self), encoding="utf-8")
+        write_text(path, render_document(self))
 
     def _repr_html_(self):
         return render_fragment(self)
@@ -420,63 +489,181 @@ class RetrievalReport:
         for direction, metrics in self.metrics.items():
             values = " ".join(f"{value:6.4f}" for value in metrics.values())
             lines.append(f"  {direction:{width}} {values}")
+        lines += [f"  {remark}" for remark in self.remarks]
         return "\n".join(lines)
 
 
-def _sample_rows(n_samples, n_queries, random_state):
-    if np.ndim(n_samples):
-        rows = np.asarray(n_samples)
-        if rows.dtype.kind not in "iu" or not ((rows >= 0) & (rows < n_queries)).all():
-            raise ValueError(
-                f"n_samples must be a number of queries, or rows from 0 to {n_queries - 1}; got "
-                f"{n_samples!r}."
-            )
-        return rows
-    return np.sort(check_random_state(random_state).permutation(n_queries)[:n_samples])
+def write_text(path, text):
+    """Write a file as a whole, or leave what was there as it was, if the disk is full, say."""
+    path = Path(path).resolve()
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        # Half of a surrogate pair, as broken texts hold, is written as an escape.
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
-def _figures(data, exclude_self, k, ties, no_relevant):
-    """Means over queries by name of the metric, and every query's average precision."""
-    names = {
-        "mAP": "map",
-        f"P@{k}": "precision_at_k",
-        f"R@{k}": "recall_at_k",
-        f"NDCG@{k}": "ndcg_at_k",
-        "P(r<=2)": "lookup_precision",
+def _sample_positions(n_samples, rows, random_state):
+    """Positions of the sample queries among those asked, which are these rows."""
+    if not np.ndim(n_samples):
+        return np.sort(check_random_state(random_state).permutation(len(rows))[:n_samples])
+    asked = np.asarray(n_samples)
+    if asked.dtype.kind not in "iu" or not np.isin(asked, rows).all():
+        which = f"rows from 0 to {rows[-1]}"
+        if len(rows) <= rows[-1]:
+            which += " that have labels"
+        raise ValueError(f"n_samples must be a number of queries, or {which}; got {n_samples!r}.")
+    return np.searchsorted(rows, asked)
+
+
+# Name of a figure: metric, its k (None where it takes none), and what the number is.
+FIGURES = {
+    "mAP": ("map", None, "mean average precision of the full ranking"),
+    "P@{k}": ("precision_at_k", "k", "share of the first {k} rows that share a label"),
+    "R@{k}": (
+        "recall_at_k",
+        "k",
+        "share of the rows that share a label which is among the first {k}",
+    ),
+    "NDCG@{k}": (
+        "ndcg_at_k",
+        "k",
+        "shared labels of the first {k} rows, discounted by place, relative to the best ranking",
+    ),
+    "P(r<=2)": (
+        "lookup_precision",
+        None,
+        "share of the rows within Hamming radius 2 that share a label",
+    ),
+}
+PAIR_FIGURES = {
+    "MRR": ("mrr", None, "mean of one over the place of the own row"),
+    "R@1": ("recall_at_k", 1, "share of the queries that find their own row first"),
+    "R@{k}": ("recall_at_k", "k", "share of the queries whose own row is among the first {k}"),
+}
+
+
+def _figures(figures, search, k, ties, no_relevant):
+    """Means over queries by name, and the first figure of every query: NaN if nothing is relevant.
+
+    `figures` is one of the tables above.
+    """
+    metrics, first = {}, None
+    for name, (metric, at, _) in figures.items():
+        values, has_relevant = search.values(metric, k=k if at == "k" else at, ties=ties)
+        metrics[name.format(k=k)] = query_mean(values, has_relevant, no_relevant)
+        if first is None:
+            first = np.where(has_relevant, values, np.nan)
+    return metrics, first
+
+
+def _by_class(search, values, class_names):
+    """Number of queries and mean average precision of every class that a query has."""
+    L_query = search.data[2]
+    if L_query is None:
+        return {}
+    counted = np.isfinite(values)
+    L = L_query[counted].astype(np.float64)
+    n_queries = np.asarray(L.sum(axis=0)).ravel()
+    means = L.T @ values[counted] / np.maximum(n_queries, 1)
+    return {
+        str(name): (int(n), float(mean))
+        for name, n, mean in zip(class_names, n_queries, means, strict=True)
+        if n
     }
-    metrics = {}
-    for name, metric in names.items():
-        at = None if metric in ("map", "lookup_precision") else k
-        values, has_relevant = per_query_values(
-            metric, *data, k=at, ties=ties, exclude_self=exclude_self
-        )
-        metrics[name] = query_mean(values, has_relevant, no_relevant)
-        if metric == "map":
-            precisions = np.where(has_relevant, values, np.nan)
-    return metrics, precisions
 
 
-def _displays(name, data, exclude_self, ties, no_relevant):
-    retrieval = retrieval_of(*data, exclude_self=exclude_self)
+def _displays(name, search, ties, no_relevant):
+    retrieval = search.retrieval()
     precision, recall = precision_recall(retrieval, no_relevant)
-    radii = np.arange(len(precision))
+    by_k, display = (
+        (recall_by_k, RecallAtKDisplay)
+        if search.data[2] is None
+        else (precision_by_k, PrecisionAtKDisplay)
+    )
     return (
-        PrecisionRecallByRadiusDisplay(precision, recall, radii, name=name),
-        PrecisionAtKDisplay(*precision_by_k(retrieval, None, ties, no_relevant), name=name),
+        PrecisionRecallByRadiusDisplay(precision, recall, np.arange(len(precision)), name=name),
+        display(*by_k(retrieval, None, ties, no_relevant), name=name),
     )
 
 
-def _sample(i, data, exclude_self, average_precision, n_hits):
-    """First hits of query `i`."""
-    query_codes, database_codes, L_query, L_database = data
+def _sample(search, i, value, n_hits):
+    """First hits of the query at position `i`."""
+    query_codes, database_codes, L_query, L_database = search.data
     distances = ((query_codes[i] > 0) != (database_codes > 0)).sum(axis=1)
     order = np.argsort(distances, kind="stable")
-    if exclude_self:
+    if search.exclude_self:
         order = order[order != i]
     hits = order[:n_hits]
-    shared = L_database[hits] @ L_query[[i]].T
-    relevant = shared.toarray().ravel() > 0
-    return SampleQuery(int(i), float(average_precision), hits, distances[hits], relevant)
+    if L_query is None:
+        relevant = hits == i
+    else:
+        relevant = (L_database[hits] @ L_query[[i]].T).toarray().ravel() > 0
+    rows = int(search.query_rows[i]), search.database_rows[hits]
+    return SampleQuery(rows[0], float(value), rows[1], distances[hits], relevant)
+
+
+def _row_labels(hasher, y, gallery):
+    """Labels of all scored rows and of all rows that are ranked, and their classes, if known."""
+    learned = isinstance(gallery, str) and gallery == "learned"
+    if learned:
+        if y is None or hasher.labels_ is None or is_indicator(y) != hasher._indicator:
+            return None
+        return align_labels(*hasher._encode_labels(y), hasher.labels_, hasher.classes_)
+    y_database = y if isinstance(gallery, str) else gallery[1]
+    if y is None or y_database is None:
+        return None
+    return align_labels(*hasher._encode_labels(y), *hasher._encode_labels(y_database))
+
+
+def _texts(X):
+    """Blocks of a MultimodalData that hold texts: {name: texts}, or None."""
+    if not isinstance(X, MultimodalData):
+        return None
+    texts = {
+        name: block
+        for name, block in X.blocks.items()
+        if np.ndim(block) == 1 and len(block) and isinstance(_at(block, 0), str)
+    }
+    return texts or None
+
+
+def _empty_rows(hasher, X, modality):
+    """Mask of the rows that have no feature but zero in one modality, as unknown words have."""
+    parts = []
+    for batch in hasher._row_batches(X):
+        block = hasher._new_blocks(batch, modality)[modality]
+        parts.append(
+            np.diff(block.indptr) == 0
+            if sparse.issparse(block)
+            else ~np.reshape(block, (len(block), -1)).any(axis=1)
+        )
+    return np.concatenate(parts)
+
+
+def _made():
+    versions = f"sklearn-cmh {__version__}, scikit-learn {sklearn.__version__}"
+    return {"Made": f"{date.today().isoformat()}, {versions}"}
+
+
+def _remarks(directions, database_bits, n_queries_left_out, n_rows_left_out):
+    """What a reader should know before reading on."""
+    remarks = []
+    if database_bits is not None and database_bits.remark:
+        remarks.append(f"Database: {database_bits.remark}")
+    for query, direction in {direction.query: direction for direction in directions}.items():
+        if direction.empty is not None and direction.empty.any():
+            remarks.append(
+                f"{query}: {np.count_nonzero(direction.empty):,} of {len(direction.empty):,} rows "
+                "have no feature but zero, as texts without a known word. They all get the same "
+                "code, whatever they say."
+            )
+    for n, rows in [(n_queries_left_out, "queries"), (n_rows_left_out, "rows of the database")]:
+        if n:
+            remarks.append(f"{n:,} {rows} without labels are left out.")
+    return remarks
 
 
 class _Show:
@@ -486,29 +673,41 @@ class _Show:
     ----------
     queries, database : sequence, dict, MultimodalData or None
         Pictures or texts, one per row, or by modality.
-    L_query, L_database : csr_array of shape (n_queries, c), (n, c)
-        Label indicators.
-    class_names : sequence of length c
+    labels : tuple (L_query, L_database, classes) or None
+        Label indicators of all rows, and the classes of their columns.
+    search : Search
+        One of the searches; says how many rows there are where labels are unknown.
+    target_names : sequence or None
         Names of the classes.
     """
 
-    def __init__(self, queries, database, L_query, L_database, class_names):
+    def __init__(self, queries, database, labels, search, target_names):
+        self.L_query, self.L_database, classes = labels or (None, None, None)
+        self.n_queries, self.n_rows = (
+            len(rows) if L is None else L.shape[0]
+            for L, rows in [
+                (self.L_query, search.query_rows),
+                (self.L_database, search.database_rows),
+            ]
+        )
+        self.class_names = classes if target_names is None else target_names
+        n_classes = 0 if labels is None else self.L_query.shape[1]
+        if target_names is not None and len(target_names) != n_classes:
+            raise ValueError(f"target_names has {len(target_names)} names for {n_classes} classes.")
         queries, database = (
             items.blocks if isinstance(items, MultimodalData) else items
             for items in (queries, database)
         )
-        for name, items, L in [
-            ("show_queries", queries, L_query),
-            ("show_database", database, L_database),
+        for name, items, n in [
+            ("show_queries", queries, self.n_queries),
+            ("show_database", database, self.n_rows),
         ]:
             for part in items.values() if isinstance(items, Mapping) else [items]:
-                if part is not None and len(part) != L.shape[0]:
+                if part is not None and len(part) != n:
                     raise ValueError(
-                        f"{name} has {len(part)} items for {L.shape[0]} rows: pass one per row."
+                        f"{name} has {len(part)} items for {n} rows: pass one per row."
                     )
         self.queries, self.database = queries, database
-        self.L_query, self.L_database = L_query, L_database
-        self.class_names = class_names
 
     def query(self, row, modality):
         """Items of one query: what is given for its modality."""
@@ -535,6 +734,8 @@ class _Show:
         return [_at(part, row) for part in parts if part is not None]
 
     def _labels(self, L, row):
+        if L is None:
+            return ""
         start, stop = L.indptr[row], L.indptr[row + 1]
         return ", ".join(str(self.class_names[j]) for j in L.indices[start:stop]) or "no label"
 

@@ -1,7 +1,12 @@
 """Metrics of Hamming ranking, scorers for model selection, and displays."""
 
 from ._pairs import mean_reciprocal_rank, pair_recall_at_k
-from ._plot import MAPByBitsDisplay, PrecisionAtKDisplay, PrecisionRecallByRadiusDisplay
+from ._plot import (
+    MAPByBitsDisplay,
+    PrecisionAtKDisplay,
+    PrecisionRecallByRadiusDisplay,
+    RecallAtKDisplay,
+)
 from ._ranking import (
     average_precision_scores,
     lookup_precision,
@@ -17,6 +22,7 @@ __all__ = [
     "MAPByBitsDisplay",
     "PrecisionAtKDisplay",
     "PrecisionRecallByRadiusDisplay",
+    "RecallAtKDisplay",
     "average_precision_scores",
     "lookup_precision",
     "make_retrieval_scorer",

@@ -4,19 +4,14 @@ from typing import Literal
 
 from ..utils._sklearn import validate_params
 from ..utils._typing import ArrayLike
-from .core import TIES, pair_values, query_mean, query_weights, retrieval_of
+from .core import CODES, TIES, pair_values, query_mean, query_weights, retrieval_of
 
 __all__ = ["mean_reciprocal_rank", "pair_recall_at_k"]
 
-_CODES = {
-    "query_codes": ["array-like"],
-    "database_codes": ["array-like"],
-    **TIES,
-    "sample_weight": ["array-like", None],
-}
+_OPTIONS = {**CODES, **TIES, "sample_weight": ["array-like", None]}
 
 
-@validate_params(_CODES, prefer_skip_nested_validation=True)
+@validate_params(_OPTIONS, prefer_skip_nested_validation=True)
 def pair_recall_at_k(
     query_codes: ArrayLike,
     database_codes: ArrayLike,
@@ -72,7 +67,7 @@ def pair_recall_at_k(
     return query_mean(values, found, "skip", weights)
 
 
-@validate_params(_CODES, prefer_skip_nested_validation=True)
+@validate_params(_OPTIONS, prefer_skip_nested_validation=True)
 def mean_reciprocal_rank(
     query_codes: ArrayLike,
     database_codes: ArrayLike,

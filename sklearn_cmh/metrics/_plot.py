@@ -9,30 +9,36 @@ import numpy as np
 
 from ..utils._plotting import import_pyplot
 from ..utils._sklearn import Interval, validate_params
-from ._ranking import mean_average_precision
 from ._scorers import make_retrieval_scorer
 from .core import (
-    CODES_AND_LABELS,
+    CODES_AND_MAYBE_LABELS,
     NO_RELEVANT,
     TIES,
     find_hasher,
+    per_query_values,
     precision_by_k,
     precision_recall,
+    query_mean,
+    recall_by_k,
     retrieval_of,
 )
 
-__all__ = ["MAPByBitsDisplay", "PrecisionAtKDisplay", "PrecisionRecallByRadiusDisplay"]
+__all__ = [
+    "MAPByBitsDisplay",
+    "PrecisionAtKDisplay",
+    "PrecisionRecallByRadiusDisplay",
+    "RecallAtKDisplay",
+]
 
 _MAX_K = {"max_k": [Interval(Integral, 1, None, closed="left"), None], "ties": TIES["ties"]}
 
 
-def _mean_curve(curve, estimator, X, y, query, database, gallery):
-    """Mean of ``curve(retrieval)`` over the retrievals that a scorer would score, and a name."""
-    scorer = make_retrieval_scorer(query=query, database=database, gallery=gallery)
-    values = [
-        curve(retrieval_of(*data, exclude_self=exclude_self))
-        for _, data, exclude_self in scorer.retrievals(estimator, X, y)
-    ]
+def _mean_curve(curve, estimator, X, y, query, database, gallery, relevance):
+    """Mean of ``curve(retrieval)`` over the searches that a scorer would score, and a name."""
+    scorer = make_retrieval_scorer(
+        query=query, database=database, gallery=gallery, relevance=relevance
+    )
+    values = [curve(search.retrieval()) for search in scorer.searches(estimator, X, y)]
     name = type(find_hasher(estimator)[0]).__name__
     return np.mean(values, axis=0), name if query is None else f"{name}, {query} queries"
 
@@ -135,11 +141,12 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
         cls,
         estimator,
         X,
-        y,
+        y=None,
         *,
         query=None,
         database=None,
         gallery="learned",
+        relevance="labels",
         no_relevant="skip",
         name=None,
         ax=None,
@@ -153,11 +160,14 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
             Fitted hasher, or Pipeline that ends in one.
         X : {array-like, sparse, DataFrame, MultimodalData} of shape (n, n_features)
             Queries.
-        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
-            Their labels.
+        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c), default=None
+            Their labels; needed where these say what is relevant.
         query, database, gallery : str, str, str or tuple
             Who asks and what is ranked, as in :func:`make_retrieval_scorer`. None is the
             mean over modalities.
+        relevance : {"labels", "pair"}, default="labels"
+            Whether rows that share a label with the query are to be found, or its own row
+            alone, as in :func:`make_retrieval_scorer`.
         no_relevant : {"skip", "zero"}, default="skip"
             Whether a query without relevant rows is left out, or counts 0.
         name : str, default=None
@@ -174,19 +184,19 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
         """
         (precision, recall), default = _mean_curve(
             lambda retrieval: precision_recall(retrieval, no_relevant),
-            *(estimator, X, y, query, database, gallery),
+            *(estimator, X, y, query, database, gallery, relevance),
         )
         radii = np.arange(len(precision))
         return cls(precision, recall, radii, name=name or default).plot(ax, **kwargs)
 
     @classmethod
-    @validate_params({**CODES_AND_LABELS, **NO_RELEVANT}, prefer_skip_nested_validation=True)
+    @validate_params({**CODES_AND_MAYBE_LABELS, **NO_RELEVANT}, prefer_skip_nested_validation=True)
     def from_predictions(
         cls,
         query_codes,
         database_codes,
-        query_labels,
-        database_labels,
+        query_labels=None,
+        database_labels=None,
         *,
         no_relevant="skip",
         name=None,
@@ -200,8 +210,9 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
         query_codes, database_codes : array-like of shape (n_queries, n_bits), (n, n_bits)
             Codes of two values.
         query_labels, database_labels : array-like of shape (n_queries,), (n,) or \
-                {array-like, sparse} of shape (n_queries, c), (n, c)
-            Class labels, or label indicators over the same classes.
+                {array-like, sparse} of shape (n_queries, c), (n, c), default=None
+            Class labels, or label indicators over the same classes. Without them, database
+            row `i` is what query `i` seeks.
         no_relevant : {"skip", "zero"}, default="skip"
             Whether a query without relevant rows is left out, or counts 0.
         name : str, default=None
@@ -221,7 +232,120 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
         return cls(precision, recall, np.arange(len(precision)), name=name).plot(ax, **kwargs)
 
 
-class PrecisionAtKDisplay(_LineDisplay):
+class _ByKDisplay(_LineDisplay):
+    """A curve over the number of rows retrieved; a subclass says which by `_curve`."""
+
+    @classmethod
+    @validate_params({**_MAX_K, **NO_RELEVANT}, prefer_skip_nested_validation=True)
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        y=None,
+        *,
+        query=None,
+        database=None,
+        gallery="learned",
+        relevance="labels",
+        max_k=None,
+        ties="expected",
+        no_relevant="skip",
+        name=None,
+        ax=None,
+        **kwargs,
+    ):
+        """Draw the curve of a fitted hasher, or of a Pipeline that ends in one.
+
+        Parameters
+        ----------
+        estimator : object
+            Fitted hasher, or Pipeline that ends in one.
+        X : {array-like, sparse, DataFrame, MultimodalData} of shape (n, n_features)
+            Queries.
+        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c), default=None
+            Their labels; needed where these say what is relevant.
+        query, database, gallery : str, str, str or tuple
+            Who asks and what is ranked, as in :func:`make_retrieval_scorer`. None is the
+            mean over modalities.
+        relevance : {"labels", "pair"}, default="labels"
+            Whether rows that share a label with the query are to be found, or its own row
+            alone, as in :func:`make_retrieval_scorer`.
+        max_k : int, default=None
+            Last k of the curve; None is the size of the database.
+        ties : {"expected", "index"}, default="expected"
+            Mean over all orders of rows at equal distance, or by database row.
+        no_relevant : {"skip", "zero"}, default="skip"
+            Whether a query without relevant rows is left out, or counts 0.
+        name : str, default=None
+            Name in the legend; None is the class of the hasher.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        **kwargs : dict
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : object
+            Drawn.
+        """
+        (k, values), default = _mean_curve(
+            lambda retrieval: cls._curve(retrieval, max_k, ties, no_relevant),
+            *(estimator, X, y, query, database, gallery, relevance),
+        )
+        return cls(k.astype(np.intp), values, name=name or default).plot(ax, **kwargs)
+
+    @classmethod
+    @validate_params(
+        {**CODES_AND_MAYBE_LABELS, **_MAX_K, **NO_RELEVANT}, prefer_skip_nested_validation=True
+    )
+    def from_predictions(
+        cls,
+        query_codes,
+        database_codes,
+        query_labels=None,
+        database_labels=None,
+        *,
+        max_k=None,
+        ties="expected",
+        no_relevant="skip",
+        name=None,
+        ax=None,
+        **kwargs,
+    ):
+        """Draw the curve of given codes.
+
+        Parameters
+        ----------
+        query_codes, database_codes : array-like of shape (n_queries, n_bits), (n, n_bits)
+            Codes of two values.
+        query_labels, database_labels : array-like of shape (n_queries,), (n,) or \
+                {array-like, sparse} of shape (n_queries, c), (n, c), default=None
+            Class labels, or label indicators over the same classes. Without them, database
+            row `i` is what query `i` seeks.
+        max_k : int, default=None
+            Last k of the curve; None is the size of the database.
+        ties : {"expected", "index"}, default="expected"
+            Mean over all orders of rows at equal distance, or by database row.
+        no_relevant : {"skip", "zero"}, default="skip"
+            Whether a query without relevant rows is left out, or counts 0.
+        name : str, default=None
+            Name in the legend.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        **kwargs : dict
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : object
+            Drawn.
+        """
+        retrieval = retrieval_of(query_codes, database_codes, query_labels, database_labels)
+        k, values = cls._curve(retrieval, max_k, ties, no_relevant)
+        return cls(k, values, name=name).plot(ax, **kwargs)
+
+
+class PrecisionAtKDisplay(_ByKDisplay):
     """Precision of the first k rows of the ranking, against k.
 
     Make one with `from_estimator` or `from_predictions`. All parameters are stored as
@@ -249,6 +373,7 @@ class PrecisionAtKDisplay(_LineDisplay):
     --------
     precision_at_k : One of the numbers.
     PrecisionRecallByRadiusDisplay : Precision and recall of hash lookup.
+    RecallAtKDisplay : How many of the relevant rows are found.
 
     Examples
     --------
@@ -258,6 +383,8 @@ class PrecisionAtKDisplay(_LineDisplay):
     ...     [[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"]
     ... )  # doctest: +SKIP
     """
+
+    _curve = staticmethod(precision_by_k)
 
     def __init__(self, k, precision, *, name=None):
         self.k = k
@@ -286,109 +413,75 @@ class PrecisionAtKDisplay(_LineDisplay):
         """
         return self._draw(self.k, self.precision, ax, name, kwargs)
 
-    @classmethod
-    @validate_params({**_MAX_K, **NO_RELEVANT}, prefer_skip_nested_validation=True)
-    def from_estimator(
-        cls,
-        estimator,
-        X,
-        y,
-        *,
-        query=None,
-        database=None,
-        gallery="learned",
-        max_k=None,
-        ties="expected",
-        no_relevant="skip",
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
-        """Draw the curve of a fitted hasher, or of a Pipeline that ends in one.
+
+class RecallAtKDisplay(_ByKDisplay):
+    """Recall of the first k rows of the ranking, against k.
+
+    Make one with `from_estimator` or `from_predictions`. All parameters are stored as
+    attributes.
+
+    Parameters
+    ----------
+    k : ndarray of shape (n_positions,)
+        Numbers of rows retrieved.
+    recall : ndarray of shape (n_positions,)
+        Share of the relevant rows that is among them, mean over queries. Where the own row is
+        what is sought, the share of queries that have found it.
+    name : str, default=None
+        Name of the line in the legend.
+
+    Attributes
+    ----------
+    line_ : matplotlib Line2D
+        The curve.
+    ax_ : matplotlib Axes
+        Axes with the curve.
+    figure_ : matplotlib Figure
+        Figure with the axes.
+
+    See Also
+    --------
+    recall_at_k : One of the numbers.
+    pair_recall_at_k : One of them, where the own row is sought.
+    PrecisionAtKDisplay : How many of the rows are relevant.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.metrics import RecallAtKDisplay
+    >>> database = [[1, 1, 1], [1, 1, -1], [-1, -1, -1]]
+    >>> display = RecallAtKDisplay.from_predictions(
+    ...     [[1, 1, 1]], database, ["cat"], ["cat", "dog", "cat"]
+    ... )  # doctest: +SKIP
+    """
+
+    _curve = staticmethod(recall_by_k)
+
+    def __init__(self, k, recall, *, name=None):
+        self.k = k
+        self.recall = recall
+        self.name = name
+
+    def _axes_style(self):
+        return {"xlabel": "Rows retrieved (N)", "ylabel": "Recall@N"}
+
+    def plot(self, ax=None, *, name=None, **kwargs):
+        """Draw the curve.
 
         Parameters
         ----------
-        estimator : object
-            Fitted hasher, or Pipeline that ends in one.
-        X : {array-like, sparse, DataFrame, MultimodalData} of shape (n, n_features)
-            Queries.
-        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
-            Their labels.
-        query, database, gallery : str, str, str or tuple
-            Who asks and what is ranked, as in :func:`make_retrieval_scorer`. None is the
-            mean over modalities.
-        max_k : int, default=None
-            Last k of the curve; None is the size of the database.
-        ties : {"expected", "index"}, default="expected"
-            Mean over all orders of rows at equal distance, or by database row.
-        no_relevant : {"skip", "zero"}, default="skip"
-            Whether a query without relevant rows is left out, or counts 0.
-        name : str, default=None
-            Name in the legend; None is the class of the hasher.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes new ones.
+        name : str, default=None
+            Name in the legend; None uses the display's own.
         **kwargs : dict
             Passed to matplotlib's ``plot``.
 
         Returns
         -------
-        display : PrecisionAtKDisplay
-            Drawn.
+        display : RecallAtKDisplay
+            This display, drawn.
         """
-        (k, precision), default = _mean_curve(
-            lambda retrieval: precision_by_k(retrieval, max_k, ties, no_relevant),
-            *(estimator, X, y, query, database, gallery),
-        )
-        return cls(k.astype(np.intp), precision, name=name or default).plot(ax, **kwargs)
-
-    @classmethod
-    @validate_params(
-        {**CODES_AND_LABELS, **_MAX_K, **NO_RELEVANT}, prefer_skip_nested_validation=True
-    )
-    def from_predictions(
-        cls,
-        query_codes,
-        database_codes,
-        query_labels,
-        database_labels,
-        *,
-        max_k=None,
-        ties="expected",
-        no_relevant="skip",
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
-        """Draw the curve of given codes.
-
-        Parameters
-        ----------
-        query_codes, database_codes : array-like of shape (n_queries, n_bits), (n, n_bits)
-            Codes of two values.
-        query_labels, database_labels : array-like of shape (n_queries,), (n,) or \
-                {array-like, sparse} of shape (n_queries, c), (n, c)
-            Class labels, or label indicators over the same classes.
-        max_k : int, default=None
-            Last k of the curve; None is the size of the database.
-        ties : {"expected", "index"}, default="expected"
-            Mean over all orders of rows at equal distance, or by database row.
-        no_relevant : {"skip", "zero"}, default="skip"
-            Whether a query without relevant rows is left out, or counts 0.
-        name : str, default=None
-            Name in the legend.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None makes new ones.
-        **kwargs : dict
-            Passed to matplotlib's ``plot``.
-
-        Returns
-        -------
-        display : PrecisionAtKDisplay
-            Drawn.
-        """
-        retrieval = retrieval_of(query_codes, database_codes, query_labels, database_labels)
-        k, precision = precision_by_k(retrieval, max_k, ties, no_relevant)
-        return cls(k, precision, name=name).plot(ax, **kwargs)
+        return self._draw(self.k, self.recall, ax, name, kwargs)
 
 
 class MAPByBitsDisplay(_LineDisplay):
@@ -489,11 +582,12 @@ class MAPByBitsDisplay(_LineDisplay):
         cls,
         estimators,
         X,
-        y,
+        y=None,
         *,
         query=None,
         database=None,
         gallery="learned",
+        relevance="labels",
         k=None,
         ties="expected",
         no_relevant="skip",
@@ -509,11 +603,14 @@ class MAPByBitsDisplay(_LineDisplay):
             Fitted hashers, or Pipelines that end in one.
         X : {array-like, sparse, DataFrame, MultimodalData} of shape (n, n_features)
             Queries.
-        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
-            Their labels.
+        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c), default=None
+            Their labels; needed where these say what is relevant.
         query, database, gallery : str, str, str or tuple
             Who asks and what is ranked, as in :func:`make_retrieval_scorer`. None is the
             mean over modalities.
+        relevance : {"labels", "pair"}, default="labels"
+            Whether rows that share a label with the query are to be found, or its own row
+            alone, as in :func:`make_retrieval_scorer`.
         k : int, default=None
             Rank only the first `k` rows; None is the full ranking.
         ties : {"expected", "index"}, default="expected"
@@ -541,6 +638,7 @@ class MAPByBitsDisplay(_LineDisplay):
             query=query,
             database=database,
             gallery=gallery,
+            relevance=relevance,
             k=k,
             ties=ties,
             no_relevant=no_relevant,
@@ -598,8 +696,8 @@ class MAPByBitsDisplay(_LineDisplay):
         cls,
         query_codes,
         database_codes,
-        query_labels,
-        database_labels,
+        query_labels=None,
+        database_labels=None,
         *,
         k=None,
         ties="expected",
@@ -616,8 +714,9 @@ class MAPByBitsDisplay(_LineDisplay):
             Codes of two values, of shape (n_queries, n_bits) and (n, n_bits): one pair for
             every number of bits.
         query_labels, database_labels : array-like of shape (n_queries,), (n,) or \
-                {array-like, sparse} of shape (n_queries, c), (n, c)
-            Class labels, or label indicators over the same classes.
+                {array-like, sparse} of shape (n_queries, c), (n, c), default=None
+            Class labels, or label indicators over the same classes. Without them, database
+            row `i` is what query `i` seeks.
         k : int, default=None
             Rank only the first `k` rows; None is the full ranking.
         ties : {"expected", "index"}, default="expected"
@@ -636,14 +735,10 @@ class MAPByBitsDisplay(_LineDisplay):
         display : MAPByBitsDisplay
             Drawn.
         """
-        scores = [
-            mean_average_precision(
-                *(queries, rows, query_labels, database_labels),
-                k=k,
-                ties=ties,
-                no_relevant=no_relevant,
-            )
-            for queries, rows in zip(query_codes, database_codes, strict=True)
-        ]
+        labels = query_labels, database_labels
+        scores = []
+        for codes in zip(query_codes, database_codes, strict=True):
+            values, has_relevant = per_query_values("map", *codes, *labels, k=k, ties=ties)
+            scores.append(query_mean(values, has_relevant, no_relevant))
         n_bits = [np.shape(codes)[1] for codes in database_codes]
         return cls(n_bits, scores, name=name).plot(ax, **kwargs)

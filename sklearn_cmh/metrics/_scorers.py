@@ -1,32 +1,56 @@
 """Retrieval scorers for GridSearchCV, cross_validate and the like."""
 
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from numbers import Integral
+from typing import Any, Literal
+
 import numpy as np
+from sklearn.utils.metadata_routing import MetadataRequest
 from sklearn.utils.validation import check_is_fitted
 
-from ..data import align_labels, is_indicator
-from ..utils._sklearn import StrOptions, validate_params
-from .core import NO_RELEVANT, TIES, find_hasher, per_query_values, query_mean
+from ..data import align_labels, is_indicator, labelled_rows
+from ..utils._sklearn import Interval, StrOptions, check_sample_weight, validate_params
+from ..utils._typing import ArrayLike, Labels, MatrixLike
+from .core import (
+    NO_RELEVANT,
+    TIES,
+    Search,
+    find_hasher,
+    query_mean,
+)
 
-__all__ = ["make_retrieval_scorer"]
+__all__ = ["RetrievalScorer", "make_retrieval_scorer"]
 
-_METRICS = ("map", "precision_at_k", "recall_at_k", "lookup_precision", "ndcg_at_k")
+_METRICS = ("map", "mrr", "precision_at_k", "recall_at_k", "lookup_precision", "ndcg_at_k")
 _GALLERIES = ("learned", "validation")
 
 
 @validate_params(
-    {"metric": [StrOptions(set(_METRICS))], **TIES, **NO_RELEVANT},
+    {
+        "metric": [StrOptions(set(_METRICS))],
+        "relevance": [StrOptions({"labels", "pair"})],
+        "radius": [Interval(Integral, 0, None, closed="left"), None],
+        **TIES,
+        **NO_RELEVANT,
+    },
     prefer_skip_nested_validation=True,
 )
 def make_retrieval_scorer(
-    metric="map",
+    metric: str = "map",
     *,
-    query=None,
-    database=None,
-    gallery="learned",
-    k=None,
-    ties="expected",
-    no_relevant="skip",
-):
+    query: str | None = None,
+    database: str | None = None,
+    gallery: str | tuple[MatrixLike, Labels | None] = "learned",
+    relevance: Literal["labels", "pair"] = "labels",
+    k: int | None = None,
+    radius: int | None = None,
+    ties: Literal["expected", "index"] = "expected",
+    no_relevant: Literal["skip", "zero"] = "skip",
+) -> RetrievalScorer:
     """Make a scorer of cross-modal retrieval: a callable ``(estimator, X, y) -> float``.
 
     The rows of `X` are the queries, encoded by one modality each. The estimator is a
@@ -36,9 +60,10 @@ def make_retrieval_scorer(
 
     Parameters
     ----------
-    metric : {"map", "precision_at_k", "recall_at_k", "lookup_precision", "ndcg_at_k"}, \
-            default="map"
-        Name of the metric; see :mod:`sklearn_cmh.metrics`.
+    metric : {"map", "mrr", "precision_at_k", "recall_at_k", "lookup_precision", \
+            "ndcg_at_k"}, default="map"
+        Name of the metric; see :mod:`sklearn_cmh.metrics`. "mrr" is the mean reciprocal
+        rank of the first relevant row.
     query : str, default=None
         Modality of the queries; None is the mean over all modalities.
     database : str, default=None
@@ -46,10 +71,21 @@ def make_retrieval_scorer(
         modality but that of the queries, on average; the same one if there is no other.
     gallery : {"learned", "validation"} or tuple (X_database, y_database), default="learned"
         What is ranked: the codes that the hasher learned for its training rows; or the
-        scored rows themselves, encoded, every query's own row left out (what a user with
-        unlabelled data will see); or other rows, encoded.
+        scored rows themselves, encoded (what a user with unlabelled data will see); or
+        other rows, encoded.
+    relevance : {"labels", "pair"}, default="labels"
+        What is to be found: rows that share a label with the query, or the thing itself.
+        With "labels", rows without labels are left out on both sides, as nothing is known
+        to be relevant to them, and so is every query's own row in the gallery
+        "validation". With "pair", the query's own row is the one relevant row and `y` may
+        be None; in the gallery "learned" the scored rows must be the training rows in
+        their order, and row `i` of a given `X_database` is the partner of query `i`.
     k : int, default=None
-        Rows retrieved. None is the full ranking for "map", and 10 for the metrics "at k".
+        Rows retrieved. None is the full ranking for "map" and "mrr", and 10 for the metrics
+        "at k".
+    radius : int, default=None
+        Hamming distance within which "map" and "lookup_precision" retrieve; None is the
+        full ranking for "map", and 2 for "lookup_precision".
     ties : {"expected", "index"}, default="expected"
         Mean over all orders of rows at equal distance, or by database row.
     no_relevant : {"skip", "zero"}, default="skip"
@@ -58,13 +94,23 @@ def make_retrieval_scorer(
     Returns
     -------
     scorer : callable
-        To be passed as ``scoring=``. It can be pickled, copied and cloned.
+        To be passed as ``scoring=``. It can be pickled, copied and cloned. It takes
+        `sample_weight`, the weights of the queries; with scikit-learn's metadata routing,
+        ``scorer.set_score_request(sample_weight=True)`` asks for them.
+
+    Warns
+    -----
+    UserWarning
+        If less than half of the queries share a label with any training row: folds of
+        rows that are sorted by class, as a rule.
 
     Examples
     --------
     >>> from sklearn_cmh.metrics import make_retrieval_scorer
     >>> make_retrieval_scorer("map", query="image", k=50)
     make_retrieval_scorer('map', query='image', k=50)
+    >>> make_retrieval_scorer("recall_at_k", gallery="validation", relevance="pair")
+    make_retrieval_scorer('recall_at_k', gallery='validation', relevance='pair')
     """
     if isinstance(gallery, str):
         if gallery not in _GALLERIES:
@@ -85,27 +131,37 @@ def make_retrieval_scorer(
         )
     if k is not None and metric == "lookup_precision":
         raise ValueError(
-            f"metric='lookup_precision' takes no k, as it retrieves all rows within radius 2; got "
+            f"metric='lookup_precision' takes no k, as it retrieves all rows within a radius; got "
             f"k={k!r}."
         )
-    return RetrievalScorer(metric, query, database, gallery, k, ties, no_relevant)
+    if radius is not None and metric not in ("map", "lookup_precision"):
+        raise ValueError(
+            f"metric={metric!r} takes no radius, as it ranks rows; got radius={radius!r}."
+        )
+    if radius is not None and k is not None:
+        raise ValueError(f"k={k!r} and radius={radius!r} both say where to stop: pass one of them.")
+    return RetrievalScorer(
+        metric, query, database, gallery, relevance, k, radius, ties, no_relevant
+    )
 
 
 class RetrievalScorer:
     """What `make_retrieval_scorer` returns; see there."""
 
-    def __init__(self, metric, query, database, gallery, k, ties, no_relevant):
+    def __init__(self, metric, query, database, gallery, relevance, k, radius, ties, no_relevant):
         self.metric = metric
         self.query = query
         self.database = database
         self.gallery = gallery
+        self.relevance = relevance
         self.k = k
+        self.radius = radius
         self.ties = ties
         self.no_relevant = no_relevant
 
     def __repr__(self):
-        shown = {"query": None, "database": None, "gallery": "learned", "k": None}
-        shown |= {"ties": "expected", "no_relevant": "skip"}
+        shown = {"query": None, "database": None, "gallery": "learned", "relevance": "labels"}
+        shown |= {"k": None, "radius": None, "ties": "expected", "no_relevant": "skip"}
         words = [repr(self.metric)]
         for name, default in shown.items():
             value = getattr(self, name)
@@ -115,8 +171,50 @@ class RetrievalScorer:
                 words.append(f"{name}={value!r}")
         return f"make_retrieval_scorer({', '.join(words)})"
 
-    def __call__(self, estimator, X, y=None):
-        """Score a fitted estimator on labelled rows.
+    # Metadata routing, as scikit-learn's own scorers have it.
+
+    def set_score_request(self, *, sample_weight: bool | str | None = None) -> RetrievalScorer:
+        """Say whether scikit-learn's metadata routing hands weights to this scorer.
+
+        Parameters
+        ----------
+        sample_weight : bool, str or None
+            True asks for them, a name asks for them by that name, False refuses them, and
+            None makes it an error to pass them.
+
+        Returns
+        -------
+        self : object
+            The same scorer.
+        """
+        self._metadata_request = self.get_metadata_routing()
+        self._metadata_request.score.add_request(param="sample_weight", alias=sample_weight)
+        return self
+
+    def get_metadata_routing(self) -> MetadataRequest:
+        """Requests, as scikit-learn's metadata routing reads them.
+
+        Returns
+        -------
+        requests : MetadataRequest
+            Of the method `score`.
+        """
+        requests = getattr(self, "_metadata_request", None)
+        if requests is None:
+            requests = MetadataRequest(owner=type(self).__name__)
+            requests.score.add_request(param="sample_weight", alias=None)
+        return requests
+
+    # Scoring.
+
+    def __call__(
+        self,
+        estimator: Any,
+        X: MatrixLike,
+        y: Labels | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Score a fitted estimator.
 
         Parameters
         ----------
@@ -124,21 +222,30 @@ class RetrievalScorer:
             Fitted hasher, or a Pipeline that ends in one.
         X : {array-like, sparse, DataFrame, MultimodalData} of shape (n, n_features)
             Queries.
-        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
-            Their labels.
+        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c), default=None
+            Their labels; needed where these say what is relevant.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the queries.
 
         Returns
         -------
         score : float
             The larger, the better.
         """
-        values = [
-            self._metric(*data, exclude_self=exclude_self)
-            for _, data, exclude_self in self.retrievals(estimator, X, y)
-        ]
-        return float(np.mean(values))
+        scores = []
+        for search in self.searches(estimator, X, y):
+            values, has_relevant = search.values(
+                self.metric, k=self.k, radius=self.radius, ties=self.ties
+            )
+            weights = None
+            if sample_weight is not None:
+                rows = np.empty((len(search.query_rows), 1))
+                weights = np.asarray(sample_weight)[search.query_rows]
+                weights = check_sample_weight(weights, rows, ensure_non_negative=True)
+            scores.append(query_mean(values, has_relevant, self.no_relevant, weights))
+        return float(np.mean(scores))
 
-    def retrievals(self, estimator, X, y):
+    def searches(self, estimator: Any, X: MatrixLike, y: Labels | None = None) -> Iterator[Search]:
         """What is ranked for what: every query modality against every gallery.
 
         Parameters
@@ -147,56 +254,130 @@ class RetrievalScorer:
             As in `__call__`.
         X : {array-like, sparse, DataFrame, MultimodalData} of shape (n, n_features)
             Queries.
-        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
+        y : array-like of shape (n,) or {array-like, sparse} of shape (n, c), default=None
             Their labels.
 
         Yields
         ------
-        modalities : tuple (query, database)
-            Modality of the queries, and of the gallery (None for learned codes).
-        data : tuple (query_codes, database_codes, query_labels, database_labels)
-            As the metrics take them.
-        exclude_self : bool
-            Whether query `i` is database row `i`.
+        search : Search
+            Codes and what is relevant.
         """
         hasher, prepare = find_hasher(estimator)
         check_is_fitted(hasher)
-        if y is None:
+        if self.relevance == "labels" and y is None:
             raise ValueError(
                 "y is None, but retrieval is scored by labels: pass y to the search or to "
-                "cross_validate."
+                "cross_validate, or score by relevance='pair'."
             )
         X = prepare(X)
+        encode = cache(lambda modality: hasher.encode(X, modality=modality))
+        ranked = self._ranked(hasher, prepare, encode)
+        labels = (None, None) if self.relevance == "pair" else self._labels(hasher, y)
         for query in hasher.modality_names_ if self.query is None else [self.query]:
-            codes = hasher.encode(X, modality=query)
-            for database, gallery, labels in self._galleries(hasher, prepare, X, y, query):
-                own = isinstance(self.gallery, str) and self.gallery == "validation"
-                yield (query, database), (codes, gallery, *labels), own
+            for database in self._databases(hasher, query):
+                codes, gallery = encode(query), ranked(database)
+                if self.relevance == "pair":
+                    self._check_partners(hasher, query, database, y, len(codes))
+                yield self._search(query, database, (codes, gallery, *labels))
 
-    def _galleries(self, hasher, prepare, X, y, query):
-        """Codes that are ranked for one query modality, and the labels of both sides."""
-        if isinstance(self.gallery, str) and self.gallery == "learned":
-            if hasher.labels_ is None:
-                raise ValueError(
-                    "The hasher was fitted without y, so its learned codes have no labels to "
-                    "score by: fit it with y, or pass gallery='validation'."
-                )
-            yield None, hasher.codes_, hasher._query_labels(y)
-            return
-        own = isinstance(self.gallery, str)
-        X_database, y_database = (X, y) if own else (prepare(self.gallery[0]), self.gallery[1])
-        if is_indicator(y) != is_indicator(y_database):
+    @property
+    def _own_rows(self):
+        """Whether the scored rows themselves are ranked."""
+        return isinstance(self.gallery, str) and self.gallery == "validation"
+
+    @property
+    def _learned(self):
+        """Whether the learned codes are ranked."""
+        return isinstance(self.gallery, str) and self.gallery == "learned"
+
+    def _ranked(self, hasher, prepare, encode):
+        """Function of a modality that returns the codes which are ranked."""
+        if self._learned:
+            return lambda modality: hasher.codes_
+        if self._own_rows:
+            return encode
+        X_database = prepare(self.gallery[0])
+        return cache(lambda modality: hasher.encode(X_database, modality=modality))
+
+    def _databases(self, hasher, query):
+        """Modalities that encode what is ranked for the queries of one modality."""
+        if self._learned:
+            return [None]
+        if self.database is not None:
+            return [self.database]
+        return [other for other in hasher.modality_names_ if other != query] or [query]
+
+    def _labels(self, hasher, y):
+        """Labels of the queries and of what is ranked, on the same classes."""
+        if self._learned and hasher.labels_ is None:
+            raise ValueError(
+                "The hasher was fitted without y, so its learned codes have no labels to "
+                "score by: fit it with y, or pass gallery='validation'."
+            )
+        _warn_unseen(hasher, y)
+        if self._learned:
+            return hasher._query_labels(y)
+        y_database = y if self._own_rows else self.gallery[1]
+        if y_database is None or is_indicator(y) != is_indicator(y_database):
             raise ValueError(
                 "y and the labels of the gallery must both be class labels of shape (n,), or both "
                 f"indicators; got shapes {np.shape(y)} and {np.shape(y_database)}."
             )
-        labels = align_labels(*hasher._encode_labels(y), *hasher._encode_labels(y_database))[:2]
-        others = [other for other in hasher.modality_names_ if other != query] or [query]
-        for database in others if self.database is None else [self.database]:
-            yield database, hasher.encode(X_database, modality=database), labels
+        return align_labels(*hasher._encode_labels(y), *hasher._encode_labels(y_database))[:2]
 
-    def _metric(self, *data, exclude_self=False):
-        values, has_relevant = per_query_values(
-            self.metric, *data, k=self.k, ties=self.ties, exclude_self=exclude_self
+    def _check_partners(self, hasher, query, database, y, n_queries):
+        """Refuse queries whose own row is not in the gallery, or is the query itself."""
+        if self._own_rows and database == query:
+            raise ValueError(
+                f"relevance='pair' with queries and gallery both encoded by {query!r}: every row "
+                "finds itself. Pairs need two modalities."
+            )
+        if not self._learned:
+            return
+        same = n_queries == len(hasher.codes_)
+        if same and y is not None and hasher.labels_ is not None:
+            if is_indicator(y) == hasher._indicator:
+                labels, training_labels = hasher._query_labels(y)
+                same = (labels != training_labels).nnz == 0
+        if not same:
+            raise ValueError(
+                "relevance='pair' with gallery='learned' scores the training rows by their own "
+                f"learned codes, but X is not these: it has {n_queries} rows, where "
+                f"{len(hasher.codes_)} were fitted on, or other labels. Pass gallery='validation' "
+                "for new rows."
+            )
+
+    def _search(self, query, database, data):
+        """Leave rows without labels out; nothing is known to be relevant to them."""
+        codes, gallery, L_query, L_gallery = data
+        rows, gallery_rows = np.arange(len(codes)), np.arange(len(gallery))
+        if L_query is not None:
+            rows, gallery_rows = _labelled(L_query), _labelled(L_gallery)
+            if len(rows) < len(codes):
+                codes, L_query = codes[rows], L_query[rows]
+            if len(gallery_rows) < len(gallery):
+                gallery, L_gallery = gallery[gallery_rows], L_gallery[gallery_rows]
+        data = codes, gallery, L_query, L_gallery
+        own = self._own_rows and self.relevance == "labels"
+        return Search(query, database, data, own, rows, gallery_rows)
+
+
+def _labelled(L):
+    """Rows with labels; all rows where none has."""
+    rows = np.flatnonzero(labelled_rows(L))
+    return rows if len(rows) else np.arange(L.shape[0])
+
+
+def _warn_unseen(hasher, y):
+    """Warn where most queries have no label of a training row, as in folds sorted by class."""
+    if hasher.labels_ is None or is_indicator(y) != hasher._indicator:
+        return
+    L, classes = hasher._encode_labels(y)
+    known = np.isin(classes, hasher.classes_[hasher.labels_.sum(axis=0) > 0]).astype(np.intp)
+    n_labelled, n_known = (np.count_nonzero(rows) for rows in (labelled_rows(L), L @ known))
+    if n_known < n_labelled / 2:
+        warnings.warn(
+            f"Only {n_known} of {n_labelled} queries share a label with any training row, so the "
+            "score says little of the classes that were learned. Rows sorted by class make such "
+            "folds: shuffle them, for instance by cv=KFold(shuffle=True)."
         )
-        return query_mean(values, has_relevant, self.no_relevant)

@@ -4,9 +4,12 @@ from . import _pair_values as pair_values
 from . import _per_query as per_query
 from ._counts import PairRetrieval, Retrieval, SharedLabels
 from ._hashers import find_hasher
-from ._per_query import precision_by_k, precision_recall, query_mean
+from ._per_query import precision_by_k, precision_recall, query_mean, recall_by_k
+from ._search import Search
 from ._validation import (
+    CODES,
     CODES_AND_LABELS,
+    CODES_AND_MAYBE_LABELS,
     NO_RELEVANT,
     TIES,
     packed_mean_average_precision,
@@ -17,11 +20,14 @@ from ._validation import (
 )
 
 __all__ = [
+    "CODES",
     "CODES_AND_LABELS",
+    "CODES_AND_MAYBE_LABELS",
     "NO_RELEVANT",
     "TIES",
     "PairRetrieval",
     "Retrieval",
+    "Search",
     "SharedLabels",
     "find_hasher",
     "packed_mean_average_precision",
@@ -32,6 +38,7 @@ __all__ = [
     "precision_recall",
     "query_mean",
     "query_weights",
+    "recall_by_k",
     "relevance_labels",
     "retrieval_of",
 ]

@@ -20,6 +20,7 @@ __all__ = [
     "precision_recall",
     "query_mean",
     "recall_at_k",
+    "recall_by_k",
     "reciprocal_rank",
 ]
 
@@ -284,20 +285,32 @@ def precision_recall(retrieval, no_relevant, sample_weight=None):
 
 def precision_by_k(retrieval, max_k, ties, no_relevant):
     """Positions k and the mean precision of the first k rows, in one pass over the database."""
+    k, hits, n_relevant = _hits_by_k(retrieval, max_k, ties)
+    return k, query_mean(hits / k, n_relevant > 0, no_relevant)
+
+
+def recall_by_k(retrieval, max_k, ties, no_relevant):
+    """Positions k and the mean recall of the first k rows, in one pass over the database."""
+    k, hits, n_relevant = _hits_by_k(retrieval, max_k, ties)
+    return k, query_mean(hits / np.maximum(n_relevant, 1)[:, None], n_relevant > 0, no_relevant)
+
+
+def _hits_by_k(retrieval, max_k, ties):
+    """Positions k, (expected) hits among the first k rows per query, and all relevant rows."""
     last = min(max_k or retrieval.n_database, retrieval.n_database)
     k = np.unique(np.linspace(1, last, min(last, MAX_POSITIONS)).round().astype(np.intp))
     hits = np.empty((retrieval.n_queries, len(k)))
-    has_relevant = np.empty(retrieval.n_queries, dtype=bool)
+    n_relevant = np.empty(retrieval.n_queries, dtype=np.intp)
     if ties == "index":
         for i, shared in retrieval.rankings():
             found = np.cumsum(shared > 0)
-            hits[i], has_relevant[i] = found[k - 1], found[-1] > 0
-    else:
-        for block, counts in retrieval.histograms():
-            rows = np.cumsum(counts.sum(axis=2), axis=1)
-            found = np.cumsum(counts[:, :, 1:].sum(axis=2), axis=1)
-            has_relevant[block] = found[:, -1] > 0
-            # Within a run of tied rows, the expected number of hits grows evenly.
-            for i, N, R in zip(range(block.start, block.stop), rows, found, strict=True):
-                hits[i] = np.interp(k, np.append(0, N), np.append(0, R))
-    return k, query_mean(hits / k, has_relevant, no_relevant)
+            hits[i], n_relevant[i] = found[k - 1], found[-1]
+        return k, hits, n_relevant
+    for block, counts in retrieval.histograms():
+        rows = np.cumsum(counts.sum(axis=2), axis=1)
+        found = np.cumsum(counts[:, :, 1:].sum(axis=2), axis=1)
+        n_relevant[block] = found[:, -1]
+        # Within a run of tied rows, the expected number of hits grows evenly.
+        for i, N, R in zip(range(block.start, block.stop), rows, found, strict=True):
+            hits[i] = np.interp(k, np.append(0, N), np.append(0, R))
+    return k, hits, n_relevant

@@ -14,7 +14,9 @@ from ._counts import PairRetrieval, Retrieval
 from ._per_query import query_mean
 
 __all__ = [
+    "CODES",
     "CODES_AND_LABELS",
+    "CODES_AND_MAYBE_LABELS",
     "NO_RELEVANT",
     "TIES",
     "packed_mean_average_precision",
@@ -24,11 +26,14 @@ __all__ = [
     "retrieval_of",
 ]
 
-CODES_AND_LABELS = {
-    "query_codes": ["array-like"],
-    "database_codes": ["array-like"],
-    "query_labels": ["array-like", "sparse matrix"],
-    "database_labels": ["array-like", "sparse matrix"],
+CODES = {"query_codes": ["array-like"], "database_codes": ["array-like"]}
+_LABELS = ["array-like", "sparse matrix"]
+CODES_AND_LABELS = {**CODES, "query_labels": _LABELS, "database_labels": _LABELS}
+# Where the labels are None, rows are relevant to their partners.
+CODES_AND_MAYBE_LABELS = {
+    **CODES,
+    "query_labels": [*_LABELS, None],
+    "database_labels": [*_LABELS, None],
 }
 NO_RELEVANT = {"no_relevant": [StrOptions({"skip", "zero"})]}
 TIES = {
@@ -128,11 +133,13 @@ _PAIR_VALUES = {
 }
 
 
-def per_query_values(metric, *data, k=None, ties="expected", exclude_self=False):
+def per_query_values(metric, *data, k=None, radius=None, ties="expected", exclude_self=False):
     """Values of a metric by name for every query, and which queries have a relevant row."""
     retrieval = retrieval_of(*data, graded=metric == "ndcg_at_k", exclude_self=exclude_self)
     if metric == "lookup_precision":
-        return per_query.lookup_precision(retrieval, radius=2)
+        return per_query.lookup_precision(retrieval, 2 if radius is None else radius)
+    if radius is not None:
+        return per_query.average_precision(retrieval, k, ties, radius)
     if k is None and metric not in ("map", "mrr"):
         k = 10
     values = _VALUES | _PAIR_VALUES if isinstance(retrieval, PairRetrieval) else _VALUES

@@ -1,0 +1,46 @@
+"""What is ranked for what."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...utils._typing import NDArray
+from ._counts import Retrieval
+from ._validation import per_query_values, retrieval_of
+
+__all__ = ["Search"]
+
+
+@dataclass(frozen=True)
+class Search:
+    """Queries of one modality, and the gallery that is ranked for them.
+
+    Parameters
+    ----------
+    query : str
+        Modality of the queries.
+    database : str or None
+        Modality of the gallery; None for learned codes.
+    data : tuple (query_codes, database_codes, query_labels, database_labels)
+        As the metrics take them; the labels are None where the own row is what is sought.
+    exclude_self : bool
+        Whether query `i` is database row `i` and left out of its own ranking.
+    query_rows, database_rows : ndarray of shape (n_queries,), (n,)
+        Which of the scored rows, and of the rows of the gallery, these are.
+    """
+
+    query: str
+    database: str | None
+    data: tuple
+    exclude_self: bool
+    query_rows: NDArray[np.intp]
+    database_rows: NDArray[np.intp]
+
+    def retrieval(self) -> Retrieval:
+        """Counts and rankings, as `metrics.core` computes with them."""
+        return retrieval_of(*self.data, exclude_self=self.exclude_self)
+
+    def values(self, metric: str, **options: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Values of a metric by name for every query, and which have a relevant row."""
+        return per_query_values(metric, *self.data, exclude_self=self.exclude_self, **options)
