@@ -1,6 +1,7 @@
 """The data contract, on the smallest hasher that follows the base."""
 
 import pickle
+import warnings
 from contextlib import nullcontext
 
 import joblib
@@ -13,7 +14,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
-from sklearn.exceptions import NotFittedError, UndefinedMetricWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError, UndefinedMetricWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.frozen import FrozenEstimator
@@ -28,8 +29,9 @@ from sklearn.model_selection import (
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import estimator_html_repr
+from threadpoolctl import threadpool_limits
 
-from sklearn_cmh import AAH, AnchorRBF, HammingRanker, MultimodalData
+from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, HammingRanker, MultimodalData
 from sklearn_cmh.base import ShallowHasher, Solution, modality_weights, sign
 from sklearn_cmh.data import MultimodalEstimator, normalise_rows, row_batches
 from sklearn_cmh.metrics import mean_average_precision
@@ -314,14 +316,79 @@ def test_fused_codes_are_the_sign_of_the_mean_projection(fitted, paired):
     np.testing.assert_array_equal(fitted.transform(fitted_data(paired)), sign((Z[0] + Z[1]) / 2))
 
 
+@pytest.mark.parametrize("feature_map", [None, StandardScaler(with_mean=False), "passthrough"])
+@pytest.mark.parametrize("fit_sparse", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_row_is_encoded_alike_in_any_batch(hasher, paired, dtype):
+def test_the_code_of_a_row_depends_on_nothing_else(hasher, paired, dtype, fit_sparse, feature_map):
+    """Not on the batch, the order in memory, the storage, or threads; to the last digit."""
+    X = MultimodalData(**{name: np.round(b, 1).astype(dtype) for name, b in paired.blocks.items()})
+    compressed = MultimodalData(**{name: sparse.csr_array(X[name]) for name in X.names})
+    model = hasher.set_params(feature_map=feature_map).fit(
+        compressed if fit_sparse else X, paired.y
+    )
+    same_code_in_every_way(model, X, np.random.RandomState(0))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_codes_of_rows_on_the_border(hasher, paired, dtype):
+    """Between rows of different codes, as near to the change of a bit as numbers allow."""
     X = MultimodalData(image=paired.image.astype(dtype), text=paired.text.astype(dtype))
-    fitted = clone(hasher).fit(X, paired.y)
-    whole = {name: fitted._project(name, X[name]) for name in X.names}
-    for rows in [slice(0, 1), slice(5, 12), np.arange(119, -1, -1)]:
-        for name in X.names:
-            np.testing.assert_array_equal(fitted._project(name, X[name][rows]), whole[name][rows])
+    model = hasher.fit(X, paired.y)
+    border = {name: border_rows(model, name, X[name]) for name in X.names}
+    for name, rows in border.items():
+        codes = model.encode(rows, modality=name)
+        # Half of them are on either side, one last digit of one entry apart.
+        assert (codes[0::2] != codes[1::2]).any(axis=1).all()
+    n = min(map(len, border.values()))
+    rows = MultimodalData(**{name: block[:n] for name, block in border.items()})
+    same_code_in_every_way(model, rows, np.random.RandomState(0))
+
+
+def border_rows(model, name, block):
+    """Pairs of neighbouring floating-point rows whose codes differ, found by bisection."""
+    low, high = block[:-1].copy(), block[1:].copy()
+    codes = model.encode(low, modality=name)
+    differs = (codes != model.encode(high, modality=name)).any(axis=1)
+    low, high, codes = low[differs], high[differs], codes[differs]
+    for _ in range(200):
+        middle = low + (high - low) / 2
+        same = (model.encode(middle, modality=name) == codes).all(axis=1)
+        low[same], high[~same] = middle[same], middle[~same]
+    return np.stack([low, high], axis=1).reshape(-1, block.shape[1])
+
+
+def same_code_in_every_way(model, X, rng):
+    fused, n = model.encode(X), len(X)
+    alone = {name: model.encode(X[name], modality=name) for name in X.names}
+    batches = [np.arange(n)[::-1], rng.permutation(n)[: n // 3], *np.arange(0, n, 9)[:, None]]
+    for rows in batches:
+        np.testing.assert_array_equal(model.encode(X[rows]), fused[rows])
+        for name, codes in alone.items():
+            np.testing.assert_array_equal(model.encode(X[name][rows], modality=name), codes[rows])
+    for form in [
+        np.asfortranarray,
+        sparse.csr_array,
+        sparse.csc_array,
+        lambda b: np.repeat(b, 2, axis=1)[:, ::2],
+    ]:
+        other = MultimodalData(**{name: form(X[name]) for name in X.names})
+        np.testing.assert_array_equal(model.encode(other), fused)
+    for n_threads in (1, 2):
+        with threadpool_limits(n_threads), config_context(working_memory=1e-2):
+            np.testing.assert_array_equal(model.encode(X), fused)
+
+
+@pytest.mark.parametrize("method", [AAH, ASCMH, DSAH])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_code_of_a_real_row_depends_on_nothing_else(wiki, method, dtype):
+    X = MultimodalData(image=wiki.image.astype(dtype), text=wiki.text.astype(dtype))
+    model = method(n_bits=32, max_iter=3, random_state=0)
+    if method is not AAH:
+        model.set_params(n_anchors=200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X[wiki.train], wiki.labels[wiki.train])
+    same_code_in_every_way(model, X[wiki.test], np.random.RandomState(0))
 
 
 def test_projections_within_rounding_of_zero_count_as_plus_one(hasher, paired):

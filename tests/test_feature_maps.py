@@ -16,7 +16,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.pipeline import make_pipeline
 
 from sklearn_cmh import DSAH
-from sklearn_cmh.features import AnchorRBF, stable_dot
+from sklearn_cmh.features import AnchorRBF
 from sklearn_cmh.features._anchor_rbf import kernel_blocks
 
 FORMS = [np.asarray, np.asfortranarray, sparse.csr_array, sparse.csr_matrix, sparse.csc_array]
@@ -76,24 +76,12 @@ def test_dense_and_sparse_rows_have_the_same_features(X, dtype):
 @pytest.mark.parametrize("form", [np.asarray, np.asfortranarray, sparse.csr_array])
 def test_rows_do_not_depend_on_their_batch(dtype, form):
     rng = np.random.RandomState(0)
-    A, B = form(rng.randn(1000, 70).astype(dtype)), rng.randn(70, 32).astype(dtype)
+    A = form(rng.randn(1000, 70).astype(dtype))
     rbf = AnchorRBF(90, random_state=0).fit(A)
-    product, mapped = stable_dot(A, B), rbf.transform(A)
-    # Some BLAS kernels for float64 sum differently at different places of a block.
-    rtol = 0 if dtype == np.float32 or sparse.issparse(A) else 1e-13
+    mapped = rbf.transform(A)
     for size in (1, 2, 7, 64, 333):
         rows = rng.permutation(1000)[:size]
-        np.testing.assert_allclose(stable_dot(A[rows], B), product[rows], rtol=rtol, atol=rtol)
-        np.testing.assert_allclose(rbf.transform(A[rows]), mapped[rows], rtol=rtol, atol=rtol)
-    np.testing.assert_allclose(product, A @ B, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("n", [1, 64, 65])
-def test_stable_dot_has_the_common_dtype(n):
-    A, B = np.ones((n, 3), dtype=np.float32), np.ones((3, 2))
-    assert stable_dot(A, B).dtype == np.float64
-    assert stable_dot(A, B.astype(np.float32)).dtype == np.float32
-    np.testing.assert_array_equal(stable_dot(A, B), 3)
+        np.testing.assert_array_equal(rbf.transform(A[rows]), mapped[rows])
 
 
 def test_more_anchors_than_rows(X):
@@ -137,8 +125,8 @@ def test_kernel_is_right_at_every_width(X, form, dtype, offset):
             assert not caught
         else:
             assert "so narrow that rounding" in str(caught[0].message)
-            # A few millionths of the extent of the anchors.
-            assert 0 < rbf.width_ < (2e-4 if offset and form is not np.asarray else 2e-5)
+            # A small share of the extent of the anchors.
+            assert 0 < rbf.width_ < (2e-4 if offset or form is np.asarray else 2e-5)
         expected = kernel_by_differences(rows, rows[rbf.anchor_indices_], rbf.width_)
         np.testing.assert_allclose(F, expected, atol=2e-4)
 
@@ -171,8 +159,9 @@ def test_memory_is_bounded():
     peak_transform = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     # The output has 3.2 MB, the input 9.6 MB, all differences would have 960 MB.
-    assert peak_fit < 3e6
-    assert peak_transform < 3.2e6 + 3e6
+    # A block of 256 rows has 0.6 MB, a copy of the anchors 0.24 MB.
+    assert peak_fit < 6e6
+    assert peak_transform < 3.2e6 + 6e6
 
 
 def test_clone_and_pickle(X):

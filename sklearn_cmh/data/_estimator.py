@@ -117,12 +117,10 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
         refuse_views(X)
         if modality is None:
             X = self._check_table(X, reset=False)
-        was_dense = {m.name for m in self._modalities if not m.is_sparse}
+        was_sparse = {m.name: m.is_sparse for m in self._modalities}
         blocks = {}
         for name, block in select_blocks(X, self._modalities, modality).items():
-            if sparse.issparse(block) and name in was_dense:
-                # What was fitted on dense rows may refuse sparse ones, as centring does.
-                block = block.toarray()
+            block = _as_fitted(block, was_sparse[name])
             if name in self.transformers_:
                 block = _same_rows(name, block, transform(self.transformers_[name], block))
             blocks[name] = self._check_block(name, block)
@@ -240,6 +238,19 @@ def row_batches(X, row_bytes):
             if sparse.issparse(X) or isinstance(X, MultimodalData)
             else safe_indexing(X, rows)
         )
+
+
+def _as_fitted(block, was_sparse):
+    """New rows stored as those of the fit, numbers in C order.
+
+    What was fitted on dense rows may refuse sparse ones, as centring does, and sums over a
+    row are rounded alike only where it is stored alike.
+    """
+    if sparse.issparse(block):
+        return block if was_sparse else block.toarray()
+    if not isinstance(block, np.ndarray) or block.dtype.kind not in "fiub":
+        return block
+    return sparse.csr_array(block) if was_sparse else np.ascontiguousarray(block)
 
 
 def checked(X, complaint, **options):

@@ -21,7 +21,7 @@ from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_dat
 from ..data import canonical
 from ..persistence import unchanged_on_error
 from ..utils._documentation import DocumentedMixin
-from ..utils._products import HEIGHT, filled_blocks
+from ..utils._products import StableFactor
 from ..utils._sklearn import Interval, StrOptions, fit_context, validate_parameters
 from ..utils._typing import Features, Floats, MatrixLike, RandomState
 
@@ -29,6 +29,13 @@ __all__ = ["AnchorRBF"]
 
 # How much rounding may change a kernel value, as a share of it.
 _LOSS = 1e-4
+
+# Rounding of an exponent of dense rows in float64, as a share of the squared norm of an
+# anchor: it is that of the slices of `StableFactor`.
+_ROUNDING = 2.0**-42
+
+# Rows at a time: few enough for the caches.
+_HEIGHT = 256
 
 
 def kernel_blocks(X: Features, anchors: Features, width: float) -> Iterator[tuple[slice, Floats]]:
@@ -53,19 +60,20 @@ def kernel_blocks(X: Features, anchors: Features, width: float) -> Iterator[tupl
         dtype = np.dtype(np.float64)
         scaled = _in_widths(anchors, shift, width, dtype)
         term = row_norms(scaled, squared=True)
-    right, term = scaled.T, 0.5 * term
-    for rows, block in filled_blocks(X):
+    right = scaled.T if anchors_sparse else StableFactor(scaled.T)
+    term *= 0.5
+    for rows in gen_batches(X.shape[0], _HEIGHT):
+        block = X[rows]
         if sparse.issparse(block) and not anchors_sparse:
-            block = _filled(block)
+            block = block.toarray()
         # What overflows is infinitely far from every anchor.
         with np.errstate(over="ignore", invalid="ignore"):
             u = _in_widths(block, shift, width, dtype)
-            values = (u @ right).toarray() if anchors_sparse else u @ right
+            values = (u @ right).toarray() if anchors_sparse else right.multiply(u)
             norms = 0.5 * row_norms(u, squared=True)
             values -= norms[:, None]
             values -= term
         values[~np.isfinite(norms)] = -np.inf
-        values = values[: rows.stop - rows.start]
         np.minimum(values, 0, out=values)
         yield rows, np.exp(values, out=values)
 
@@ -74,16 +82,9 @@ def _in_widths(A, shift, width, dtype):
     """A new matrix ``(A - shift) / width``, sparse where `shift` is None."""
     if shift is None:
         return sparse.csr_array(A, dtype=dtype) * dtype.type(1 / width)
-    A = A.astype(dtype, copy=False) - shift.astype(dtype)
+    A = np.ascontiguousarray(A, dtype=dtype) - shift.astype(dtype)
     A *= dtype.type(1 / width)
     return A
-
-
-def _filled(block):
-    """A sparse block as a dense one of full height."""
-    dense = np.zeros((HEIGHT, block.shape[1]), dtype=block.dtype)
-    dense[: block.shape[0]] = block.toarray()
-    return dense
 
 
 def mean_rule(X: Features, anchors: Features) -> float:
@@ -111,12 +112,14 @@ def mean_rule(X: Features, anchors: Features) -> float:
 def narrowest_width(anchors: Features) -> float:
     """Width below which rounding, in float64, would spoil kernel values."""
     unit = _largest(anchors) or 1.0
+    rounding = _ROUNDING
     if sparse.issparse(anchors):
+        rounding = 4 * float(np.finfo(np.float64).eps)
         scaled = anchors.astype(np.float64) * (1 / unit)
     else:
         scaled = anchors / unit - _mean_row(anchors, unit)
     largest = np.sqrt(row_norms(scaled, squared=True).max())
-    return float(unit * largest * np.sqrt(4 * np.finfo(np.float64).eps / _LOSS))
+    return float(unit * largest * np.sqrt(rounding / _LOSS))
 
 
 def check_scale(X: Features) -> None:
@@ -167,7 +170,7 @@ def _mean_row(A, unit=1.0):
 def _mean_square(X, m, unit):
     """Mean over rows of ``||x / unit - m||^2``, in float64."""
     total = 0.0
-    for rows in gen_batches(len(X), HEIGHT):
+    for rows in gen_batches(len(X), _HEIGHT):
         total += np.square(X[rows] / unit - m).sum(dtype=np.float64)
     return total / len(X)
 
@@ -218,12 +221,12 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     Notes
     -----
     Time is O(n d q) for q anchors. Beside the input and the (n, q) output, memory holds
-    a few blocks of 64 rows and one more copy of the anchors; `fit` alone holds no (n, q)
+    a few blocks of 256 rows and a few more copies of the anchors; `fit` alone holds no (n, q)
     array either. Sparse rows stay sparse. float32 rows give float32 features.
 
     Rounding changes a kernel value by at most about 1e-4 of it, at widths of the order of
     the mean rule far less. For narrow widths, float32 rows are compared with the anchors in
-    float64, which takes twice the time; below about 3e-6 of the extent of the anchors
+    float64, which takes longer; below about 5e-5 of the extent of the anchors
     the width is raised to that, with a warning.
 
     References

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import row_norms
 
@@ -36,20 +37,46 @@ def clear_columns(P, constant):
 
 
 def project(F, P):
-    """F P, with entries within rounding of zero set to zero.
+    """F P, with entries within rounding of zero set to zero, which count as +1.
 
-    Their sign would depend on the order of summation; as zeros, they count as +1
-    in every batch, dense or sparse, float32 or float64.
+    This is where the promise is kept that the code of a row never depends on the rows
+    encoded with it, on threads, on the order in memory, or on the processor: equal rows of
+    features have equal projections to the last digit, by `stable_dot`. Rows of `AnchorRBF`,
+    and of maps that work on one entry or row at a time such as StandardScaler, are equal so
+    too. Where a map multiplies by BLAS, as PCA does, rows are equal but for rounding; its
+    sign is not taken where a sum is zero but for that.
+
+    Parameters
+    ----------
+    F : {ndarray, sparse} of shape (n, q)
+        Mapped features.
+    P : ndarray of shape (q, k)
+        Hash functions.
+
+    Returns
+    -------
+    Z : ndarray of shape (n, k)
+        In the dtype of `F`.
     """
-    P = P.astype(F.dtype, copy=False)
+    P = np.ascontiguousarray(P, dtype=F.dtype)
+    F = F if sparse.issparse(F) else np.ascontiguousarray(F)
     Z = stable_dot(F, P)
-    Z[np.abs(Z) <= row_norms(F)[:, None] * rounding_noise(P)] = 0
+    Z[np.abs(Z) <= _norms(F)[:, None] * rounding_noise(P)] = 0
     return Z
 
 
+def _norms(F):
+    """2-norms of rows, in float64, whatever their scale."""
+    largest = abs(F).max(axis=1)
+    largest = largest.toarray().ravel() if sparse.issparse(F) else largest
+    unit = np.ldexp(1.0, np.maximum(np.frexp(largest.astype(np.float64))[1], -900))
+    scaled = F * (1 / unit)[:, None]
+    return row_norms(scaled) * unit
+
+
 def rounding_noise(P):
-    """Rounding error of a row of norm one times every column of P: (k,)."""
-    return 4 * np.sqrt(len(P)) * np.finfo(P.dtype).eps * np.linalg.norm(P, axis=0)
+    """Rounding error of a row of norm one times every column of P: (k,), in float64."""
+    return 8 * np.finfo(P.dtype).eps * np.linalg.norm(P.astype(np.float64), axis=0)
 
 
 def fuse(projections):

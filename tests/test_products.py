@@ -1,0 +1,90 @@
+"""Products are exact, so that no order of summation can tell rows apart."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from threadpoolctl import threadpool_limits
+
+from sklearn_cmh.features import stable_dot
+from sklearn_cmh.utils._products import StableFactor, _slices
+
+DTYPES = [np.float32, np.float64]
+
+
+@pytest.fixture(params=DTYPES)
+def factors(request):
+    rng = np.random.RandomState(0)
+    A = rng.standard_normal((1000, 70)) * np.exp(3 * rng.standard_normal((1000, 70)))
+    return A.astype(request.param), rng.standard_normal((70, 33)).astype(request.param)
+
+
+def test_rows_depend_on_nothing_but_themselves(factors):
+    A, B = factors
+    rng = np.random.RandomState(1)
+    product = stable_dot(A, B)
+    np.testing.assert_array_equal(stable_dot(np.asfortranarray(A), np.asfortranarray(B)), product)
+    order = rng.permutation(70)
+    np.testing.assert_array_equal(stable_dot(A[:, order], B[order]), product)
+    for size in (1, 2, 7, 64, 333, 1000):
+        rows, columns = rng.permutation(1000)[:size], rng.permutation(33)[:5]
+        np.testing.assert_array_equal(stable_dot(A[rows], B), product[rows])
+        np.testing.assert_array_equal(stable_dot(A[rows], B[:, columns]), product[rows][:, columns])
+    for n_threads in (1, 2, 3):
+        with threadpool_limits(n_threads):
+            np.testing.assert_array_equal(stable_dot(A, B), product)
+
+
+@pytest.mark.parametrize("d", [1, 2, 255, 257, 3000])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sums_of_slices_are_whole_numbers_below_the_limit(d, dtype):
+    """With all entries as large as can be, and of one sign, which no data exceeds."""
+    factor = StableFactor(np.full((d, 2), 1 - 2.0**-20, dtype=dtype))
+    assert np.abs(factor.high).max() <= 2**factor.bits
+    assert d * 2 ** (2 * factor.bits) <= 2**53
+    (high, low), unit = _slices(np.full((3, d), np.pi), 1, factor.bits, 2)
+    assert np.abs(high).max() <= 2**factor.bits and np.abs(low).max() <= 0.5
+    for part in [high, low * 2.0**factor.bits]:
+        np.testing.assert_array_equal(part, np.rint(part))
+    # What is left over is half a unit of the low slice.
+    assert np.abs(np.pi - (high + low) * unit).max() <= 0.5 * 2.0**-factor.bits * unit.max()
+
+
+def test_the_error_is_that_of_the_slices(factors):
+    A, B = factors
+    exact = A.astype(np.longdouble) @ B.astype(np.longdouble)
+    factor = StableFactor(B)
+    # Every entry is off by half a unit in the last slice, of A and of B; units are at most
+    # 2^(1 - bits) of the largest entry.
+    unit = 2.0 ** (1 - factor.bits * factor.n_slices)
+    largest = np.abs(A).max(axis=1)[:, None] * np.abs(B).max(axis=0)
+    bound = len(B) * largest * (unit + unit**2)
+    rounding = np.finfo(A.dtype).eps * np.abs(exact)
+    assert (np.abs(stable_dot(A, B) - exact) <= bound + rounding).all()
+    assert len(B) * (unit + unit**2) < (1e-4 if A.dtype == np.float32 else 1e-10)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("share", [0.45, -0.45])
+def test_scale_does_not_matter(factors, dtype, share):
+    A, B = (factor.astype(dtype) for factor in factors)
+    scale = dtype(2.0 ** int(share * np.log2(np.finfo(dtype).max)))
+    expected = stable_dot(A, B).astype(np.float64) * np.float64(scale)
+    np.testing.assert_array_equal(stable_dot(A * scale, B), expected.astype(dtype))
+
+
+def test_zeros_and_sparse_rows(factors):
+    A, B = factors
+    A[::3] = 0
+    B[:, 5] = 0
+    product = stable_dot(A, B)
+    assert not product[::3].any() and not product[:, 5].any()
+    atol = (1e-5 if A.dtype == np.float32 else 1e-12) * np.abs(product).max()
+    np.testing.assert_allclose(stable_dot(sparse.csr_array(A), B), product, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("n", [1, 100])
+def test_the_common_dtype(n):
+    A, B = np.ones((n, 3), dtype=np.float32), np.ones((3, 2))
+    assert stable_dot(A, B).dtype == np.float64
+    assert stable_dot(A, B.astype(np.float32)).dtype == np.float32
+    np.testing.assert_array_equal(stable_dot(A, B), 3)
