@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -161,7 +162,6 @@ def test_names_beside_the_number_minus_one(container):
     [
         (np.array(["cat", "-1"]), True, 'string "-1".*dtype object'),
         (np.array(["cat", -1], dtype=object), False, "names as well as -1"),
-        (np.array(["cat", None], dtype=object), False, "names as well as None"),
         (np.array(["cat", -1, 3], dtype=object), True, "names as well as 3"),
     ],
 )
@@ -178,3 +178,80 @@ def test_names_and_numbers_do_not_match():
         with pytest.raises(ValueError, match="same labels on both sides"):
             align_labels(*numbers, *other)
     assert align_labels(*names, *objects)[2].tolist() == ["1", "2"]
+
+
+BIG = [2**53, 2**53 + 1]
+
+
+@pytest.mark.parametrize(
+    ("y", "dtype"),
+    [
+        (pd.Series(BIG, dtype="Int64"), np.int64),
+        (pd.Series(BIG, dtype="UInt64"), np.uint64),
+        (pd.Series(BIG, dtype="int64[pyarrow]"), np.int64),
+        (pd.Series(BIG, dtype="category"), np.int64),
+        (pd.DataFrame({"y": pd.array(BIG, dtype="Int64")}), np.int64),
+        (pl.Series(BIG), np.int64),
+        (np.array(BIG, dtype=object), np.int64),
+        (np.array([200, 3], dtype=np.uint8), np.uint8),
+        (pd.Series([7, 8], dtype="Int16"), np.int16),
+        (pd.Series([True, False], dtype="boolean"), bool),
+        (pd.Series([1.5, 2.5], dtype="Float32").astype(object) * 2, np.float64),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning")
+def test_classes_keep_their_dtype_and_every_digit(y, dtype):
+    for unlabelled in (False, True):
+        L, classes = encode_labels(y, unlabelled=unlabelled)
+        assert classes.dtype == dtype and L.shape == (2, 2)
+        np.testing.assert_array_equal(classes[L.toarray().argmax(axis=1)], np.ravel(y).tolist())
+
+
+@pytest.mark.parametrize(("first", "second"), [(np.int64, np.uint64), (np.int64, float)])
+def test_numbers_of_two_kinds_meet_exactly(first, second):
+    one, other = encode_labels(np.array(BIG, first)), encode_labels(np.array([*BIG, 1], second))
+    A, B, classes = align_labels(*one, *other)
+    assert classes.tolist() == sorted({*BIG, *other[1].tolist()})
+    np.testing.assert_array_equal(classes[A.toarray().argmax(axis=1)].tolist(), BIG)
+    np.testing.assert_array_equal(classes[B.toarray().argmax(axis=1)][2], 1)
+
+
+MISSING = [
+    (np.array(["2020-01-01", "NaT", "2021-01-01"], dtype="M8[D]"), "NaT", False),
+    (np.array([1, "NaT", 3], dtype="m8[D]"), "NaT", False),
+    (pd.Series(pd.to_datetime(["2020-01-01", None, "2021-01-01"])), "NaT", False),
+    (np.array([pd.Timestamp(0), pd.NaT, pd.Timestamp(1)], dtype=object), "NaT", False),
+    (pd.Series(["a", None, "b"], dtype="string"), "<NA>", True),
+    (pd.Series(["a", None, "b"], dtype="category"), "NaN", True),
+    (pd.Series(["a", None, "b"]), "NaN", True),
+    (["a", None, "b"], "None", True),
+    (pl.Series(["a", None, "b"]), "None", True),
+    (pd.Series([1, None, 2], dtype="Int64"), "<NA>", False),
+    ([0.0, np.nan, 1.0], "NaN", False),
+]
+
+
+@pytest.mark.parametrize(("y", "shown", "names"), MISSING)
+def test_missing_labels_are_refused_with_the_cure(y, shown, names):
+    for unlabelled in (False, True):
+        with pytest.raises(ValueError, match=f"y contains {shown}: 1 of 3 rows") as caught:
+            encode_labels(y, unlabelled=unlabelled)
+        message = str(caught.value)
+        assert "pandas.get_dummies(y)" in message
+        assert ("the number -1" in message) == (unlabelled and shown != "NaT")
+        assert ("array of dtype object" in message) == (unlabelled and names)
+
+
+@pytest.mark.parametrize("y", [list(y) for y, *_ in MISSING])
+def test_the_cure_for_missing_labels(y):
+    L, _ = encode_labels(pd.get_dummies(pd.Series(y)))
+    assert L.toarray().tolist() == [[1, 0], [0, 0], [0, 1]]
+
+
+def test_missing_entries_of_an_indicator():
+    with pytest.raises(ValueError, match=r"it holds <NA>\. Rows without a label are rows of zeros"):
+        encode_labels(pd.DataFrame({"a": pd.array([1, None], dtype="Int64"), "b": [0, 1]}))
+
+
+def test_half_characters_are_labels():
+    assert encode_labels(["a\ud800", "b", "a\ud800"])[0].toarray()[:, 0].tolist() == [1, 0, 1]

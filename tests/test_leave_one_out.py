@@ -1,18 +1,24 @@
 """Closed-form leave-one-out ridge, and the choice of bits."""
 
+import copy
 import pickle
+from functools import partial
 
+import joblib
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interruptions import interrupted_at_every_line
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 
+from sklearn_cmh import ASCMH
 from sklearn_cmh.data import encode_labels, normalise_rows
 from sklearn_cmh.features import signed_sqrt, sqrt_norm
+from sklearn_cmh.refine import LeaveOneOutRidge
 from sklearn_cmh.refine._leave_one_out import (
     bit_alignment,
     greedy_bits,
@@ -67,6 +73,45 @@ def test_rows_blocks_and_float32(monkeypatch):
     blocked = ridge_leave_one_out(F, B, [0.1, 1.0])
     assert_allclose(blocked[0], coef, atol=1e-12)
     assert_allclose(blocked[1], decisions, atol=1e-12)
+
+
+# --- LeaveOneOutRidge -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_an_interrupted_fit_is_none(columns):
+    """As before, or where the last line is interrupted as after, but never between."""
+    rng = np.random.default_rng(0)
+    F, B = rng.standard_normal((30, 4)), signs(rng, 30, columns)
+    after = joblib.hash(vars(LeaveOneOutRidge([0.1, 1.0]).fit(F, B)))
+    for start in (LeaveOneOutRidge([0.1, 1.0]), LeaveOneOutRidge([0.1, 1.0]).fit(F[:9, :3], B[:9])):
+        before, ridge, n_before = joblib.hash(vars(start)), copy.copy(start), 0
+        fit = partial(LeaveOneOutRidge.fit, ridge, F, B)
+        for _ in interrupted_at_every_line(fit, LeaveOneOutRidge.predict):
+            state = joblib.hash(vars(ridge))
+            n_before += state == before
+            assert state in (before, after)
+            vars(ridge).clear()
+            vars(ridge).update(vars(start))
+        assert n_before > 10
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"alphas": [0.1, -1]}, "alphas must hold positive numbers"),
+        ({"alphas": [True]}, "alphas must hold positive numbers"),
+        ({"alphas": ()}, "alphas must hold positive numbers"),
+        ({"alphas": 0.1}, "'alphas' parameter of LeaveOneOutRidge"),
+        ({"fit_intercept": "no"}, "'fit_intercept' parameter of LeaveOneOutRidge"),
+    ],
+)
+def test_parameters_are_validated_alone_and_inside(parameters, message):
+    ridge = LeaveOneOutRidge(**parameters)
+    F, y = np.random.default_rng(0).standard_normal((12, 3)), np.arange(12) % 2
+    for model in (ridge, ASCMH(4, n_anchors=5, hash_estimator=ridge)):
+        with pytest.raises(ValueError, match=message):
+            model.fit(F, y)
 
 
 # --- Selection of bits ----------------------------------------------------------------------

@@ -566,3 +566,10 @@ def test_leave_one_out_ridge_as_hash_estimator(X, paired):
 def test_leave_one_out_ridge_refuses_bad_penalties():
     with pytest.raises(ValueError, match="alphas must hold positive"):
         LeaveOneOutRidge([0.0]).fit(np.eye(4), np.eye(4))
+
+
+def test_small_integers_of_numpy_do_not_overflow():
+    hasher = RefinedHasher(DSAH(8), n_restarts=np.uint8(16), pool_bits=np.uint8(16))
+    hasher.set_params(n_bits=300)
+    with pytest.raises(ValueError, match=r"n_restarts \* pool_bits = 256 bits"):
+        hasher.fit(np.eye(12), np.arange(12) % 2)

@@ -8,12 +8,16 @@ without any label is an empty row of `L`; it is relevant to no other row.
 
 from collections.abc import Set
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 from scipy import sparse
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array
+
+from ..utils._typing import Labels
 
 __all__ = [
     "align_labels",
@@ -31,7 +35,7 @@ _LISTS = (
 )
 
 
-def is_indicator(y, input_name="y"):
+def is_indicator(y: Labels, input_name: str = "y") -> bool:
     """Whether `y` is read as a label indicator (n, c) rather than as labels (n,)."""
     if sparse.issparse(y):
         return True
@@ -42,7 +46,9 @@ def is_indicator(y, input_name="y"):
     return len(shape) == 2 and shape[1] != 1
 
 
-def encode_labels(y, *, unlabelled=False, input_name="y"):
+def encode_labels(
+    y: Labels, *, unlabelled: bool = False, input_name: str = "y"
+) -> tuple[sparse.csr_array, NDArray[Any]]:
     """Turn any accepted target into a label matrix and its classes.
 
     Parameters
@@ -66,8 +72,8 @@ def encode_labels(y, *, unlabelled=False, input_name="y"):
     Raises
     ------
     ValueError
-        If `y` is None, empty, continuous, or an indicator with other values than
-        zero and one.
+        If `y` is None, empty, continuous, an indicator with other values than zero and
+        one, or if labels are missing (NaN, NaT, None or pandas' NA).
 
     Examples
     --------
@@ -87,10 +93,65 @@ def encode_labels(y, *, unlabelled=False, input_name="y"):
         )
     if is_indicator(y, input_name):
         return _encode_indicator(y, unlabelled, input_name)
-    y = column_or_1d(y, warn=True)
+    y = _plain(column_or_1d(_without_mask(y, unlabelled, input_name), warn=True))
     if len(y) == 0:
         raise ValueError(f"{input_name} has 0 rows, but at least one is required.")
+    _refuse_missing(y, _missing(y), unlabelled, input_name)
     return _encode_classes(y, unlabelled, input_name)
+
+
+def _without_mask(y, unlabelled, input_name):
+    """Nullable integers of pandas as integers of NumPy, where scikit-learn takes floats."""
+    dtypes = y.dtypes if hasattr(y, "columns") else [getattr(y, "dtype", None)]
+    plain = [getattr(dtype, "numpy_dtype", None) for dtype in dtypes]
+    if len(plain) != 1 or getattr(plain[0], "kind", "") not in "iub" or plain[0] is None:
+        return y
+    missing = np.asarray(y.isna()).ravel()
+    _refuse_missing(np.asarray(y, dtype=object).ravel(), missing, unlabelled, input_name)
+    return y.to_numpy(dtype=plain[0])
+
+
+def _plain(y):
+    """Numbers in an array of dtype object as an array of numbers; other labels as they are."""
+    if y.dtype != object or not all(isinstance(label, Real) for label in y):
+        return y
+    numbers = np.array(y.tolist())
+    exact = numbers.dtype.kind in "iub" or all(isinstance(label, float) for label in y)
+    return numbers if exact else y
+
+
+def _missing(y):
+    """Mask of the labels that stand for none: NaN, NaT, None and pandas' NA."""
+    if y.dtype.kind == "f":
+        return np.isnan(y)
+    if y.dtype.kind in "mM":
+        return np.isnat(y)
+    if y.dtype == object:
+        return np.array([_is_missing(label) for label in y])
+    return np.zeros(len(y), dtype=bool)
+
+
+def _is_missing(label):
+    try:
+        return label is None or bool(label != label)
+    except (TypeError, ValueError):  # pandas' NA has no truth value, nor has an array
+        return not isinstance(label, (list, tuple, Set, np.ndarray))
+
+
+def _refuse_missing(y, missing, unlabelled, input_name):
+    if not missing.any():
+        return
+    first = y[missing][0]
+    shown = "NaN" if isinstance(first, float) else str(first)
+    mark = ""
+    if unlabelled and shown != "NaT":
+        names = any(isinstance(label, str) for label in y)
+        mark = f"write the number -1{' in an array of dtype object' if names else ''}; or "
+    raise ValueError(
+        f"{input_name} contains {shown}: {missing.sum()} of {len(y)} rows have no label. For them, "
+        f"{mark}pass an indicator in which they are rows of zeros, as "
+        f"pandas.get_dummies({input_name}) is; or leave them out."
+    )
 
 
 def _encode_classes(y, unlabelled, input_name):
@@ -166,6 +227,11 @@ def _numbers(y, input_name):
     if y.dtype.kind in "biuf":
         return y
     for value in y.flat:
+        if _is_missing(value):
+            raise ValueError(
+                f"{input_name} of shape {y.shape} is read as a label indicator and must hold only "
+                f"0 and 1; it holds {value!r}. Rows without a label are rows of zeros."
+            )
         if not isinstance(value, (Real, np.bool_)):
             raise ValueError(
                 f"{input_name} of shape {y.shape} is read as a label indicator and must hold only "
@@ -174,7 +240,12 @@ def _numbers(y, input_name):
     return y.astype(np.float64)
 
 
-def align_labels(L_first, classes_first, L_second, classes_second):
+def align_labels(
+    L_first: sparse.csr_array,
+    classes_first: NDArray[Any],
+    L_second: sparse.csr_array,
+    classes_second: NDArray[Any],
+) -> tuple[sparse.csr_array, sparse.csr_array, NDArray[Any]]:
     """Put two label matrices on the union of their classes.
 
     Parameters
@@ -211,6 +282,9 @@ def align_labels(L_first, classes_first, L_second, classes_second):
             f"Labels like {first[0]!r} cannot be compared with labels like {second[0]!r}: use the "
             "same labels on both sides, all names or all numbers."
         )
+    if len({classes_first.dtype.kind, classes_second.dtype.kind} & set("iuf")) == 2:
+        # Numbers of two kinds would be compared as floats, which do not hold every integer.
+        classes_first, classes_second = classes_first.astype(object), classes_second.astype(object)
     classes = np.union1d(classes_first, classes_second)
 
     def widen(L, old):
@@ -222,12 +296,12 @@ def align_labels(L_first, classes_first, L_second, classes_second):
     return widen(L_first, classes_first), widen(L_second, classes_second), classes
 
 
-def labelled_rows(L):
+def labelled_rows(L: sparse.csr_array) -> NDArray[np.bool_]:
     """Mask of shape (n,): which rows of the indicator `L` carry at least one label."""
     return np.diff(L.indptr) > 0
 
 
-def normalise_rows(L, dtype=np.float64):
+def normalise_rows(L: sparse.csr_array, dtype: DTypeLike = np.float64) -> sparse.csr_array:
     """Divide every row of the indicator `L` by its 2-norm; empty rows stay empty.
 
     Parameters
@@ -255,7 +329,7 @@ def normalise_rows(L, dtype=np.float64):
     return sparse.csr_array((values, L.indices, L.indptr), shape=L.shape)
 
 
-def label_patterns(L):
+def label_patterns(L: sparse.csr_array) -> tuple[sparse.csr_array, NDArray[np.intp]]:
     """Distinct rows of a label indicator.
 
     Parameters

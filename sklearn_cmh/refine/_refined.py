@@ -287,9 +287,10 @@ class RefinedHasher(BaseHasher):
             raise ValueError(
                 f"preprocessing must hold some of {_PREPROCESSING}; got {self.preprocessing!r}."
             )
-        if self.select_bits and self.n_restarts * self.pool_bits < self.n_bits:
+        pool = int(self.n_restarts) * int(self.pool_bits)
+        if self.select_bits and pool < self.n_bits:
             raise ValueError(
-                f"A pool of n_restarts * pool_bits = {self.n_restarts * self.pool_bits} bits is "
+                f"A pool of n_restarts * pool_bits = {pool} bits is "
                 f"too small to choose n_bits={self.n_bits} from; raise n_restarts or pool_bits."
             )
 

@@ -1,24 +1,32 @@
 """Ridge regression for bits."""
 
+from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..data import FLOATS
+from ..persistence import unchanged_on_error
 from ..solvers import ridge_leave_one_out, sign
 from ..utils._documentation import DocumentedMixin
-from ..utils._sklearn import fit_context
+from ..utils._sklearn import fit_context, validate_parameters
+from ..utils._typing import ArrayLike, Floats
 from ._leave_one_out import bit_alignment, selection_terms
 
 __all__ = ["LeaveOneOutRidge", "check_positive"]
 
 
-def check_positive(parameter, values):
+def check_positive(parameter: str, values: Sequence[Any]) -> None:
     """Refuse an empty sequence, and values that are no positive numbers."""
-    if len(values) == 0 or not all(isinstance(v, Real) and 0 < v < np.inf for v in values):
+    if len(values) == 0 or not all(_is_positive(value) for value in values):
         raise ValueError(f"{parameter} must hold positive numbers, at least one; got {values!r}.")
+
+
+def _is_positive(value):
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value < np.inf
 
 
 class LeaveOneOutRidge(DocumentedMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -71,13 +79,16 @@ class LeaveOneOutRidge(DocumentedMixin, MultiOutputMixin, RegressorMixin, BaseEs
     }
 
     def __init__(
-        self, alphas=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0), *, fit_intercept=False
-    ):
+        self,
+        alphas: Sequence[float] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+        *,
+        fit_intercept: bool = False,
+    ) -> None:
         self.alphas = alphas
         self.fit_intercept = fit_intercept
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> "LeaveOneOutRidge":
         """Fit the coefficients at the penalty that its leave-one-out codes favour.
 
         Parameters
@@ -90,8 +101,14 @@ class LeaveOneOutRidge(DocumentedMixin, MultiOutputMixin, RegressorMixin, BaseEs
         Returns
         -------
         self : object
-            The fitted regressor.
+            The fitted regressor. After an error it is as it was before.
         """
+        with unchanged_on_error(self):
+            self._fit(X, y)
+        return self
+
+    def _fit(self, X, y):
+        validate_parameters(self)
         X, y = validate_data(
             self, X, y, dtype=FLOATS, multi_output=True, y_numeric=True, ensure_min_samples=2
         )
@@ -117,9 +134,8 @@ class LeaveOneOutRidge(DocumentedMixin, MultiOutputMixin, RegressorMixin, BaseEs
         self.coef_ = coef[best].T.reshape(*shape, -1).astype(X.dtype, copy=False)
         self.intercept_ = (offset - X.mean(axis=0, dtype=np.float64) @ coef[best]).reshape(shape)
         self.leave_one_out_ = decisions[best].reshape(y.shape)
-        return self
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Floats:
         """Real-valued predictions; their signs are bits.
 
         Parameters

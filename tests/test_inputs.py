@@ -1,0 +1,156 @@
+"""What users pass is never written to, and its storage makes no difference."""
+
+from concurrent.futures import ThreadPoolExecutor
+from inspect import signature
+
+import joblib
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+
+from sklearn_cmh import DSAH, MultimodalData
+from sklearn_cmh.utils.discovery import all_estimators
+
+HASHERS = all_estimators(kind="hasher")
+SMALL = {
+    "n_bits": 4,
+    "n_anchors": 12,
+    "max_iter": 2,
+    "pretrain_iter": 1,
+    "n_restarts": 2,
+    "pool_bits": 6,
+    "widths": (1.0,),
+    "random_state": 0,
+}
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def small(cls):
+    """A fast estimator of a class; around a hasher where it needs one."""
+    needed = "estimator" in signature(cls).parameters
+    estimator = cls(small(DSAH)) if needed else cls()
+    known = estimator.get_params()
+    # Codes of a ranker have as many bits as they have.
+    ranker = hasattr(cls, "kneighbors")
+    return estimator.set_params(
+        **{k: v for k, v in SMALL.items() if k in known and not (ranker and k == "n_bits")}
+    )
+
+
+@pytest.fixture(params=all_estimators(), ids=lambda item: item[0])
+def estimator(request):
+    try:
+        return small(request.param[1])
+    except ImportError as error:
+        pytest.skip(str(error))
+
+
+N, D = 60, 9
+
+
+def counts():
+    """Rows of word counts that tell two classes apart, as stored entries with duplicates."""
+    rng = np.random.RandomState(0)
+    rows = np.repeat(np.arange(N), 12)
+    columns = rng.randint(0, D, len(rows)) // (1 + rows % 2)
+    return rows, columns, np.ones(len(rows))
+
+
+def with_duplicates(form, dtype=np.float64):
+    """Unsorted, with one entry per token."""
+    rows, columns, values = counts()
+    values = values.astype(dtype)
+    if form == "coo":
+        return sparse.coo_array((values, (rows, columns)), shape=(N, D))
+    major, minor = (rows, columns) if form == "csr" else (columns, rows)
+    order = np.argsort(major, kind="stable")
+    indptr = np.searchsorted(major[order], np.arange((N if form == "csr" else D) + 1))
+    make = sparse.csr_array if form == "csr" else sparse.csc_array
+    return make((values[order], minor[order], indptr), shape=(N, D))
+
+
+def arrays_of(X):
+    names = ("data", "indices", "indptr") if X.format != "coo" else ("data", "row", "col")
+    return {name: getattr(X, name) for name in names}
+
+
+def answers(estimator, X, y):
+    """Everything that the methods of a fitted clone say of X."""
+    model = clone(estimator).fit(X, y)
+    said = [
+        getattr(model, name)(X)
+        for name in ("transform", "predict", "encode", "project")
+        if hasattr(model, name)
+    ]
+    if hasattr(model, "score"):
+        said.append(model.score(X, y))
+    return [value.toarray() if sparse.issparse(value) else value for value in said]
+
+
+def accepts_sparse(estimator):
+    return estimator.__sklearn_tags__().input_tags.sparse
+
+
+Y = np.arange(N) % 2
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo"])
+@pytest.mark.parametrize("storage", ["writable", "read-only", "memory-mapped"])
+def test_sparse_input_is_not_written_to(estimator, form, storage, tmp_path):
+    if not accepts_sparse(estimator):
+        pytest.skip("takes no sparse rows")
+    X = with_duplicates(form)
+    if storage == "memory-mapped":
+        joblib.dump(X, tmp_path / "X.joblib")
+        X = joblib.load(tmp_path / "X.joblib", mmap_mode="r")
+    before = {name: array.copy() for name, array in arrays_of(X).items()}
+    if storage == "read-only":
+        for array in arrays_of(X).values():
+            array.flags.writeable = False
+    said = answers(estimator, X, Y)
+    for name, array in arrays_of(X).items():
+        np.testing.assert_array_equal(array, before[name])
+    # The same as of the matrix without duplicates.
+    for value, expected in zip(
+        said, answers(estimator, sparse.csr_array(X.toarray()), Y), strict=True
+    ):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_dense_input_is_not_written_to(estimator):
+    X = with_duplicates("csr").toarray()
+    y = Y.copy()
+    X.flags.writeable = y.flags.writeable = False
+    answers(estimator, X, y)
+
+
+def test_two_threads_read_one_matrix(estimator):
+    if not accepts_sparse(estimator):
+        pytest.skip("takes no sparse rows")
+    X = with_duplicates("csr")
+    before = {name: array.copy() for name, array in arrays_of(X).items()}
+    expected = answers(estimator, sparse.csr_array(X.toarray()), Y)
+    with ThreadPoolExecutor(2) as pool:
+        for said in pool.map(lambda _: answers(estimator, X, Y), range(4)):
+            for value, other in zip(said, expected, strict=True):
+                np.testing.assert_array_equal(value, other)
+    for name, array in arrays_of(X).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize(("name", "cls"), HASHERS, ids=[name for name, _ in HASHERS])
+def test_blocks_are_not_written_to(name, cls):
+    block = with_duplicates("csr")
+    dense = with_duplicates("csr").toarray()
+    before = {key: array.copy() for key, array in arrays_of(block).items()}
+    for array in (*arrays_of(block).values(), dense):
+        array.flags.writeable = False
+    X = MultimodalData(image=dense, text=block)
+    summed = MultimodalData(image=dense, text=sparse.csr_array(block.toarray()))
+    said, expected = answers(small(cls), X, Y), answers(small(cls), summed, Y)
+    for value, other in zip(said, expected, strict=True):
+        np.testing.assert_array_equal(value, other)
+    for key, array in arrays_of(block).items():
+        np.testing.assert_array_equal(array, before[key])
