@@ -1,6 +1,7 @@
 """What users pass is never written to, and its storage makes no difference."""
 
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from inspect import signature
 
 import joblib
@@ -12,7 +13,9 @@ from sklearn.base import clone
 from sklearn_cmh import DSAH, MultimodalData
 from sklearn_cmh.utils.discovery import all_estimators
 
-HASHERS = all_estimators(kind="hasher")
+WITHOUT = [] if find_spec("torch") else all_estimators(kind="deep")
+ESTIMATORS = [item for item in all_estimators() if item not in WITHOUT]
+HASHERS = [item for item in all_estimators(kind="hasher") if item not in WITHOUT]
 SMALL = {
     "n_bits": 4,
     "n_anchors": 12,
@@ -39,12 +42,9 @@ def small(cls):
     )
 
 
-@pytest.fixture(params=all_estimators(), ids=lambda item: item[0])
+@pytest.fixture(params=ESTIMATORS, ids=lambda item: item[0])
 def estimator(request):
-    try:
-        return small(request.param[1])
-    except ImportError as error:
-        pytest.skip(str(error))
+    return small(request.param[1])
 
 
 N, D = 60, 9
