@@ -21,6 +21,11 @@ SECTIONS = [
         "and figures. See :doc:`/user_guide/evaluation`.",
     ),
     (
+        "sklearn_cmh.model_selection",
+        "Splitters",
+        "Splits that scikit-learn does not have. See :ref:`unseen_classes`.",
+    ),
+    (
         "sklearn_cmh.inspection",
         "Looking at codes and results",
         "Reports on bits and on retrieval. See :doc:`/user_guide/inspecting`.",

@@ -1,0 +1,5 @@
+"""Splitters beside scikit-learn's."""
+
+from ._unseen import UnseenClassSplit
+
+__all__ = ["UnseenClassSplit"]
