@@ -874,3 +874,9 @@ def test_features_that_no_hasher_takes(hasher, paired, function, message):
     model.feature_maps_["image"] = feature_map(function)
     with pytest.raises(ValueError, match=rf"feature map of 'image'(.|\n)*{message}"):
         model.encode(X, modality="image")
+
+
+def test_pictures_are_sent_to_the_method_that_takes_them():
+    X = MultimodalData(image=np.zeros((20, 8, 8, 3), np.uint8), text=np.eye(20))
+    with pytest.raises(ValueError, match=r"shape \(8, 8, 3\).*DSPAH"):
+        LabelProjection(4).fit(X, np.arange(20) % 2)

@@ -172,6 +172,12 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
                 "columns of numbers: give it a transformer such as TfidfVectorizer(), or if it is "
                 "a single column of numbers, select that as a list, [column]."
             )
+        if np.ndim(block) > 2 and not self._block_options.get("allow_nd"):
+            raise ValueError(
+                f"The modality {name!r} has rows of shape {block.shape[1:]}, as pictures have, but "
+                f"{type(self).__name__} takes rows of features: extract features first, or use "
+                "sklearn_cmh.deep.DSPAH, which learns from pixels."
+            )
         complaint = f"The modality {name!r} holds what no hasher takes"
         with _vectors_explained(block):
             return checked(block, complaint, **self._block_options)

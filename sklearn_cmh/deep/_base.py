@@ -149,10 +149,13 @@ class BaseDeepHasher(BaseHasher):
         epochs_done = self.n_iter_ if resume else 0
         seed = rng.randint(np.iinfo(np.int32).max) + epochs_done
         rows, held_out = self._split(L, rng)
+        for name, block in blocks.items():
+            check_scale(name, block)
         reader = _training.BlockReader(blocks, device)
         labels = torch.from_numpy(L.toarray().astype(np.float32)).to(device)
         with _training.reproducible(device, seed):
             networks = self._start(blocks, device, resume)
+            self._check_outputs(networks, reader)
             task = self._task(networks, reader, labels, rows, epochs_done)
             if resume:
                 self._resume_optimisers(task)
@@ -244,7 +247,8 @@ class BaseDeepHasher(BaseHasher):
             return
         error = FloatingPointError(
             f"The loss was not finite in epoch {n_iter + 1}: lower learning_rate "
-            f"({self.learning_rate} now), and see that the features are of moderate size. "
+            f"({self.learning_rate} now), or rescale the features, with a MaxAbsScaler in "
+            "modalities, say. "
             + (f"The weights of epoch {n_iter} are kept." if n_iter else "Nothing was learned.")
         )
         if n_iter == 0:
@@ -292,6 +296,26 @@ class BaseDeepHasher(BaseHasher):
             if isinstance(module, Standardise):
                 module.set_statistics(*column_statistics(block))
 
+    def _check_outputs(self, networks, reader):
+        """Run networks of the user's own on one row, to see that they return `n_bits` values."""
+        from ._training import forward
+
+        for name, network in networks.items():
+            if not callable(self.specs_[name]["network"]):
+                continue
+            shape = self.specs_[name]["input_shape"]
+            try:
+                outputs = forward(network, reader, name, np.arange(1), height=2)
+            except RuntimeError as error:
+                raise ValueError(
+                    f"The network of {name!r} fails on a batch of rows of shape {shape}: {error}"
+                ) from error
+            if outputs.shape != (1, self.n_bits):
+                raise ValueError(
+                    f"The network of {name!r} must map a batch of b rows of shape {shape} to "
+                    f"(b, {self.n_bits}); it returned {outputs.shape[1:]} for each row."
+                )
+
     def _network(self, name, device):
         """Network of one name on a device: the one at hand, or built anew from its weights.
 
@@ -335,6 +359,12 @@ class BaseDeepHasher(BaseHasher):
         # One picture shall not cost the time of many.
         height = 64 if block.ndim == 2 else 16
         outputs = _training.forward(self._network(name, device), reader, name, rows, height)
+        n_infinite = int((~outputs.isfinite()).any(dim=1).sum())
+        if n_infinite:
+            raise ValueError(
+                f"{n_infinite} of {len(rows)} rows of {name!r} exceed the single precision of the "
+                "networks: rescale them as the training rows were."
+            )
         Z = (self._output_slope * outputs).tanh().cpu().numpy()
         # The sign of what is within rounding of zero would depend on the machine.
         Z[np.abs(Z) < 1e-6] = 0
@@ -350,11 +380,32 @@ def column_statistics(block):
     return scaler.mean_, scaler.var_
 
 
+def check_scale(name, block):
+    """Refuse values that single precision, in which networks compute, cannot tell apart."""
+    values = block.data if sparse.issparse(block) else block
+    if values.dtype.kind != "f" or not values.size:
+        return
+    largest = max(float(values.max()), -float(values.min()))
+    # Room for sums and differences of a few values.
+    if largest > 1e36 or 0 < largest < 1e-36:
+        raise ValueError(
+            f"The largest value of the modality {name!r} is {largest:.3g} in size, beyond the "
+            "single precision in which networks compute: rescale it, with a MaxAbsScaler in "
+            "modalities, say."
+        )
+
+
 def layer_widths(hidden):
     """Widths of hidden layers as a tuple of int."""
-    if not all(isinstance(width, Integral) and width >= 1 for width in hidden):
-        raise ValueError(f"hidden must hold whole numbers of at least 1; got {hidden!r}.")
-    return tuple(map(int, hidden))
+    return whole_numbers(hidden, "hidden")
+
+
+def whole_numbers(values, parameter):
+    """Positive whole numbers as a tuple of int."""
+    for value in values:
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{parameter} must hold whole numbers of at least 1; got {values!r}.")
+    return tuple(map(int, values))
 
 
 def per_modality(value, names, parameter):

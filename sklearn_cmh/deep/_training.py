@@ -159,7 +159,9 @@ class BlockReader:
             batch = batch.toarray()
         # Bytes travel as bytes: a quarter of the way of floats.
         dtype = batch.dtype if batch.dtype == np.uint8 else np.float32
-        batch = np.ascontiguousarray(batch, dtype=dtype)
+        # What overflows here is reported where outputs are used.
+        with np.errstate(over="ignore"):
+            batch = np.ascontiguousarray(batch, dtype=dtype)
         return torch.from_numpy(batch).to(self.device).float()
 
 

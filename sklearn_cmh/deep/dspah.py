@@ -20,7 +20,7 @@ from os import PathLike
 
 from ..base import warn_ignored
 from ..utils._sklearn import Interval, StrOptions
-from ._base import BaseDeepHasher, layer_widths, per_modality
+from ._base import BaseDeepHasher, layer_widths, per_modality, whole_numbers
 
 __all__ = ["DSPAH"]
 
@@ -278,14 +278,17 @@ class DSPAH(BaseDeepHasher):
             if network in (None, "auto"):
                 pictures = len(shape) > 1 or (named and shapes[name] is not None)
                 network = "resnet34" if pictures else "mlp"
-            elif isinstance(network, str) and network not in NETWORKS:
-                raise ValueError(f"network of {name!r} must be one of {NETWORKS}; got {network!r}.")
+            elif not callable(network) and network not in NETWORKS:
+                raise ValueError(
+                    f"network of {name!r} must be one of {NETWORKS}, or a callable; got "
+                    f"{network!r}."
+                )
             if network == "resnet34" and len(shape) == 1:
                 shape = self._picture_shape(name, shapes[name], shape[0])
             specs[name] = {
                 "network": network,
                 "input_shape": tuple(map(int, shape)),
-                "n_bits": self.n_bits,
+                "n_bits": int(self.n_bits),
                 **self._options(network),
             }
         self._warn_ignored(specs, blocks)
@@ -306,7 +309,8 @@ class DSPAH(BaseDeepHasher):
 
     def _picture_shape(self, name, image_shape, n_columns):
         """Shape of flattened pictures."""
-        shape = tuple(image_shape or ())
+        given = image_shape if isinstance(image_shape, (tuple, list)) else ()
+        shape = whole_numbers(given, f"image_shape of {name!r}")
         if len(shape) == 2:
             shape = (*shape, 1)
         if len(shape) != 3 or shape[0] * shape[1] * shape[2] != n_columns:
@@ -321,7 +325,7 @@ class DSPAH(BaseDeepHasher):
         if network == "mlp":
             return {"hidden": layer_widths(self.hidden), "dropout": float(self.dropout)}
         residual = {
-            "width": self.width,
+            "width": int(self.width),
             "attention": self.attention,
             "cross_level": self.cross_level,
         }

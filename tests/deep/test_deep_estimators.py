@@ -428,6 +428,35 @@ def test_wrong_networks_and_shapes(X, paired):
         clone(HASHERS[0]).set_params(network={"text": "vgg"}).fit(X, paired.y)
     with pytest.raises(ValueError, match="no modality 'sound'"):
         clone(HASHERS[0]).set_params(network={"sound": "mlp"}).fit(X, paired.y)
+    for wrong in [5, ["mlp"]]:
+        with pytest.raises(ValueError, match="network of 'text' must be one of"):
+            clone(HASHERS[0]).set_params(network={"text": wrong}).fit(X, paired.y)
+    for shape, message in [({"image": 6}, "set image_shape"), ((2.0, 3, 1), "whole numbers")]:
+        wrong = {"network": {"image": "resnet34"}, "image_shape": shape}
+        with pytest.raises(ValueError, match=message):
+            clone(HASHERS[0]).set_params(**wrong).fit(X, paired.y)
+
+
+@pytest.mark.parametrize(
+    "more_inputs, more_outputs, message", [(1, 0, "fails on a batch"), (0, 1, r"to \(b, 8\)")]
+)
+def test_networks_of_the_wrong_shape_are_named(X, paired, more_inputs, more_outputs, message):
+    def network(shape, n_bits):
+        return torch.nn.Linear(shape[0] + more_inputs, n_bits + more_outputs)
+
+    with pytest.raises(ValueError, match=f"network of 'text' .*{message}"):
+        clone(HASHERS[0]).set_params(network={"text": network}).fit(X, paired.y)
+
+
+def test_whole_numbers_may_be_of_any_numpy_type(hasher, X, paired):
+    """None overflows in a product: 4 * np.uint8(64) is 0."""
+    names = ["n_bits", "max_iter", "batch_size", "n_candidates", "n_selected", "pretrain_iter"]
+    given = {name: getattr(hasher, name) for name in names if hasattr(hasher, name)}
+    given = {**given, "n_bits": 64, "batch_size": 64, "max_iter": 3}
+    narrow = {name: np.uint8(value) for name, value in given.items()}
+    expected = clone(hasher).set_params(**given).fit(X, paired.y)
+    found = clone(hasher).set_params(**narrow).fit(X, paired.y)
+    np.testing.assert_array_equal(found.objective_, expected.objective_)
 
 
 def test_non_finite_loss_keeps_the_last_good_epoch(hasher, X, paired, monkeypatch):
@@ -445,9 +474,22 @@ def test_non_finite_loss_keeps_the_last_good_epoch(hasher, X, paired, monkeypatc
     np.testing.assert_array_equal(hasher.transform(X), hasher.codes_)
 
 
-def test_huge_features_are_an_error_and_leave_no_state(hasher, X, paired):
-    data = MultimodalData(image=X["image"], text=X["text"] * 1e300)
-    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="Nothing was learned"):
+@pytest.mark.parametrize("scale", [1e300, 1e39, 1e-200])
+@pytest.mark.parametrize("sparsity", [np.asarray, sparse.csr_array])
+def test_features_beyond_single_precision_are_refused(hasher, X, paired, scale, sparsity):
+    data = MultimodalData(image=X["image"], text=sparsity(X["text"] * scale))
+    with pytest.raises(ValueError, match=r"'text' is .* rescale"):
+        hasher.fit(data, paired.y)
+    assert not hasattr(hasher, "codes_")
+    hasher.fit(X, paired.y)
+    with pytest.raises(ValueError, match=r"120 of 120 rows of 'text' .* rescale"):
+        hasher.encode(X["text"] * 1e300, modality="text")
+
+
+def test_a_loss_that_is_never_finite_leaves_no_state(X, paired):
+    data = MultimodalData(image=X["image"], text=X["text"] * 1e25)
+    hasher = clone(HASHERS[0]).set_params(network={"text": "multiscale"}, width=2)
+    with pytest.raises(FloatingPointError, match=r"rescale the features.*Nothing was learned"):
         hasher.fit(data, paired.y)
     assert not hasattr(hasher, "codes_")
 
@@ -493,7 +535,7 @@ def test_callbacks_count_epochs_and_can_stop_a_fit(hasher, X, paired):
     np.testing.assert_array_equal(hasher.transform(X), hasher.codes_)
 
 
-@pytest.mark.parametrize("widths", [(0,), (8, -3), (8.7,)])
+@pytest.mark.parametrize("widths", [(0,), (8, -3), (8.7,), (True,)])
 def test_bad_widths_are_refused(hasher, X, paired, widths):
     with pytest.raises(ValueError, match="hidden must hold whole numbers"):
         hasher.set_params(hidden=widths).fit(X, paired.y)

@@ -148,3 +148,11 @@ def test_label_profile_is_the_mean_of_the_neighbours():
     torch.testing.assert_close(
         losses.label_profile(K, references, labels, own=own)[1], torch.tensor([0.0, 1.0])
     )
+
+
+@pytest.mark.parametrize("n_references, n_neighbors", [(5, 1), (40, 4), (300, 10)])
+def test_label_profile_asks_a_tenth_of_the_references_and_ten_at_most(n_references, n_neighbors):
+    references = torch.arange(float(n_references))[:, None]
+    profile = losses.label_profile(torch.tensor([[-1.0]]), references, torch.eye(n_references))
+    assert (profile[0] > 0).nonzero().flatten().tolist() == list(range(n_neighbors))
+    torch.testing.assert_close(profile.max(), torch.tensor(1 / n_neighbors))
