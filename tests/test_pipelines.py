@@ -1,5 +1,7 @@
 """scikit-learn's tools around real hashers: everything that a user would try."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -15,6 +17,7 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
+from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
@@ -36,7 +39,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.utils import estimator_html_repr
 
-from sklearn_cmh import AAH, DSAH, AnchorRBF, HammingRanker, MultimodalData
+from sklearn_cmh import AAH, DSAH, AnchorRBF, HammingRanker, MultimodalData, RefinedHasher
 from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.metrics import make_retrieval_scorer
 
@@ -429,3 +432,17 @@ def test_progress_bar_counts_sweeps(callback, hasher, X, y, capsys):
     printed = capsys.readouterr().out
     assert "DSAH - fit" in printed
     assert "100%" in printed
+
+
+def test_diagram_draws_the_transformers_of_modalities_and_feature_maps():
+    hasher = RefinedHasher(
+        DSAH(
+            modalities=[("image", StandardScaler(), slice(0, 6)), ("text", PCA(3), slice(6, 11))],
+            feature_map={"text": Nystroem()},
+        )
+    )
+    for estimator in (hasher, hasher.estimator):
+        drawn = re.findall(r"<label[^>]*>.*?</label>", estimator_html_repr(estimator), re.DOTALL)
+        for name in ("DSAH", "StandardScaler", "PCA", "Nystroem"):
+            assert any(name in label for label in drawn), name
+    assert "DSAH" in estimator_html_repr(DSAH())

@@ -1,6 +1,8 @@
 """Paired data made up on the spot."""
 
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -8,6 +10,7 @@ from sklearn.utils import check_random_state
 
 from ..data import MultimodalData
 from ..utils._sklearn import Interval, validate_params
+from ..utils._typing import NDArray, RandomState
 
 __all__ = ["make_multimodal_classification"]
 
@@ -27,17 +30,17 @@ __all__ = ["make_multimodal_classification"]
     prefer_skip_nested_validation=True,
 )
 def make_multimodal_classification(
-    n_samples=200,
-    n_features=None,
+    n_samples: int = 200,
+    n_features: Mapping[str, int] | None = None,
     *,
-    n_classes=4,
-    multilabel=False,
-    n_labels=2,
-    noise=1.0,
-    unlabelled=0.0,
-    sparse_modalities=(),
-    random_state=None,
-):
+    n_classes: int = 4,
+    multilabel: bool = False,
+    n_labels: float = 2,
+    noise: float = 1.0,
+    unlabelled: float = 0.0,
+    sparse_modalities: Sequence[str] = (),
+    random_state: RandomState = None,
+) -> tuple[MultimodalData, NDArray[Any]]:
     """Make rows that several modalities describe, and their labels.
 
     Every row has a hidden description: the mean of the centres of its classes,

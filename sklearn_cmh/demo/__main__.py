@@ -10,7 +10,9 @@ import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -94,7 +96,10 @@ def cca_encoder(X, n_bits):
     are the canonical directions.
     """
     words = CountVectorizer(binary=True, dtype=np.float32).fit(X["text"])
-    features = {"image": np.asarray, "text": lambda text: words.transform(text).toarray()}
+    features: dict[str, Callable[[Any], Any]] = {
+        "image": np.asarray,
+        "text": lambda text: words.transform(text).toarray(),
+    }
     n_components = max(n_bits, 128)
     whiteners = {
         name: PCA(n_components, whiten=True, random_state=0).fit(prepare(X[name]))
@@ -280,7 +285,7 @@ def parse(argv):
     return args
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the main job, or answer queries."""
     args = parse(argv)
     if args.query or args.picture:

@@ -111,8 +111,8 @@ def draw_sheet(sections, path, *, subtitle):
         y += 62
         for row in rows:
             draw_query(canvas, row, y)
-            for i, (hit, right) in enumerate(zip(row.hits, row.right, strict=True)):
-                draw_hit(canvas, *hit, right, MARGIN + QUERY + i * (CELL + GAP), y)
+            for i, ((pixels, name), right) in enumerate(zip(row.hits, row.right, strict=True)):
+                draw_hit(canvas, pixels, name, right, MARGIN + QUERY + i * (CELL + GAP), y)
             y += row_height
     marked = any(right is not None for _, rows in sections for row in rows for right in row.right)
     draw_legend(canvas, y + 14, marked)

@@ -4,7 +4,9 @@ A fit is a task of as many steps as it has sweeps or epochs: a progress bar coun
 them. A scoring monitor scores the fitted hasher.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from ._sklearn import CallbackSupportMixin
 
@@ -12,7 +14,7 @@ __all__ = ["CallbackSupportMixin", "end_step", "fit_task"]
 
 
 @contextmanager
-def fit_task(estimator, X, y, max_steps):
+def fit_task(estimator: Any, X: Any, y: Any, max_steps: int) -> Iterator[None]:
     """Tell the callbacks of `estimator`, if any, that its fit begins and has ended."""
     if not hasattr(estimator, "_init_callback_context"):
         yield
@@ -27,11 +29,11 @@ def fit_task(estimator, X, y, max_steps):
     context.call_on_fit_task_end(estimator=estimator, X=X, y=y, reconstruction_attributes={})
 
 
-def end_step(estimator, name):
+def end_step(estimator: Any, name: str) -> bool:
     """Tell the callbacks that a step of the fit has ended; True if one of them wants to stop."""
     context = getattr(estimator, "_fit_task", None)
     if context is None:
         return False
     step = context.subcontext(task_name=name)
     step.call_on_fit_task_begin(estimator=estimator)
-    return step.call_on_fit_task_end(estimator=estimator)
+    return bool(step.call_on_fit_task_end(estimator=estimator))

@@ -16,7 +16,7 @@ class DocumentedMixin:
     _doc_link_module = "sklearn_cmh"
     _doc_link_template = f"{SITE}/en/{VERSION}/generated/{{page}}.html"
 
-    def _doc_link_url_param_generator(self):
+    def _doc_link_url_param_generator(self) -> dict[str, str]:
         """Page of the class: its name in the outermost module that offers it."""
         cls = type(self)
         parts = cls.__module__.split(".")

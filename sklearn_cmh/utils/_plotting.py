@@ -1,9 +1,11 @@
 """matplotlib, imported on use."""
 
+from typing import Any
+
 __all__ = ["import_pyplot"]
 
 
-def import_pyplot(caller):
+def import_pyplot(caller: str) -> Any:
     """Import matplotlib, or say which extra installs it."""
     try:
         import matplotlib.pyplot as plt

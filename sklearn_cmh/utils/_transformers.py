@@ -1,19 +1,25 @@
 """Transformers that a user gives to an estimator: cloned, fitted, and reached by parameters."""
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
+
+from ._sklearn import VisualBlock
 
 __all__ = ["NestedParamsMixin", "fit_transform", "inner_clone", "is_transformer", "transform"]
 
 
-class NestedParamsMixin:
+class NestedParamsMixin(BaseEstimator if TYPE_CHECKING else object):
     """Parameters of transformers inside a parameter, ``image__n_components`` for instance.
 
     A subclass lists the transformers in `_nested` and exchanges them in `_replace_nested`.
     """
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get parameters, nested ones of transformers inside `modalities` included.
 
         Parameters
@@ -35,7 +41,7 @@ class NestedParamsMixin:
                     params.update({f"{name}__{key}": value for key, value in nested.items()})
         return params
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters; ``image__n_components`` reaches into `modalities`.
 
         Parameters
@@ -55,7 +61,22 @@ class NestedParamsMixin:
             self._set_nested(key, value)
         return self
 
-    def _set_nested(self, key, value):
+    def _sk_visual_block_(self) -> VisualBlock:
+        """Draw the transformers of modalities beside the estimators that are parameters."""
+        own = self.get_params(deep=False).items()
+        parts = [
+            (f"{name}: {type(value).__name__}", value)
+            for name, value in own
+            if _is_estimator(value)
+        ]
+        parts += [(name, value) for name, value in self._nested() if value is not None]
+        if not parts:
+            return VisualBlock("single", self, names=type(self).__name__, name_details=str(self))
+        names, estimators = zip(*parts, strict=True)
+        details = [str(estimator) for estimator in estimators]
+        return VisualBlock("parallel", estimators, names=names, name_details=details)
+
+    def _set_nested(self, key: str, value: Any) -> None:
         for name, transformer in sorted(self._nested(), key=lambda item: -len(item[0])):
             if key == name:
                 self._replace_nested(name, value)
@@ -65,21 +86,25 @@ class NestedParamsMixin:
                 return
         super().set_params(**{key: value})
 
-    def _nested(self):
+    def _nested(self) -> Iterable[tuple[str, Any]]:
         """(name, transformer) pairs that are parameters, though not arguments, of the estimator."""
         raise NotImplementedError
 
-    def _replace_nested(self, name, transformer):
+    def _replace_nested(self, name: str, transformer: Any) -> None:
         """Exchange the transformer of a name."""
         raise NotImplementedError
 
 
-def is_transformer(value):
+def _is_estimator(value: Any) -> bool:
+    return hasattr(value, "get_params") and hasattr(value, "fit") and not isinstance(value, type)
+
+
+def is_transformer(value: Any) -> bool:
     """Whether `value` can be fitted and transforms."""
     return hasattr(value, "fit") and hasattr(value, "transform")
 
 
-def plain_output():
+def plain_output() -> AbstractContextManager[None]:
     """Context in which transformers return arrays or sparse matrices, whatever the user set.
 
     Steps of a Pipeline or ColumnTransformer need no `set_output` for it, and text vectorisers
@@ -88,7 +113,7 @@ def plain_output():
     return config_context(transform_output="default")
 
 
-def fit_transform(transformer, X, y=None):
+def fit_transform(transformer: Any, X: Any, y: Any = None) -> Any:
     """Fit and transform, in two steps where the transformer has no `fit_transform`."""
     with plain_output():
         if hasattr(transformer, "fit_transform"):
@@ -96,13 +121,13 @@ def fit_transform(transformer, X, y=None):
         return transformer.fit(X, y).transform(X)
 
 
-def transform(transformer, X):
+def transform(transformer: Any, X: Any) -> Any:
     """Transform to an array or a sparse matrix, whatever output is configured."""
     with plain_output():
         return transformer.transform(X)
 
 
-def inner_clone(transformer, rng):
+def inner_clone(transformer: Any, rng: np.random.RandomState) -> Any:
     """Clone a transformer for use inside an estimator.
 
     Seeds that are None are drawn from `rng`. What clones to itself, as FrozenEstimator does,

@@ -10,7 +10,7 @@ __all__ = ["all_estimators"]
 PUBLIC_MODULES = ("sklearn_cmh", "sklearn_cmh.shallow", "sklearn_cmh.deep", "sklearn_cmh.refine")
 
 
-def all_estimators(kind=None):
+def all_estimators(kind: str | None = None) -> list[tuple[str, type]]:
     """Every public estimator of the package, sorted by name.
 
     A new estimator is found once its module's ``__all__`` names it; tests, persistence,
