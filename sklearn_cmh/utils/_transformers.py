@@ -12,8 +12,13 @@ from ._sklearn import VisualBlock
 
 __all__ = ["NestedParamsMixin", "fit_transform", "inner_clone", "is_transformer", "transform"]
 
+if TYPE_CHECKING:
+    Parameters = BaseEstimator  # what the mixin is mixed into
+else:
+    Parameters = object
 
-class NestedParamsMixin(BaseEstimator if TYPE_CHECKING else object):
+
+class NestedParamsMixin(Parameters):
     """Parameters of transformers inside a parameter, ``image__n_components`` for instance.
 
     A subclass lists the transformers in `_nested` and exchanges them in `_replace_nested`.
