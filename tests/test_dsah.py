@@ -348,6 +348,7 @@ def test_sparse_features_agree_with_dense(which):
 @pytest.mark.parametrize("widths", [(6,), (7, 5), (3, 4, 5)])
 def test_alm_updates_are_the_printed_ones(widths):
     d = make(widths=widths)
+    d.P = [1e-3 * P for P in d.P]  # so that no term of (12) dwarfs the others
     M, k, n, xi = len(widths), 4, 30, 0.5
     Z = [F @ P for F, P in zip(d.F, d.P, strict=True)]
     D = np.diag(d.weights)
@@ -372,8 +373,95 @@ def test_alm_updates_are_the_printed_ones(widths):
         np.testing.assert_allclose(left @ P, right)
     # (30), with its missing term: the zero of the gradient of (29).
     B = solver.alm_relaxed_codes(d.problem, d.R, d.weights, d.P, ALPHA)
+    assert np.sqrt(np.mean(solver.at_scale_of_codes(B) ** 2)) == pytest.approx(1)
     gradient = ALPHA * sum(B - Z_m for Z_m in Z) + (B @ d.R - d.Y) @ D @ d.R.T
     np.testing.assert_allclose(gradient, 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("solver_name", ["exact", "alm"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_relaxed_codes_are_real_within_and_thresholded_at_their_mean(solver_name):
+    d = make(n=60, k=6)
+    d.F[0] += 3.0  # not centred, so that the mean of a bit is not zero
+    problem = Problem.from_data(d.F, d.L)
+    solve, own = {
+        "exact": (solver.solve_exact, {"n_perturbations": 0}),
+        "alm": (solver.solve_alm, {"xi": 0.1, "rho": 1.1}),
+    }[solver_name]
+    seen = []
+
+    def record(B):
+        seen.append(B)
+        return threshold(B)
+
+    threshold = solver.threshold_at_mean
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(solver, "threshold_at_mean", record)
+        solution, rounded = (
+            solve(
+                problem, 6, alpha=ALPHA, gamma=GAMMA, relaxed=relaxed,
+                sweeps=Sweeps(4, tol=-1.0), rng=np.random.RandomState(0), **own,
+            )
+            for relaxed in (True, False)
+        )  # fmt: skip
+    (B,) = seen
+    assert len(np.unique(B)) > 2
+    np.testing.assert_array_equal(solution.codes, np.where(B >= B.mean(axis=0), 1, -1))
+    assert (solution.codes != np.where(B >= 0, 1, -1)).any()
+    assert not np.allclose(solution.objective, rounded.objective)
+
+
+def test_printed_relaxed_codes_do_not_grow_without_bound(paired):
+    """Unbounded, they grow by k n a sweep, and a fit of some sweeps ended in a LinAlgError."""
+    hasher = DSAH(16, solver="alm", relaxed=True, n_anchors=60, max_iter=80, tol=0, random_state=0)
+    with pytest.warns(ConvergenceWarning):
+        hasher.fit(MultimodalData(**paired.blocks), paired.y)
+    assert np.isfinite(hasher.objective_).all()
+    assert hasher.objective_.max() < 1e3 * hasher.objective_[0]
+
+
+@pytest.mark.parametrize(("xi", "rho"), [(0.5, 1.0), (0.5, 1.7), (1e3, 1.5)])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_alm_follows_algorithm_1_number_for_number(xi, rho):
+    """The paper's column matrices, where V and J matter: 2 k S sum Z does not dwarf them."""
+    n, k, c, alpha, gamma, sweeps = 30, 4, 4, 0.3, 1e4, 6
+    first_xi = xi
+    d = make(n=n, k=k, c=c)
+    ours = solver.solve_alm(
+        d.problem, k, alpha=alpha, gamma=gamma, xi=xi, rho=rho,
+        sweeps=Sweeps(sweeps, tol=-1.0), rng=np.random.RandomState(3),
+    )  # fmt: skip
+
+    rng = np.random.RandomState(3)
+    R = rng.standard_normal((k, c))
+    P1, P2 = (rng.standard_normal((F.shape[1], k)).T for F in d.F)
+    B, V = (np.where(rng.standard_normal((n, k)) >= 0, 1.0, -1.0).T for _ in range(2))
+    J = rng.standard_normal((n, k)).T
+    F1, F2 = (F.T for F in d.F)
+    L, S, D = d.Y.T, d.S, np.eye(c)
+    trace, apart = [], []
+    for _ in range(sweeps):
+        C = (P1 @ F1 + P2 @ F2) / 2
+        target = 2 * k * (P1 @ F1 + P2 @ F2) @ S + 2 * alpha * C - R @ D @ R.T @ V
+        B = np.where(target + 2 * R @ D @ L + xi * V - J >= 0, 1.0, -1.0)  # (12)
+        V = np.where(-R @ D @ R.T @ B + xi * B + J >= 0, 1.0, -1.0)  # (16)
+        J, xi = J + xi * (B - V), rho * xi  # (17)
+        for j in range(c):  # (21), column by column
+            left = B @ B.T + gamma / D[j, j] * np.eye(k)
+            R[:, j] = np.linalg.solve(left, B @ L[j])
+        E = R.T @ B - L
+        D = np.diag(0.5 / np.sqrt((E**2).sum(axis=1) + 1))  # (4), smoothed
+        inverses = [np.linalg.inv((1 + alpha + gamma) * F @ F.T + 1e-6 * n * np.eye(len(F)))
+                    for F in (F1, F2)]  # fmt: skip
+        P1 = (k * B @ S.T @ F1.T + 2 * alpha * B @ F1.T - alpha * P2 @ F2 @ F1.T) @ inverses[0]
+        P2 = (k * B @ S.T @ F2.T + 2 * alpha * B @ F2.T - alpha * P1 @ F1 @ F2.T) @ inverses[1]
+        trace.append(value_with_n_by_n(d, B.T, R, [P1.T, P2.T], alpha, gamma))
+        apart.append(np.any(B != V))
+    assert first_xi > 1 or sum(apart) >= 2, "J moves only where B and V are apart"
+    np.testing.assert_array_equal(ours.codes, B.T)
+    np.testing.assert_allclose(ours.objective, trace, rtol=1e-10)
+    np.testing.assert_allclose(ours.projections[0], P1.T, rtol=1e-7)
+    np.testing.assert_allclose(ours.projections[1], P2.T, rtol=1e-7)
 
 
 # The estimator.
@@ -452,6 +540,35 @@ def test_default_on_easy_data_is_silent(paired):
 def test_verbose_prints_sweeps(paired, capsys):
     hasher = DSAH(n_bits=4, n_anchors=20, random_state=0, verbose=1).fit(paired.X, paired.y)
     assert capsys.readouterr().out.count("[DSAH] sweep") == hasher.n_iter_
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_every_value_of_the_paper_grid_fits(paired):
+    rows = np.arange(40)
+    X = MultimodalData(**paired.blocks)[rows]
+    for grid in DSAH.paper_grid():
+        for name, values in grid.items():
+            for value in values:
+                params = {"solver": grid["solver"][0], name: value}
+                hasher = DSAH(4, n_anchors=10, n_perturbations=0, max_iter=1, random_state=0)
+                if grid["solver"] == ["alm"]:
+                    hasher.set_params(n_perturbations=10)
+                hasher.set_params(**params).fit(X, paired.y[rows])
+
+
+def test_published_penalties_do_not_matter():
+    """The guide says so: 2 k S sum Z dwarfs them, so the codes are the same for all of them."""
+    d = make(n=200, k=8)
+    fits = [
+        solver.solve_alm(
+            d.problem, 8, alpha=0.1, gamma=1e-3, xi=xi, rho=rho,
+            sweeps=Sweeps(4, tol=-1.0), rng=np.random.RandomState(0),
+        )
+        for xi, rho in [(1e-8, 1.0), (1e-2, 1.5), (1e-1, 10.0), (1e6, 1.5)]
+    ]  # fmt: skip
+    for fit in fits[1:-1]:
+        np.testing.assert_array_equal(fit.codes, fits[0].codes)
+    assert (fits[-1].codes != fits[0].codes).any()
 
 
 # Real data: the figures of an independent implementation, mean of three seeds.

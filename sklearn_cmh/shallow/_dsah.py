@@ -393,6 +393,15 @@ def alm_relaxed_codes(problem, R, weights, P, alpha):
     return update_relaxed_codes((R * weights) @ R.T, N, len(P) * alpha).astype(problem.dtype)
 
 
+def at_scale_of_codes(B):
+    """Relaxed codes with a root mean square of one, as codes have it.
+
+    The printed updates of P and of relaxed codes feed each other: without a bound, B grows by
+    a factor of about ``k n`` every sweep, and soon overflows.
+    """
+    return B / max(np.sqrt(inner(B, B) / B.size), np.finfo(B.dtype).tiny)
+
+
 def alm_projection(problem, statistics, P, m, alpha, gamma):
     """P_m, eqs. (24) and (27); a small ridge, as F'F is singular.
 
@@ -430,7 +439,7 @@ def solve_alm(
     weights = np.ones(c)
     for _ in sweeps:
         if relaxed:
-            B = alm_relaxed_codes(problem, R, weights, P, alpha)
+            B = at_scale_of_codes(alm_relaxed_codes(problem, R, weights, P, alpha))
         else:
             B = alm_codes(problem, R, weights, P, V, J, alpha, xi)
             V = alm_auxiliary(B, R, weights, J, xi)
