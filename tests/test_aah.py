@@ -332,10 +332,34 @@ def test_warns_when_sweeps_run_out(hasher, paired):
     assert hasher.n_iter_ == len(hasher.objective_) == 2
 
 
-def test_paper_grid_is_a_grid(hasher):
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_every_value_of_the_paper_grid_fits(hasher, paired):
+    rows = np.arange(40)
+    X = MultimodalData(**paired.blocks)[rows]
     for name, values in AAH.paper_grid().items():
         for value in values:
-            hasher.set_params(**{name: value})
+            AAH(4, max_iter=1, random_state=0, **{name: value}).fit(X, paired.y[rows])
+
+
+def test_penalty_is_bounded_by_mu_max(hasher, paired):
+    X = MultimodalData(**paired.blocks)
+    hasher.set_params(rho=3.0, tol=0, max_iter=5)
+    with pytest.warns(ConvergenceWarning):
+        free = hasher.fit(X, paired.y).objective_
+        bounded = hasher.set_params(mu_max=0.2).fit(X, paired.y).objective_
+    np.testing.assert_array_equal(bounded[:1], free[:1])  # the first sweep is at mu
+    assert (bounded[2:] != free[2:]).all()
+
+
+def test_knn_affinity_joins_modalities_where_either_says_so(hasher, paired):
+    """Within a modality its own graph counts, between modalities the union of all."""
+    X = list(paired.blocks.values())
+    hasher.set_params(affinity="knn", n_neighbors=5)
+    within, between = hasher._similarities(X, None)
+    graphs = [aah.mutual_neighbours(x, 5).toarray() for x in X]
+    assert (graphs[0] != graphs[1]).any()
+    for S, graph in zip([*within, between], [*graphs, np.maximum(*graphs)], strict=True):
+        np.testing.assert_array_equal(S @ np.eye(len(graph)), graph)
 
 
 @pytest.mark.parametrize(

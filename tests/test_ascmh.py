@@ -323,10 +323,36 @@ def test_warns_when_sweeps_run_out(hasher, X, paired):
         hasher.set_params(max_iter=1).fit(X, paired.y)
 
 
-def test_paper_grid_is_a_grid(hasher):
+def test_every_value_of_the_paper_grid_fits(X, paired):
+    rows = np.arange(40)
     for name, values in ASCMH.paper_grid().items():
         for value in values:
-            hasher.set_params(**{name: value})
+            hasher = ASCMH(4, n_anchors=10, max_iter=1, random_state=0, **{name: value})
+            hasher.fit(X[rows], paired.y[rows])
+
+
+def test_sweeps_use_what_the_sweep_before_has_left(point):
+    """Algorithm 1 from dense matrices: every variable from the newest of the others."""
+    F, k, L, G = point.F, K, point.L.toarray(), point.G.toarray()
+    state, rng = ascmh.start(point.problem, k, np.random.RandomState(5)), np.random.RandomState(6)
+    V, R, B = state.V, state.R, state.B
+    ours, dense = np.random.RandomState(6), rng
+    omega = 50.0  # so that B says much about M
+    for _ in range(4):
+        ascmh.sweep(point.problem, state, omega, LAMBDAS, ours)
+        P = [V.T @ f / N for f in F]
+        M = np.linalg.pinv(L.T @ L) @ (k * L.T @ G @ G.T @ V @ R + omega * L.T @ B) / (N + omega)
+        R = polar_factor(k * V.T @ G @ G.T @ L @ M)
+        Z = k * G @ G.T @ L @ M @ R.T + sum(
+            w * f @ p.T for w, f, p in zip(LAMBDAS, F, P, strict=True)
+        )
+        V = orthonormal_basis(Z, dense)
+        B = np.where(L @ M >= 0, 1, -1)
+        for name, expected in {"M": M, "R": R, "V": V, "B": B}.items():
+            np.testing.assert_allclose(getattr(state, name), expected, atol=1e-6, err_msg=name)
+        value = point.value(**vars(state)) + (omega - OMEGA) * np.linalg.norm(B - L @ M) ** 2
+        found = ascmh.objective(point.problem, state, omega, LAMBDAS)
+        assert found == pytest.approx(value)
 
 
 def test_wiki_reaches_the_reference(wiki):

@@ -3,9 +3,10 @@ The growth of the penalty: rho
 ==============================
 
 The printed updates of DSAH and AAH split the codes from their relaxation and tie the two with a
-penalty that grows by the factor ``rho`` every sweep. Grown fast, it freezes the codes before they
-have settled, which costs AAH a little and DSAH hardly anything. DSAH's exact solver, the default,
-has no such knob.
+penalty that grows by the factor ``rho`` every sweep. Grown fast, it freezes the codes of AAH before
+they have settled, which costs a little. DSAH's codes do not depend on it, nor on the first penalty
+``xi``: beside the similarity term, whose entries grow with the rows, the penalty is nothing, so the
+curve is flat. DSAH's exact solver, the default, has no such knob.
 """
 
 import matplotlib.pyplot as plt

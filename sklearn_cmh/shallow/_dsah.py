@@ -484,9 +484,10 @@ class DSAH(ShallowHasher):
     gamma : float, default=1e-3
         Weight of the regularisation of projections and label projection.
     xi : float, default=1e-2
-        First penalty between codes and their auxiliary copy. ``solver="alm"`` only.
+        First penalty between codes and their auxiliary copy. ``solver="alm"`` only, and at the
+        published values without effect even there; see Notes.
     rho : float, default=1.5
-        Factor by which the penalty grows every sweep. ``solver="alm"`` only.
+        Factor by which the penalty grows every sweep. ``solver="alm"`` only, likewise.
     solver : {"exact", "alm"}, default="exact"
         "exact" minimises the objective by block coordinate descent, which never raises
         it, from the best of many random codes. "alm" takes the updates as the paper
@@ -550,6 +551,11 @@ class DSAH(ShallowHasher):
     With n rows and q anchors, a fit takes O(n q^2) once and O(n n_bits (q + n_bits)) per
     sweep and modality, memory O(n q) and O(q^2). No n x n matrix is formed. Without a
     feature map, q is the number of columns: reduce very wide features first.
+
+    The printed updates take codes from the sign of ``2 k S sum_m Z_m`` plus small terms (12).
+    Its entries grow with the rows and the bits, those of the penalty stay at `xi` times
+    ``rho`` to the number of sweeps: where rows are hundreds or more, `xi` and `rho` change
+    nothing at the published values.
 
     References
     ----------
@@ -656,17 +662,20 @@ class DSAH(ShallowHasher):
         Returns
         -------
         param_grid : list of dict
-            One grid per solver.
+            First what matters, `alpha` and `gamma`, for each solver. Then the penalty of the
+            printed updates, `xi` and `rho`, by itself: at these values it changes no code, see
+            Notes; leave this grid out of a search for the best.
 
         Examples
         --------
         >>> from sklearn_cmh.shallow import DSAH
         >>> [sorted(grid) for grid in DSAH.paper_grid()]
-        [['alpha', 'gamma', 'solver'], ['alpha', 'gamma', 'rho', 'solver', 'xi']]
+        [['alpha', 'gamma', 'solver'], ['alpha', 'gamma', 'solver'], ['rho', 'solver', 'xi']]
         """
         powers = [10.0**i for i in range(-5, 6)]
-        shared = {"alpha": powers, "gamma": powers}
+        matters = {"alpha": powers, "gamma": powers}
         return [
-            {"solver": ["exact"], **shared},
-            {"solver": ["alm"], **shared, "xi": [1e-2, 1e-1], "rho": [1.1, 1.5, 2.0]},
+            {"solver": ["exact"], **matters},
+            {"solver": ["alm"], **matters},
+            {"solver": ["alm"], "xi": [1e-2, 1e-1], "rho": [1.1, 1.5, 2.0]},
         ]
