@@ -172,8 +172,11 @@ def test_metrics_leave_the_own_row_out(metric):
     ]
     found = figures(metric(codes, codes, L, L, exclude_self=True, no_relevant="zero"))
     assert_allclose(found, np.mean(alone, axis=0), atol=1e-12)
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-        metric(codes[:3], codes, L[:3], L, exclude_self=True)
+    # Rows beyond the queries are others.
+    found = figures(metric(codes[:9], codes, L[:9], L, exclude_self=True, no_relevant="zero"))
+    assert_allclose(found, np.mean(alone[:9], axis=0), atol=1e-12)
+    with pytest.raises(ValueError, match="row i of the database must be the partner"):
+        metric(codes, codes[:3], L, L[:3], exclude_self=True)
 
 
 @pytest.mark.parametrize("no_relevant", ["skip", "zero"])

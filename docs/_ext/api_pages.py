@@ -87,6 +87,7 @@ INTRODUCTION = (
 # have another. Modules for authors of methods have their own guide.
 GUIDE_OF_MODULE = {
     "sklearn_cmh.metrics": "user_guide/evaluation",
+    "sklearn_cmh.model_selection": "user_guide/evaluation",
     "sklearn_cmh.inspection": "user_guide/inspecting",
     "sklearn_cmh.datasets": "user_guide/datasets",
     "sklearn_cmh.refine": "user_guide/refined",

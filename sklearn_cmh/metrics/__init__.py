@@ -7,6 +7,7 @@ from ._plot import (
     PrecisionRecallByRadiusDisplay,
     RecallAtKDisplay,
 )
+from ._protocols import ProtocolTable, retrieval_protocols
 from ._ranking import (
     average_precision_scores,
     lookup_precision,
@@ -22,6 +23,7 @@ __all__ = [
     "MAPByBitsDisplay",
     "PrecisionAtKDisplay",
     "PrecisionRecallByRadiusDisplay",
+    "ProtocolTable",
     "RecallAtKDisplay",
     "average_precision_scores",
     "lookup_precision",
@@ -33,4 +35,5 @@ __all__ = [
     "precision_at_k",
     "precision_recall_by_radius",
     "recall_at_k",
+    "retrieval_protocols",
 ]

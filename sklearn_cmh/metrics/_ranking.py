@@ -82,7 +82,7 @@ def average_precision_scores(
     ties : {"expected", "index"}, default="expected"
         Mean over all orders of rows at equal distance, or by database row.
     exclude_self : bool, default=False
-        Whether query `i` is database row `i` and left out of its own ranking.
+        Whether database row `i` is query `i` itself, and left out of its ranking.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def mean_average_precision(
         Whether a query to which no row of the database is relevant is left out of the
         mean, or counts 0.
     exclude_self : bool, default=False
-        Whether query `i` is database row `i` and left out of its own ranking.
+        Whether database row `i` is query `i` itself, and left out of its ranking.
     sample_weight : array-like of shape (n_queries,), default=None
         Weights of the queries.
 
@@ -213,7 +213,7 @@ def precision_at_k(
     no_relevant : {"skip", "zero"}, default="skip"
         Whether a query without relevant rows is left out of the mean, or counts 0.
     exclude_self : bool, default=False
-        Whether query `i` is database row `i` and left out of its own ranking.
+        Whether database row `i` is query `i` itself, and left out of its ranking.
     sample_weight : array-like of shape (n_queries,), default=None
         Weights of the queries.
 
@@ -264,7 +264,7 @@ def recall_at_k(
     no_relevant : {"skip", "zero"}, default="skip"
         Whether a query without relevant rows is left out of the mean, or counts 0.
     exclude_self : bool, default=False
-        Whether query `i` is database row `i` and left out of its own ranking.
+        Whether database row `i` is query `i` itself, and left out of its ranking.
     sample_weight : array-like of shape (n_queries,), default=None
         Weights of the queries.
 
@@ -319,7 +319,7 @@ def ndcg_at_k(
     no_relevant : {"skip", "zero"}, default="skip"
         Whether a query without relevant rows is left out of the mean, or counts 0.
     exclude_self : bool, default=False
-        Whether query `i` is database row `i` and left out of its own ranking.
+        Whether database row `i` is query `i` itself, and left out of its ranking.
     sample_weight : array-like of shape (n_queries,), default=None
         Weights of the queries.
 
@@ -365,7 +365,7 @@ def precision_recall_by_radius(
     no_relevant : {"skip", "zero"}, default="skip"
         Whether a query without relevant rows is left out of the means, or counts 0.
     exclude_self : bool, default=False
-        Whether query `i` is database row `i` and left out of its own ranking.
+        Whether database row `i` is query `i` itself, and left out of its ranking.
     sample_weight : array-like of shape (n_queries,), default=None
         Weights of the queries.
 
@@ -427,7 +427,7 @@ def lookup_precision(
     no_relevant : {"skip", "zero"}, default="skip"
         Whether a query without relevant rows is left out of the mean, or counts 0.
     exclude_self : bool, default=False
-        Whether query `i` is database row `i` and left out of its own ranking.
+        Whether database row `i` is query `i` itself, and left out of its ranking.
     sample_weight : array-like of shape (n_queries,), default=None
         Weights of the queries.
 

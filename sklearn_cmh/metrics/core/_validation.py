@@ -3,7 +3,6 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils.validation import check_consistent_length
 
 from ...data import align_labels, encode_labels, is_indicator
 from ...hamming import check_codes, pack_codes
@@ -64,11 +63,7 @@ def retrieval_of(
             "both must come from the same hasher."
         )
     if query_labels is None and database_labels is None:
-        if len(query_codes) > len(database_codes):
-            raise ValueError(
-                f"query_codes have {len(query_codes)} rows, but database_codes have "
-                f"{len(database_codes)}: row i of the database must be the partner of query i."
-            )
+        _check_partners(query_codes, database_codes)
         return PairRetrieval(pack_codes(query_codes), pack_codes(database_codes), n_bits)
     L_query, L_database = relevance_labels(query_labels, database_labels)
     for name, codes, L in [
@@ -81,9 +76,18 @@ def retrieval_of(
                 "pass one row of labels for every code."
             )
     if exclude_self:
-        check_consistent_length(query_codes, database_codes)
+        _check_partners(query_codes, database_codes)
     packed = pack_codes(query_codes), pack_codes(database_codes)
     return Retrieval(*packed, n_bits, L_query, L_database, graded=graded, exclude_self=exclude_self)
+
+
+def _check_partners(query_codes, database_codes):
+    """Refuse queries of which no row of the database is the partner, or the query itself."""
+    if len(query_codes) > len(database_codes):
+        raise ValueError(
+            f"query_codes have {len(query_codes)} rows, but database_codes have "
+            f"{len(database_codes)}: row i of the database must be the partner of query i."
+        )
 
 
 def relevance_labels(query_labels, database_labels):
