@@ -7,7 +7,7 @@ distance.
 
 from ._version import __version__
 from .data import MultimodalData
-from .features import AnchorRBF
+from .features import AnchorRBF, SharedSpace
 from .refine import RefinedHasher
 from .retrieval import HammingRanker, TwoStageRanker
 from .shallow import AAH, ASCMH, DSAH
@@ -20,6 +20,7 @@ __all__ = [
     "HammingRanker",
     "MultimodalData",
     "RefinedHasher",
+    "SharedSpace",
     "TwoStageRanker",
     "__version__",
 ]

@@ -36,11 +36,12 @@ def __getattr__(name):
     from .base import ModalityEncoder
     from .data import Modality
     from .features import signed_sqrt
+    from .solvers import SharedBases
     from .utils.discovery import all_estimators
 
     deep = {cls for _, cls in all_estimators(kind="deep")}
     ours = [cls for _, cls in all_estimators() if cls not in deep]
-    ours += [Modality, ModalityEncoder, signed_sqrt]
+    ours += [Modality, ModalityEncoder, SharedBases, signed_sqrt]
     matrices = ["scipy.sparse._csr.csr_array", "scipy.sparse._csr.csr_matrix"]
     return sorted([*matrices, *map(_type_name, ours)])
 

@@ -104,6 +104,7 @@ GUIDE_OF_NAME = {
     "RefinedHasher": "user_guide/refined",
     "HammingRanker": "user_guide/ranking",
     "AnchorRBF": "user_guide/dsah",
+    "SharedSpace": "user_guide/shared_space",
     "MultimodalData": "user_guide/data",
 }
 

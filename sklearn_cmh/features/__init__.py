@@ -4,5 +4,6 @@ from ..utils._products import stable_dot
 from ._anchor_rbf import AnchorRBF
 from ._maps import FeatureMapsMixin
 from ._preprocessing import signed_sqrt, sqrt_norm
+from ._shared_space import SharedSpace
 
-__all__ = ["AnchorRBF", "FeatureMapsMixin", "signed_sqrt", "sqrt_norm", "stable_dot"]
+__all__ = ["AnchorRBF", "FeatureMapsMixin", "SharedSpace", "signed_sqrt", "sqrt_norm", "stable_dot"]

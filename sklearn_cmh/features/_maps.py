@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from numbers import Integral
+from typing import ClassVar
 
 from ..data import FLOATS, checked
 from ..utils._sklearn import HasMethods, Interval, StrOptions
@@ -20,6 +21,8 @@ class FeatureMapsMixin:
         Modality name to fitted map; None where the rows are used as they are.
     """
 
+    _named_maps: ClassVar[tuple] = ("passthrough",)
+
     _parameter_constraints: dict = {
         "feature_map": [
             HasMethods(["fit", "transform"]),
@@ -33,27 +36,37 @@ class FeatureMapsMixin:
     def _default_feature_map(self, block):
         return AnchorRBF(n_anchors=self.n_anchors)
 
-    def _fit_features(self, blocks, rng, given=None):
-        """Fit one feature map per modality; sets `feature_maps_`.
+    def _given_map(self, name):
+        """The parameter `feature_map` for one modality."""
+        given = self.feature_map
+        return given.get(name) if isinstance(given, Mapping) else given
 
-        `given` stands for the parameter `feature_map`, where that names no maps.
-        """
-        given = self.feature_map if given is None else given
-        if isinstance(given, Mapping):
-            unknown = [name for name in given if name not in blocks]
-            if unknown:
+    def _check_maps(self, names):
+        """Refuse maps of unknown modalities, and what is no map."""
+        if not isinstance(self.feature_map, Mapping):
+            return
+        for name, feature_map in self.feature_map.items():
+            if name not in names:
                 raise ValueError(
-                    f"feature_map: there is no modality {unknown[0]!r}; known are {list(blocks)}."
+                    f"feature_map: there is no modality {name!r}; known are {list(names)}."
                 )
-            for name, feature_map in given.items():
-                if not is_transformer(feature_map) and feature_map not in (None, "passthrough"):
-                    raise ValueError(
-                        f"feature_map: the map of {name!r} must be a transformer, 'passthrough' or "
-                        f"None; got {feature_map!r}."
-                    )
+            if not is_transformer(feature_map) and feature_map not in (None, *self._named_maps):
+                raise ValueError(
+                    f"feature_map: the map of {name!r} must be a transformer, "
+                    f"{', '.join(map(repr, self._named_maps))} or None; got {feature_map!r}."
+                )
+
+    def _fit_features(self, blocks, rng, maps=None):
+        """Fit one feature map per modality, `maps` {name: map} or those of the parameter.
+
+        Sets `feature_maps_`.
+        """
+        if maps is None:
+            self._check_maps(blocks)
+            maps = {name: self._given_map(name) for name in blocks}
         self.feature_maps_, features = {}, {}
         for name, block in blocks.items():
-            feature_map = given.get(name) if isinstance(given, Mapping) else given
+            feature_map = maps[name]
             if isinstance(feature_map, str):
                 self.feature_maps_[name] = None
                 features[name] = block

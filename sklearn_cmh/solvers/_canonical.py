@@ -202,19 +202,21 @@ def shared_bases(
     grams = whole.centred_grams()
     bases, _ = canonical_bases(grams, regularisation, n_components)
     held_out = []
-    fold_spaces = []
+    fold_spaces: list[tuple[list[Floats], list[Floats]]] = []
     for part in parts:
         rest = whole - part
         rest_grams = rest.centred_grams()
         rest_bases, _ = canonical_bases(rest_grams, regularisation, n_components)
         turned = _turned(rest_bases, bases, rest_grams)
         held_out.append((part, rest.means, turned))
-        fold_means = [mean + shift for mean, shift in zip(means, rest.means, strict=True)]
+        fold_means: list[Floats] = [
+            mean + shift for mean, shift in zip(means, rest.means, strict=True)
+        ]
         fold_spaces.append((fold_means, turned))
     return SharedBases(means, bases, _held_out_correlations(held_out), fold_spaces)
 
 
-def _turned(bases, onto, grams):
+def _turned(bases: list[Floats], onto: list[Floats], grams: Grams) -> list[Floats]:
     """Bases times the orthogonal matrix that brings their components closest to others'."""
     Q = polar_factor(
         sum(W.T @ grams[m, m] @ V for m, (W, V) in enumerate(zip(bases, onto, strict=True)))
@@ -230,7 +232,7 @@ def _held_out_correlations(held_out):
         sum((part.sums[m] - part.n * means[m]) @ W[m] for part, means, W in held_out)
         for m in range(n_modalities)
     ]
-    products: dict = {}
+    products = {}
     for part, means, W in held_out:
         for (i, j), P in part.about(means).items():
             products[i, j] = products.get((i, j), 0.0) + np.einsum("qc,qc->c", W[i], P @ W[j])
