@@ -5,6 +5,7 @@ import warnings
 from copy import deepcopy
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from sklearn import config_context
@@ -203,6 +204,27 @@ def test_scikit_learns_tools_take_a_scorer(paired):
         .fit(X, paired.y)
         .cv_results_["mean_test_score"],
     )
+
+
+@pytest.mark.parametrize("no_wrap", [False, True])
+def test_a_plan_of_skrub_is_searched(paired, no_wrap):
+    """With a step before the hasher, and a choice in the plan."""
+    skrub = pytest.importorskip("skrub")
+    frame = pd.DataFrame(paired.X, columns=[f"x{i}" for i in range(11)]).assign(kind=paired.y)
+    data = skrub.var("data", frame)
+    X, y = data.drop(columns="kind").skb.mark_as_X(), data["kind"].skb.mark_as_y()
+    hasher = LinearHasher(skrub.choose_from([2, 16], name="bits"), modalities=COLUMNS)
+    plan = X.skb.apply(StandardScaler()).skb.apply(hasher, y=y, no_wrap=no_wrap)
+    cv = KFold(3, shuffle=True, random_state=0)
+    search = plan.skb.make_grid_search(scoring=make_retrieval_scorer(), cv=cv, fitted=True)
+    pipe = make_pipeline(StandardScaler(), LinearHasher(modalities=COLUMNS))
+    expected = GridSearchCV(
+        pipe, {"linearhasher__n_bits": [2, 16]}, scoring=make_retrieval_scorer(), cv=cv
+    ).fit(frame.drop(columns="kind"), paired.y)
+    found = dict(zip(search.results_["bits"], search.results_["mean_test_score"], strict=True))
+    assert_allclose([found[2], found[16]], expected.cv_results_["mean_test_score"])
+    with pytest.raises(TypeError, match="find_fitted_estimator"):
+        make_retrieval_scorer()(plan.skb.make_learner(), paired.X, paired.y)
 
 
 def test_scorer_is_copied_pickled_and_shown(hasher, split):

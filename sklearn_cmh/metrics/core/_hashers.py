@@ -5,6 +5,8 @@ from functools import partial
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from ._skrub import is_plan, last_step
+
 __all__ = ["find_hasher"]
 
 
@@ -24,6 +26,10 @@ def find_hasher(estimator):
         if steps:
             hasher, prepare = find_hasher(steps[-1])
             return hasher, partial(_prepare, steps[:-1], prepare)
+    if is_plan(estimator):
+        step, prepare_step = last_step(estimator)
+        hasher, prepare = find_hasher(step)
+        return hasher, partial(_in_turn, prepare_step, prepare)
     raise TypeError(
         "Expected a fitted hasher, or a Pipeline that ends in a hasher or in a hasher and a "
         f"HammingRanker; got {type(estimator).__name__}."
@@ -34,6 +40,10 @@ def _prepare(steps, prepare, X):
     for step in steps:
         X = step.transform(X)
     return prepare(X)
+
+
+def _in_turn(first, second, X):
+    return second(first(X))
 
 
 def _unchanged(X):
