@@ -10,6 +10,7 @@ from ._codes import (
     sign,
     warn_constant_bits,
 )
+from ._itq import itq_rotation
 from ._linalg import (
     gram,
     inner,
@@ -43,6 +44,7 @@ __all__ = [
     "fuse",
     "gram",
     "inner",
+    "itq_rotation",
     "mix_targets",
     "orthonormal_basis",
     "out_of_fold_components",
