@@ -31,27 +31,52 @@ from .data import (
 from .features import FeatureMapsMixin
 from .metrics import average_precision_scores
 from .persistence import VersionedStateMixin, unchanged_on_error
-from .solvers import Sweeps, clear_columns, constant_bits, fuse, project, sign, warn_constant_bits
+from .solvers import (
+    Solution,
+    Sweeps,
+    clear_columns,
+    constant_bits,
+    fuse,
+    project,
+    sign,
+    warn_constant_bits,
+)
 from .utils._callbacks import CallbackSupportMixin, end_step, fit_task
 from .utils._documentation import DocumentedMixin
 from .utils._sklearn import Interval, check_sample_weight, fit_context
+from .utils._typing import Floats, MatrixLike
 
-__all__ = ["BaseHasher", "ModalityEncoder", "ShallowHasher", "Solution", "modality_weights", "sign"]
+__all__ = [
+    "BaseHasher",
+    "Learning",
+    "ModalityEncoder",
+    "ShallowHasher",
+    "Solution",
+    "modality_weights",
+    "sign",
+]
 
 
-@dataclass
-class Solution:
-    """What a solver returns.
+@dataclass(frozen=True)
+class Learning:
+    """What a method does with y; see `BaseHasher._learning`.
 
-    `codes` is the (n, k) matrix B, `projections` one (q_m, k) matrix P_m per
-    modality (None where the method projects by other means), `objective` its value
-    after every sweep, `n_iter` the sweeps done.
+    Parameters
+    ----------
+    needs_labels : bool, default=True
+        Whether y must be given. If not, it serves `score` alone.
+    minus_one_is_unlabelled : bool, default=False
+        Whether -1 in y marks rows without labels, rather than a class.
+    from_unlabelled : bool, default=False
+        Whether rows without labels are learned from. If not, they are encoded after the fit.
+    without_labels : str, default=""
+        What to do where there are no labels, for the error that says that they are needed.
     """
 
-    codes: np.ndarray
-    projections: list | None
-    objective: list
-    n_iter: int
+    needs_labels: bool = True
+    minus_one_is_unlabelled: bool = False
+    from_unlabelled: bool = False
+    without_labels: str = ""
 
 
 class BaseHasher(
@@ -62,16 +87,11 @@ class BaseHasher(
     TransformerMixin,
     MultimodalEstimator,
 ):
-    """The data contract of every hasher; a method overrides the hooks below.
+    """The contract of every hasher; a method overrides the hooks below.
 
-    `_unlabelled` says whether -1 in y marks rows without labels, `_requires_y`
-    whether y may be None, `_learns_from_unlabelled` whether rows without labels go
-    to `_fit_blocks`; where not, they are encoded after the fit.
+    Think twice before adding anything here: what X may be is in `MultimodalEstimator`, what
+    y may be in `sklearn_cmh.data`, and numerics are in `sklearn_cmh.solvers`.
     """
-
-    _unlabelled = False
-    _requires_y = True
-    _learns_from_unlabelled = False
 
     _parameter_constraints: dict = {
         **MultimodalEstimator._parameter_constraints,
@@ -82,13 +102,17 @@ class BaseHasher(
 
     # Hooks of a method.
 
+    def _learning(self) -> Learning:
+        """Say what the method does with y, at its parameters."""
+        return Learning()
+
     def _fit_blocks(self, blocks, L, random_state):
         """Learn `codes_` from the blocks {name: (n, d) array or CSR} and the label matrix L."""
-        raise NotImplementedError
+        raise unwritten(self, "_fit_blocks(self, blocks, L, random_state)", "sets `codes_`")
 
     def _project(self, name, block):
         """Real-valued projections (n, n_bits) of one modality; their signs are its codes."""
-        raise NotImplementedError
+        raise unwritten(self, "_project(self, name, block)", "returns projections (n, n_bits)")
 
     # Fitting.
 
@@ -121,39 +145,51 @@ class BaseHasher(
             return self._fit(X, y)
 
     def _fit(self, X, y):
+        if not getattr(self, "warm_start", False):
+            clear_fitted(self)
         rng = check_random_state(self.random_state)
         table = self._read_table(X)
         L = self._check_labels(table, y)
         blocks = self._fit_preprocessing(table, y, rng)
-        rows = None if L is None or self._learns_from_unlabelled else labelled_rows(L)
+        rows = None if L is None or self._learning().from_unlabelled else labelled_rows(L)
         if rows is None or rows.all():
             self._fit_blocks(blocks, L, rng)
         else:
             self._fit_blocks({name: block[rows] for name, block in blocks.items()}, L[rows], rng)
             codes = np.empty((len(rows), self.codes_.shape[1]), dtype=np.int8)
             codes[rows] = self.codes_
-            codes[~rows] = self._fuse({name: block[~rows] for name, block in blocks.items()})
+            codes[~rows] = sign(
+                self._project_blocks({name: block[~rows] for name, block in blocks.items()})
+            )
             self.codes_ = codes
         self._n_features_out = self.codes_.shape[1]
         return self
 
     def _check_labels(self, X, y):
         """Encode y; sets `labels_` and `classes_`."""
-        if y is None and not self._requires_y:
+        learning = self._learning()
+        if y is None and not learning.needs_labels:
             self.labels_ = self.classes_ = None
             return None
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None. It learns from labels: pass class labels of shape (n,) or a label "
-                "indicator of shape (n, c)."
+                f"indicator of shape (n, c). {learning.without_labels}".strip()
             )
         check_consistent_length(X, y)
         L, classes = self._encode_labels(y)
-        if self._requires_y:
+        if learning.needs_labels:
             self._check_classes(L[labelled_rows(L)])
         self.labels_, self.classes_ = L, classes
         self._indicator = is_indicator(y)
+        numbers = not self._indicator and classes.dtype.kind in "if"
+        if numbers and len(classes) > 2 and classes[0] == -1 and classes[1] >= 0:
+            warnings.warn(
+                f"y holds -1 beside other labels, and {type(self).__name__} takes it as a class "
+                "like them, whose rows are relevant to one another. If it means that a row has no "
+                "label, pass an indicator (n, c), which is zero in such a row."
+            )
         return L
 
     def _check_classes(self, labelled):
@@ -167,7 +203,7 @@ class BaseHasher(
             )
 
     def _encode_labels(self, y):
-        return encode_labels(y, unlabelled=self._unlabelled)
+        return encode_labels(y, unlabelled=self._learning().minus_one_is_unlabelled)
 
     def _query_labels(self, y):
         """Labels of queries and of the training rows, on the same classes."""
@@ -205,11 +241,49 @@ class BaseHasher(
         return self._encode(X, modality)
 
     def _encode(self, X, modality):
+        return np.concatenate([sign(Z) for Z in self._projected_batches(X, modality)])
+
+    def _projected_batches(self, X, modality):
+        """Yield the projections of one batch of rows after another."""
         check_is_fitted(self)
         refuse_views(X)
-        return np.concatenate(
-            [self._fuse(self._new_blocks(batch, modality)) for batch in self._row_batches(X)]
-        )
+        for batch in self._row_batches(X):
+            yield self._project_blocks(self._new_blocks(batch, modality))
+
+    def _project_blocks(self, blocks):
+        return fuse({name: self._project(name, block) for name, block in blocks.items()})
+
+    def project(self, X: MatrixLike, *, modality: str | None = None) -> Floats:
+        """Real-valued projections, of which `encode` takes the signs.
+
+        The mean over the modalities that X holds; thresholds are subtracted, so that the code
+        changes at zero. How far a projection is from zero says how sure its bit is.
+
+        Parameters
+        ----------
+        X : {array-like, sparse, DataFrame} of shape (n, d) or MultimodalData
+            The block of one modality alone, or rows in the form of the fit.
+        modality : str, default=None
+            Modality of the rows; None takes the mean over all modalities that X holds.
+
+        Returns
+        -------
+        projections : ndarray of shape (n, n_bits)
+            Zero where they are zero but for rounding; the code is +1 there. float32 where all
+            features are.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_cmh import DSAH
+        >>> from sklearn_cmh.datasets import make_multimodal_classification
+        >>> X, y = make_multimodal_classification(200, random_state=0)
+        >>> hasher = DSAH(n_bits=16, n_anchors=50, random_state=0).fit(X, y)
+        >>> Z = hasher.project(X["text"], modality="text")
+        >>> bool(((Z >= 0) == (hasher.encode(X["text"], modality="text") > 0)).all())
+        True
+        """
+        return np.concatenate(list(self._projected_batches(X, modality)))
 
     def encode(self, X, *, modality=None):
         """Codes of rows of which perhaps only one modality is known.
@@ -229,9 +303,6 @@ class BaseHasher(
             Values -1 and +1.
         """
         return self._encode(X, modality)
-
-    def _fuse(self, blocks):
-        return fuse({name: self._project(name, block) for name, block in blocks.items()})
 
     def encoder(self, modality):
         """Return the encoder of one modality as a fitted transformer of its own.
@@ -304,7 +375,7 @@ class BaseHasher(
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.target_tags.required = self._requires_y
+        tags.target_tags.required = self._learning().needs_labels
         tags.transformer_tags.preserves_dtype = []
         return tags
 
@@ -405,7 +476,7 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
 
     def _solve(self, features, L, rng):
         """Return the Solution for features {name: (n, q)} and the label indicator L."""
-        raise NotImplementedError
+        raise unwritten(self, "_solve(self, features, L, rng)", "returns a Solution")
 
     def _row_width(self):
         features = [P.shape[0] for P in getattr(self, "projections_", {}).values()]
@@ -443,19 +514,51 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         """Fit without a word on constant bits, of which `RefinedHasher` chooses none."""
         self._warn_ignored(blocks)
         features = self._fit_features(blocks, random_state)
-        solution = self._solve(features, L, random_state)
+        solution = self._solve(features, L, random_state).checked(
+            type(self).__name__, features, self.n_bits, taken=[*_SOLVED, *fitted_names(self)]
+        )
         constant = constant_bits(solution.codes)
         self.codes_ = np.where(constant, np.int8(1), solution.codes)
         if solution.projections is not None:
             self.projections_ = {
-                name: clear_columns(P.astype(F.dtype, copy=False), constant)
-                for (name, F), P in zip(features.items(), solution.projections, strict=True)
+                name: clear_columns(P, constant) for name, P in solution.projections.items()
+            }
+        if solution.offsets is not None:
+            # Of zero columns too, so that constant bits are +1.
+            self.offsets_ = {
+                name: np.where(self.projections_[name].any(axis=0), offset, offset.dtype.type(0))
+                for name, offset in solution.offsets.items()
             }
         self.objective_ = np.asarray(solution.objective, dtype=np.float64)
         self.n_iter_ = solution.n_iter
+        vars(self).update(solution.extras)
 
     def _project(self, name, block):
-        return project(self._map_features(name, block), self.projections_[name])
+        offset = getattr(self, "offsets_", {}).get(name)
+        return project(self._map_features(name, block), self.projections_[name], offset)
+
+
+# Attributes that follow from a Solution.
+_SOLVED = ("codes_", "projections_", "offsets_", "objective_", "n_iter_")
+
+
+def unwritten(hasher, hook, does):
+    """Error of a subclass that lacks a hook."""
+    return NotImplementedError(
+        f"{type(hasher).__name__} is no complete hasher: write `{hook}`, which {does}. See "
+        '"Adding a new method" in the documentation.'
+    )
+
+
+def clear_fitted(estimator):
+    """Remove what an earlier fit has learned."""
+    for name in fitted_names(estimator):
+        delattr(estimator, name)
+
+
+def fitted_names(estimator):
+    """Names of public fitted attributes."""
+    return [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]
 
 
 def warn_ignored(estimator, names, reason):

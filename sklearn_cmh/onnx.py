@@ -15,6 +15,7 @@ from ._version import __version__
 from .base import BaseHasher
 from .features import AnchorRBF, signed_sqrt
 from .solvers import rounding_noise
+from .utils.discovery import all_estimators
 
 __all__ = ["to_onnx"]
 
@@ -25,7 +26,7 @@ IR_VERSION = 9
 def to_onnx(hasher, modality=None, *, dtype=None):
     """Export the encoder of a fitted hasher.
 
-    Supported are the methods with linear hash functions (DSAH, AAH, ASCMH with its own
+    Supported are the methods with linear hash functions (all shallow ones, ASCMH with its own
     ridge regression, and RefinedHasher with refitted hash functions), the feature maps
     :class:`~sklearn_cmh.AnchorRBF`, "passthrough", StandardScaler and Normalizer, Pipelines
     of them, and the same as preprocessing inside `modalities`.
@@ -53,7 +54,8 @@ def to_onnx(hasher, modality=None, *, dtype=None):
     ImportError
         If the extra ``onnx`` is not installed.
     TypeError
-        If a part of the encoder is not supported.
+        If a part of the encoder is not supported, or a class that is not of this package
+        computes codes in a way of its own.
 
     Examples
     --------
@@ -74,9 +76,9 @@ def to_onnx(hasher, modality=None, *, dtype=None):
     if not hasattr(hasher, "projections_"):
         raise TypeError(
             f"This {type(hasher).__name__} has no linear hash functions (`projections_`), so "
-            "to_onnx cannot export it. Supported are DSAH, AAH, ASCMH with hash_estimator=None, "
-            "and RefinedHasher with refit_hash_functions=True."
+            f"to_onnx cannot export it. Supported are {_supported()}."
         )
+    _check_hooks(hasher)
     if modality is not None and modality not in hasher.modality_names_:
         raise ValueError(f"modality must be one of {hasher.modality_names_}; got {modality!r}.")
     names = hasher.modality_names_ if modality is None else [modality]
@@ -109,6 +111,41 @@ def to_onnx(hasher, modality=None, *, dtype=None):
     )
     checker.check_model(model, full_check=True)
     return model
+
+
+# What takes rows to codes; a class elsewhere that overrides one computes something else.
+_HOOKS = (
+    "_check_block",
+    "_check_features",
+    "_encode",
+    "_map_features",
+    "_new_blocks",
+    "_project",
+    "_project_blocks",
+    "_projected_batches",
+    "encode",
+    "transform",
+)
+
+
+def _check_hooks(hasher):
+    cls = type(hasher)
+    for name in _HOOKS:
+        hook = getattr(cls, name, None)
+        # scikit-learn wraps `transform`, keeping the module of what it wraps.
+        if hook is not None and hook.__module__.split(".")[0] != __name__.split(".")[0]:
+            raise TypeError(
+                f"to_onnx cannot export {cls.__name__}, whose own `{name}` it cannot write down."
+            )
+
+
+def _supported():
+    """Which methods can have linear hash functions, in words."""
+    names = [name for name, _ in all_estimators(kind="shallow")]
+    return (
+        f"{', '.join(names)} (ASCMH with hash_estimator=None), and RefinedHasher of these with "
+        "refit_hash_functions=True"
+    )
 
 
 class GraphBuilder:
@@ -180,17 +217,29 @@ class GraphBuilder:
 
 
 def _projection(graph, hasher, name):
-    """Real-valued projections of one modality, as `sklearn_cmh.solvers.project` computes them."""
+    """Projections of one modality, as `sklearn_cmh.solvers.project` computes them."""
     steps = [getattr(hasher, "transformers_", {}).get(name), hasher.feature_maps_[name]]
     x = name
     for step in steps:
         x = _transform(graph, x, step, name)
     P = hasher.projections_[name].astype(graph.dtype)
     Z = graph.node("MatMul", x, P)
-    norms = graph.node("Sqrt", graph.row_squares(x))
-    noise = graph.node("Mul", norms, rounding_noise(P).astype(graph.dtype))
+    noise = graph.node("Mul", _norms(graph, x), rounding_noise(P).astype(graph.dtype))
+    offset = getattr(hasher, "offsets_", {}).get(name)
+    if offset is not None:
+        offset = offset.astype(graph.dtype)
+        Z = graph.node("Sub", Z, offset)
+        noise = graph.node("Add", noise, np.finfo(graph.dtype).eps * np.abs(offset))
     negligible = graph.node("LessOrEqual", graph.node("Abs", Z), noise)
     return graph.node("Where", negligible, graph.number(0), Z)
+
+
+def _norms(graph, x):
+    """Norms of rows, in units of their largest entry, whose square may be no number."""
+    largest = graph.node("ReduceMax", graph.node("Abs", x), np.array([1]), keepdims=1)
+    unit = graph.node("Max", largest, graph.number(np.finfo(graph.dtype).tiny))
+    scaled = graph.node("Div", x, unit)
+    return graph.node("Mul", graph.node("Sqrt", graph.row_squares(scaled)), unit)
 
 
 def _transform(graph, x, step, name):

@@ -441,6 +441,133 @@ def test_dropped_columns_may_hold_anything(hasher, fitted, paired, junk, contain
         model.transform(paired.X)
 
 
+# What a method returns.
+
+
+class Solved(LabelProjection):
+    """A method whose solution a test changes."""
+
+    def _solve(self, features, L, rng):
+        solution = super()._solve(features, L, rng)
+        for name, value in vars(self)["change"].items():
+            setattr(solution, name, value(solution, features))
+        return solution
+
+
+def solved(**change):
+    model = Solved(random_state=0)
+    model.change = change
+    return model
+
+
+def centred(solution, features):
+    means = [np.asarray(F.mean(axis=0)) for F in features.values()]
+    return [mean @ P for mean, P in zip(means, solution.projections, strict=True)]
+
+
+def test_offsets_are_thresholds(paired):
+    """Centring by an offset is the same as centred features, and leaves sparse ones sparse."""
+    X = fitted_data(paired)
+    shifted = MultimodalData(**{name: X[name] + 3 for name in X.names})
+    model = solved(offsets=centred).set_params(feature_map="passthrough").fit(shifted, paired.y)
+    for name in X.names:
+        block = shifted[name]
+        P = model.projections_[name]
+        expected = (block - block.mean(axis=0)) @ P
+        np.testing.assert_allclose(model.project(block, modality=name), expected, atol=1e-9)
+        np.testing.assert_array_equal(model.encode(block, modality=name), sign(expected))
+    np.testing.assert_array_equal(model.encode(shifted), sign(model.project(shifted)))
+    plain = solved().set_params(feature_map="passthrough").fit(shifted, paired.y)
+    assert not hasattr(plain, "offsets_")
+    assert (plain.encode(shifted) != model.encode(shifted)).any()
+
+
+def test_offsets_and_projections_by_name_in_any_order(paired):
+    X = fitted_data(paired)
+
+    def by_name(values, features):
+        return dict(reversed(list(zip(features, values, strict=True))))
+
+    listed = solved(offsets=centred).fit(X, paired.y)
+    named = solved(
+        offsets=lambda s, F: by_name(centred(s, F), F),
+        projections=lambda s, F: by_name(s.projections, F),
+    ).fit(X, paired.y)
+    np.testing.assert_array_equal(named.encode(X), listed.encode(X))
+
+
+def test_constant_bits_are_plus_one_whatever_their_offset(paired):
+    def one_constant(solution, features):
+        codes = solution.codes.copy()
+        codes[:, 3] = -1
+        return codes
+
+    X = fitted_data(paired)
+    model = solved(offsets=lambda s, F: [np.ones(16)] * 2, codes=one_constant).fit(X, paired.y)
+    assert (model.codes_[:, 3] == 1).all() and (model.encode(X)[:, 3] == 1).all()
+
+
+def test_extras_are_fitted_attributes_until_the_next_fit(paired):
+    X = fitted_data(paired)
+    model = solved(extras=lambda s, F: {"basis_": 1, "_inner": 2}).fit(X, paired.y)
+    assert model.basis_ == 1 and model._inner == 2
+    model.change = {}
+    model.set_params(feature_map="passthrough").fit(X, paired.y)
+    assert not hasattr(model, "basis_")
+    model.change = {"offsets": centred}
+    assert hasattr(model.fit(X, paired.y), "offsets_")
+    model.change = {}
+    assert not hasattr(model.fit(X, paired.y), "offsets_")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"codes": lambda s, F: s.codes[:, :7]}, r"codes of shape .*\(120, 16\); got \(120, 7\)"),
+        ({"codes": lambda s, F: s.codes[:7]}, r"codes of shape .*\(120, 16\); got \(7, 16\)"),
+        ({"codes": lambda s, F: s.codes * 0}, "must be -1 and [+]1; got 0"),
+        ({"codes": lambda s, F: s.codes + np.nan}, "must be -1 and [+]1; got nan"),
+        ({"projections": lambda s, F: s.projections[:1]}, "projections.*one array per modality"),
+        ({"projections": lambda s, F: {"image": s.projections[0]}}, "one array per modality"),
+        ({"projections": lambda s, F: [P[1:] for P in s.projections]}, r"'image' .*\(30, 16\)"),
+        ({"projections": lambda s, F: [P / 0 for P in s.projections]}, "not finite.*Rescale"),
+        ({"offsets": lambda s, F: [np.ones(3)] * 2}, r"offsets of 'image' .*\(16,\); got \(3,\)"),
+        ({"objective": lambda s, F: [np.nan]}, "objective is not finite"),
+        ({"extras": lambda s, F: {"basis": 1}}, "'basis'"),
+        ({"extras": lambda s, F: {"codes_": 1}}, "'codes_'"),
+        ({"extras": lambda s, F: {"labels_": 1}}, "'labels_'"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_wrong_solution_is_refused(paired, change, message):
+    with pytest.raises(ValueError, match=f"Solved: .*{message}"):
+        solved(**change).fit(fitted_data(paired), paired.y)
+
+
+def test_what_a_method_lacks_is_said(paired):
+    class Empty(LabelProjection):
+        _solve = ShallowHasher._solve
+
+    with pytest.raises(NotImplementedError, match=r"Empty.*write `_solve.*returns a Solution"):
+        Empty().fit(fitted_data(paired), paired.y)
+
+
+def test_projections_are_what_codes_are_the_signs_of(fitted, paired):
+    X = fitted_data(paired)
+    Z = {name: fitted.project(X[name], modality=name) for name in X.names}
+    for name in X.names:
+        F = fitted.feature_maps_[name].transform(X[name])
+        np.testing.assert_allclose(Z[name], F @ fitted.projections_[name], atol=1e-8)
+        np.testing.assert_array_equal(fitted.project(X, modality=name), Z[name])
+        np.testing.assert_array_equal(sign(Z[name]), fitted.encode(X[name], modality=name))
+    np.testing.assert_array_equal(fitted.project(X), (Z["image"] + Z["text"]) / 2)
+    np.testing.assert_array_equal(sign(fitted.project(X)), fitted.transform(X))
+    with config_context(working_memory=1e-2, transform_output="pandas"):
+        projections = fitted.project(X)
+    assert isinstance(projections, np.ndarray)
+    np.testing.assert_array_equal(projections, fitted.project(X))
+
+
 # Targets.
 
 

@@ -160,6 +160,51 @@ def test_what_cannot_be_exported_says_so(runtime, data, hasher, message):
         to_onnx(hasher, "text")
 
 
+class Thresholds(DSAH):
+    """Bits that change at a threshold of their own."""
+
+    def _solve(self, features, L, rng):
+        solution = super()._solve(features, L, rng)
+        solution.offsets = [0.1 * rng.standard_normal(self.n_bits) for _ in features]
+        return solution
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_offsets_are_exported(runtime, data, dtype):
+    X, y = as_type(data[0], dtype), data[1]
+    hasher = Thresholds(24, n_anchors=40, max_iter=2, random_state=0).fit(X[:200], y[:200])
+    for modality in [*X.names, None]:
+        names = X.names if modality is None else [modality]
+        codes = run(runtime, to_onnx(hasher, modality, dtype=dtype), X, names)
+        np.testing.assert_array_equal(codes, hasher.encode(X, modality=modality))
+    hasher.offsets_ = {name: 0 * offset for name, offset in hasher.offsets_.items()}
+    assert (codes != hasher.encode(X)).any()
+
+
+class Turned(DSAH):
+    def _project(self, name, block):
+        return -super()._project(name, block)
+
+
+class Mapped(DSAH):
+    def _map_features(self, name, block):
+        return -super()._map_features(name, block)
+
+
+class Renamed(DSAH):
+    """Computes what DSAH does."""
+
+
+def test_a_subclass_that_computes_codes_otherwise_is_refused(runtime, data):
+    for cls, hook in [(Turned, "_project"), (Mapped, "_map_features")]:
+        hasher = cls(**DSAH_SMALL.get_params()).fit(*data)
+        with pytest.raises(TypeError, match=f"cannot export {cls.__name__}.*`{hook}`"):
+            to_onnx(hasher, "text")
+    hasher = Renamed(**DSAH_SMALL.get_params()).fit(*data)
+    codes = run(runtime, to_onnx(hasher, "text"), data[0], ["text"])
+    np.testing.assert_array_equal(codes, hasher.encode(data[0], modality="text"))
+
+
 def test_wrong_calls(runtime, data):
     with pytest.raises(NotFittedError):
         to_onnx(DSAH_SMALL, "text")

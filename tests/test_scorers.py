@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_cmh import HammingRanker, metrics
-from sklearn_cmh.base import BaseHasher, sign
+from sklearn_cmh.base import BaseHasher, Learning, sign
 from sklearn_cmh.data import MultimodalData
 from sklearn_cmh.metrics import make_retrieval_scorer, mean_average_precision
 
@@ -25,13 +25,14 @@ from sklearn_cmh.metrics import make_retrieval_scorer, mean_average_precision
 class LinearHasher(BaseHasher):
     """Signs of a random projection of the labels, predicted by least squares."""
 
-    _requires_y = False
-
     def __init__(self, n_bits=8, *, modalities=None, ridge=1.0, random_state=0):
         self.n_bits = n_bits
         self.modalities = modalities
         self.ridge = ridge
         self.random_state = random_state
+
+    def _learning(self):
+        return Learning(needs_labels=False)
 
     def _fit_blocks(self, blocks, L, random_state):
         n = len(next(iter(blocks.values())))

@@ -17,11 +17,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, gen_batches
 
-from ..base import BaseHasher
+from ..base import BaseHasher, Learning, unwritten
 from ..data import labelled_rows
 from ..metrics import average_precision_scores
 from ..persistence import unchanged_on_error
-from ..solvers import warn_constant_bits
+from ..solvers import sign, warn_constant_bits
 from ..utils._callbacks import end_step
 from ..utils._sklearn import Interval, fit_context
 from ._torch import require_torch
@@ -32,7 +32,6 @@ __all__ = ["BaseDeepHasher"]
 class BaseDeepHasher(BaseHasher):
     """A hasher whose pathways are networks; a method overrides the hooks below."""
 
-    _learns_from_unlabelled = True
     # Projections are tanh(slope * output): with 1/2, a sigmoid stretched to (-1, 1).
     _output_slope = 1.0
 
@@ -55,13 +54,18 @@ class BaseDeepHasher(BaseHasher):
 
     # Hooks of a method.
 
+    def _learning(self):
+        return Learning(from_unlabelled=True)
+
     def _network_specs(self, blocks):
         """Specs of all networks: one per modality under its name, and others the method needs."""
-        raise NotImplementedError
+        raise unwritten(self, "_network_specs(self, blocks)", "returns specs by name")
 
     def _task(self, networks, reader, labels, rows, epochs_done):
         """Return the task for the training loop; `labels` is L as a tensor."""
-        raise NotImplementedError
+        raise unwritten(
+            self, "_task(self, networks, reader, labels, rows, epochs_done)", "returns a task"
+        )
 
     def _check_labelled(self, L):
         """Raise where the method cannot learn from such labels."""
@@ -188,7 +192,9 @@ class BaseDeepHasher(BaseHasher):
         ]
         self.codes_ = np.empty((n, self.n_bits), dtype=np.int8)
         for part in gen_batches(n, 4096):
-            self.codes_[part] = self._fuse({name: block[part] for name, block in blocks.items()})
+            self.codes_[part] = sign(
+                self._project_blocks({name: block[part] for name, block in blocks.items()})
+            )
         warn_constant_bits(self.codes_, "Train longer (max_iter), or lower learning_rate.")
 
     def _split(self, L, rng):

@@ -17,6 +17,7 @@ below 1/2. Here f is what it is, a ranking loss, and D minimises it.
 
 from numbers import Integral, Real
 
+from ..base import Learning
 from ..utils._sklearn import Interval, StrOptions
 from ._base import BaseDeepHasher, layer_widths
 
@@ -151,7 +152,6 @@ class SCHGAN(BaseDeepHasher):
     True
     """
 
-    _unlabelled = True
     _output_slope = 0.5
 
     _parameter_constraints: dict = {
@@ -234,6 +234,9 @@ class SCHGAN(BaseDeepHasher):
         {'n_bits': [16, 32, 64, 128]}
         """
         return {"n_bits": [16, 32, 64, 128]}
+
+    def _learning(self):
+        return Learning(minus_one_is_unlabelled=True, from_unlabelled=True)
 
     def _network_specs(self, blocks):
         specs = {

@@ -25,7 +25,7 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
-from ..base import BaseHasher, ShallowHasher
+from ..base import BaseHasher, Learning, ShallowHasher
 from ..data import normalise_rows
 from ..solvers import project, ridge_leave_one_out, sign
 from ..utils._sklearn import HasMethods, Interval
@@ -266,8 +266,14 @@ class RefinedHasher(BaseHasher):
     def _modalities_parameter(self):
         return self.estimator.modalities
 
-    def _encode_labels(self, y):
-        return self.estimator._encode_labels(y)
+    def _learning(self):
+        wrapped = getattr(self.estimator, "_learning", Learning)()
+        reason = "RefinedHasher chooses hash functions and bits by retrieval, which labels judge"
+        if not wrapped.needs_labels:
+            reason += f"; {type(self.estimator).__name__} alone learns without"
+        return Learning(
+            minus_one_is_unlabelled=wrapped.minus_one_is_unlabelled, without_labels=f"{reason}."
+        )
 
     def _fit(self, X, y):
         self._check_parameters()
@@ -299,14 +305,6 @@ class RefinedHasher(BaseHasher):
             print(f"[{type(self).__name__}] {message}")
 
     def _fit_blocks(self, blocks, L, random_state):
-        for stale in (
-            "best_params_",
-            "best_score_",
-            "cv_results_",
-            "feature_maps_",
-            "projections_",
-        ):
-            vars(self).pop(stale, None)
         parallel = Parallel(n_jobs=self.n_jobs)
         restarts = self._fit_restarts(blocks, L, random_state, parallel)
         pool = np.hstack([restart.codes_ for restart in restarts])

@@ -32,7 +32,7 @@ from scipy.sparse.linalg import LinearOperator
 from sklearn.neighbors import kneighbors_graph
 from sklearn.preprocessing import StandardScaler
 
-from ..base import ShallowHasher, Solution, modality_weights, warn_ignored
+from ..base import Learning, ShallowHasher, Solution, modality_weights, warn_ignored
 from ..solvers import (
     GraphSimilarity,
     SharedLabelSimilarity,
@@ -428,17 +428,14 @@ class AAH(ShallowHasher):
         self.random_state = random_state
         self.verbose = verbose
 
-    @property
-    def _requires_y(self):
-        return self.affinity != "knn"
-
-    @property
-    def _unlabelled(self):
-        return self.affinity == "knn"
-
-    @property
-    def _learns_from_unlabelled(self):
-        return self.affinity == "knn"
+    def _learning(self):
+        knn = self.affinity == "knn"
+        return Learning(
+            needs_labels=not knn,
+            minus_one_is_unlabelled=knn,
+            from_unlabelled=knn,
+            without_labels="affinity='knn' learns without labels.",
+        )
 
     def _warn_ignored(self, names):
         super()._warn_ignored(names)

@@ -351,11 +351,6 @@ class ASCMH(ShallowHasher):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _fit_blocks(self, blocks, L, random_state):
-        for stale in ("projections_", "hash_estimators_"):
-            vars(self).pop(stale, None)
-        super()._fit_blocks(blocks, L, random_state)
-
     def _warn_ignored(self, names):
         super()._warn_ignored(names)
         if self.hash_estimator is not None:
@@ -374,20 +369,28 @@ class ASCMH(ShallowHasher):
         if self.hash_estimator is None:
             projections = [ridge_projection(f, B, self.lambda_h) for f in F]
             return Solution(B, projections, sweeps.objective, len(sweeps))
-        self._fit_hash_estimators(features, B, rng)
-        return Solution(B, None, sweeps.objective, len(sweeps))
+        varied = ~constant_bits(B)
+        return Solution(
+            B,
+            None,
+            sweeps.objective,
+            len(sweeps),
+            extras={
+                "hash_estimators_": self._fit_hash_estimators(features, B[:, varied], rng),
+                "_varied_bits": varied,
+            },
+        )
 
     def _restart_params(self, codes_only):
         # Of all hash functions, ridge regressions take the least time.
         return {"hash_estimator": None} if codes_only else {}
 
-    def _fit_hash_estimators(self, features, B, rng):
-        self._varied_bits = ~constant_bits(B)
-        self.hash_estimators_ = {}
+    def _fit_hash_estimators(self, features, varied, rng):
+        estimators = {}
         for name, F in features.items():
             estimator = inner_clone(self.hash_estimator, rng)
-            varied = B[:, self._varied_bits]
-            self.hash_estimators_[name] = fit_bits(estimator, F, varied) if varied.size else None
+            estimators[name] = fit_bits(estimator, F, varied) if varied.size else None
+        return estimators
 
     def _project(self, name, block):
         if hasattr(self, "projections_"):

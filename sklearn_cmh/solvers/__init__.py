@@ -23,6 +23,7 @@ from ._linalg import (
 from ._moments import Moments, centred_grams, column_means, fold_moments
 from ._ridge import ridge_leave_one_out
 from ._similarities import CosineSimilarity, GraphSimilarity, SharedLabelSimilarity
+from ._solution import Solution
 from ._sweeps import Sweeps
 from ._targets import Targets, complete_labels, mix_targets
 
@@ -32,6 +33,7 @@ __all__ = [
     "Moments",
     "SharedBases",
     "SharedLabelSimilarity",
+    "Solution",
     "Sweeps",
     "Targets",
     "canonical_bases",

@@ -36,8 +36,8 @@ def clear_columns(P, constant):
     return np.where(kept, P, P.dtype.type(0))
 
 
-def project(F, P):
-    """F P, with entries within rounding of zero set to zero, which count as +1.
+def project(F, P, offset=None):
+    """F P - offset, with entries within rounding of zero set to zero, which count as +1.
 
     This is where the promise is kept that the code of a row never depends on the rows
     encoded with it, on threads, on the order in memory, or on the processor: equal rows of
@@ -52,6 +52,8 @@ def project(F, P):
         Mapped features.
     P : ndarray of shape (q, k)
         Hash functions.
+    offset : ndarray of shape (k,), default=None
+        Thresholds; None is zero.
 
     Returns
     -------
@@ -61,7 +63,12 @@ def project(F, P):
     P = np.ascontiguousarray(P, dtype=F.dtype)
     F = F if sparse.issparse(F) else np.ascontiguousarray(F)
     Z = stable_dot(F, P)
-    Z[np.abs(Z) <= _norms(F)[:, None] * rounding_noise(P)] = 0
+    noise = _norms(F)[:, None] * rounding_noise(P)
+    if offset is not None:
+        offset = offset.astype(Z.dtype, copy=False)
+        Z -= offset
+        noise += np.finfo(Z.dtype).eps * np.abs(offset)
+    Z[np.abs(Z) <= noise] = 0
     return Z
 
 
@@ -80,11 +87,11 @@ def rounding_noise(P):
 
 
 def fuse(projections):
-    """Codes of rows from their projections {name: (n, k)} in every modality."""
+    """Mean over modalities of projections {name: (n, k)}; its signs are the fused codes."""
     first, *others = projections.values()
     if any(len(Z) != len(first) for Z in others):
         raise ValueError(f"The modalities {list(projections)} differ in their number of rows.")
-    return sign(sum(others, start=first))
+    return sum(others, start=first) / len(projections) if others else first
 
 
 def constant_bits(B):

@@ -20,6 +20,8 @@ class Sweeps:
         The objective has settled when it changes by no more than this, relatively.
     name : str, default="The solver"
         Who did not converge, in the warning.
+    on_start : callable, default=None
+        Called once, before the first sweep.
     on_sweep : callable, default=None
         Called with the number of every sweep and its objective; ends the loop by
         returning True.
@@ -39,8 +41,9 @@ class Sweeps:
     [1.1, 1.01, 1.001]
     """
 
-    def __init__(self, max_iter, tol, *, name="The solver", on_sweep=None):
-        self.max_iter, self.tol, self.name, self.on_sweep = max_iter, tol, name, on_sweep
+    def __init__(self, max_iter, tol, *, name="The solver", on_start=None, on_sweep=None):
+        self.max_iter, self.tol, self.name = max_iter, tol, name
+        self.on_start, self.on_sweep = on_start, on_sweep
         self.objective = []
         self._last, self._done = None, False
 
@@ -57,6 +60,8 @@ class Sweeps:
             self._done = True
 
     def __iter__(self):
+        if self.on_start is not None:
+            self.on_start()
         while not self._done:
             if len(self.objective) == self.max_iter:
                 warnings.warn(
