@@ -125,7 +125,7 @@ def _glossary(report):
 
 def _classes_table(report):
     """Average precision by class, of the classes with most queries where there are many."""
-    sizes = {}
+    sizes: dict[str, int] = {}
     for direction in report.directions:
         for name, (n_queries, _) in direction.by_class.items():
             sizes[name] = max(n_queries, sizes.get(name, 0))

@@ -1,12 +1,13 @@
 """A report of retrieval: figures, curves, and sample queries with their hits."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, partial
 from numbers import Integral
 from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 import sklearn
@@ -35,6 +36,16 @@ from ..metrics.core import (
     relevance_labels,
 )
 from ..utils._sklearn import Interval, StrOptions, validate_params
+from ..utils._typing import (
+    ArrayLike,
+    Gallery,
+    Labels,
+    MatrixLike,
+    NoRelevant,
+    RandomState,
+    Relevance,
+    Ties,
+)
 from ._bits import BitReport, bit_report
 from ._html import render_document, render_fragment
 
@@ -189,12 +200,12 @@ class RetrievalReport:
         self.by_pair = by_pair
 
     @property
-    def metrics(self):
+    def metrics(self) -> dict[str, dict[str, float]]:
         """Figures of every direction."""
         return {direction.name: direction.metrics for direction in self.directions}
 
     @property
-    def samples(self):
+    def samples(self) -> dict[str, list[SampleQuery]]:
         """Sample queries of every direction."""
         return {direction.name: direction.samples for direction in self.directions}
 
@@ -202,26 +213,26 @@ class RetrievalReport:
     @validate_params(_OPTIONS, prefer_skip_nested_validation=True)
     def from_estimator(
         cls,
-        estimator,
-        X,
-        y=None,
+        estimator: Any,
+        X: MatrixLike,
+        y: Labels | None = None,
         *,
-        query=None,
-        database=None,
-        gallery="learned",
-        relevance="labels",
-        k=10,
-        ties="expected",
-        no_relevant="skip",
-        show_queries=None,
-        show_database=None,
-        target_names=None,
-        n_samples=5,
-        which="random",
-        n_hits=8,
-        title="Retrieval report",
-        random_state=0,
-    ):
+        query: str | None = None,
+        database: str | None = None,
+        gallery: Gallery = "learned",
+        relevance: Relevance = "labels",
+        k: int = 10,
+        ties: Ties = "expected",
+        no_relevant: NoRelevant = "skip",
+        show_queries: Any = None,
+        show_database: Any = None,
+        target_names: Sequence[str] | None = None,
+        n_samples: int | ArrayLike = 5,
+        which: Literal["random", "worst"] = "random",
+        n_hits: int = 8,
+        title: str = "Retrieval report",
+        random_state: RandomState = 0,
+    ) -> Self:
         """Report on a fitted hasher, or on a Pipeline that ends in one.
 
         Parameters
@@ -317,23 +328,23 @@ class RetrievalReport:
     @validate_params({**CODES_AND_MAYBE_LABELS, **_OPTIONS}, prefer_skip_nested_validation=True)
     def from_predictions(
         cls,
-        query_codes,
-        database_codes,
-        query_labels=None,
-        database_labels=None,
+        query_codes: ArrayLike,
+        database_codes: ArrayLike,
+        query_labels: Labels | None = None,
+        database_labels: Labels | None = None,
         *,
-        k=10,
-        ties="expected",
-        no_relevant="skip",
-        show_queries=None,
-        show_database=None,
-        target_names=None,
-        n_samples=5,
-        which="random",
-        n_hits=8,
-        title="Retrieval report",
-        random_state=0,
-    ):
+        k: int = 10,
+        ties: Ties = "expected",
+        no_relevant: NoRelevant = "skip",
+        show_queries: Any = None,
+        show_database: Any = None,
+        target_names: Sequence[str] | None = None,
+        n_samples: int | ArrayLike = 5,
+        which: Literal["random", "worst"] = "random",
+        n_hits: int = 8,
+        title: str = "Retrieval report",
+        random_state: RandomState = 0,
+    ) -> Self:
         """Report on given codes.
 
         Parameters
@@ -456,7 +467,7 @@ class RetrievalReport:
             by_pair=L_query is None,
         )
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """Figures of every direction.
 
         Returns
@@ -468,7 +479,7 @@ class RetrievalReport:
 
         return pd.DataFrame.from_dict(self.metrics, orient="index")
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report as one HTML file that needs neither network nor other files.
 
         Parameters
@@ -607,15 +618,18 @@ def _sample(search, i, value, n_hits):
 
 def _row_labels(hasher, y, gallery):
     """Labels of all scored rows and of all rows that are ranked, and their classes, if known."""
-    learned = isinstance(gallery, str) and gallery == "learned"
-    if learned:
-        if y is None or hasher.labels_ is None or is_indicator(y) != hasher._indicator:
-            return None
-        return align_labels(*hasher._encode_labels(y), hasher.labels_, hasher.classes_)
-    y_database = y if isinstance(gallery, str) else gallery[1]
-    if y is None or y_database is None:
+    if y is None:
         return None
-    return align_labels(*hasher._encode_labels(y), *hasher._encode_labels(y_database))
+    L, classes = hasher._encode_labels(y)
+    if isinstance(gallery, str) and gallery == "learned":
+        if hasher.labels_ is None or is_indicator(y) != hasher._indicator:
+            return None
+        return align_labels(L, classes, hasher.labels_, hasher.classes_)
+    y_database = y if isinstance(gallery, str) else gallery[1]
+    if y_database is None:
+        return None
+    L_database, database_classes = hasher._encode_labels(y_database)
+    return align_labels(L, classes, L_database, database_classes)
 
 
 def _texts(X):
@@ -680,6 +694,10 @@ class _Show:
     target_names : sequence or None
         Names of the classes.
     """
+
+    L_query: Any
+    L_database: Any
+    class_names: Any
 
     def __init__(self, queries, database, labels, search, target_names):
         self.L_query, self.L_database, classes = labels or (None, None, None)

@@ -1,9 +1,7 @@
 """Metrics of finding the thing itself: row i of the database is the partner of query i."""
 
-from typing import Literal
-
 from ..utils._sklearn import validate_params
-from ..utils._typing import ArrayLike
+from ..utils._typing import ArrayLike, Ties
 from .core import CODES, TIES, pair_values, query_mean, query_weights, retrieval_of
 
 __all__ = ["mean_reciprocal_rank", "pair_recall_at_k"]
@@ -17,7 +15,7 @@ def pair_recall_at_k(
     database_codes: ArrayLike,
     *,
     k: int | None = 10,
-    ties: Literal["expected", "index"] = "expected",
+    ties: Ties = "expected",
     sample_weight: ArrayLike | None = None,
 ) -> float:
     """Share of the queries whose partner is among the first k rows.
@@ -73,7 +71,7 @@ def mean_reciprocal_rank(
     database_codes: ArrayLike,
     *,
     k: int | None = None,
-    ties: Literal["expected", "index"] = "expected",
+    ties: Ties = "expected",
     sample_weight: ArrayLike | None = None,
 ) -> float:
     """Mean over queries of one over the rank of the partner.

@@ -3,12 +3,24 @@
 Every display holds the numbers that it draws; matplotlib is imported when it draws.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from ..utils._plotting import import_pyplot
 from ..utils._sklearn import Interval, validate_params
+from ..utils._typing import (
+    ArrayLike,
+    Gallery,
+    Labels,
+    MatrixLike,
+    NDArray,
+    NoRelevant,
+    Relevance,
+    Ties,
+)
 from ._scorers import make_retrieval_scorer
 from .core import (
     CODES_AND_MAYBE_LABELS,
@@ -46,7 +58,11 @@ def _mean_curve(curve, estimator, X, y, query, database, gallery, relevance):
 class _LineDisplay:
     """Draw one line; a subclass says where and how in `_axes_style`."""
 
+    name: str | None
     _line_style: dict = {}
+
+    def _axes_style(self) -> dict[str, Any]:
+        raise NotImplementedError
 
     def _draw(self, x, y, ax, name, kwargs):
         plt = import_pyplot(f"{type(self).__name__}.plot")
@@ -102,7 +118,14 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
 
     _line_style = {"marker": "o", "markersize": 3}
 
-    def __init__(self, precision, recall, radii, *, name=None):
+    def __init__(
+        self,
+        precision: NDArray,
+        recall: NDArray,
+        radii: NDArray,
+        *,
+        name: str | None = None,
+    ) -> None:
         self.precision = precision
         self.recall = recall
         self.radii = radii
@@ -116,7 +139,7 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
             "ylim": (-0.02, 1.02),
         }
 
-    def plot(self, ax=None, *, name=None, **kwargs):
+    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the curve.
 
         Parameters
@@ -139,19 +162,19 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
     @validate_params({**NO_RELEVANT}, prefer_skip_nested_validation=True)
     def from_estimator(
         cls,
-        estimator,
-        X,
-        y=None,
+        estimator: Any,
+        X: MatrixLike,
+        y: Labels | None = None,
         *,
-        query=None,
-        database=None,
-        gallery="learned",
-        relevance="labels",
-        no_relevant="skip",
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
+        query: str | None = None,
+        database: str | None = None,
+        gallery: Gallery = "learned",
+        relevance: Relevance = "labels",
+        no_relevant: NoRelevant = "skip",
+        name: str | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the curve of a fitted hasher, or of a Pipeline that ends in one.
 
         Parameters
@@ -193,16 +216,16 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
     @validate_params({**CODES_AND_MAYBE_LABELS, **NO_RELEVANT}, prefer_skip_nested_validation=True)
     def from_predictions(
         cls,
-        query_codes,
-        database_codes,
-        query_labels=None,
-        database_labels=None,
+        query_codes: ArrayLike,
+        database_codes: ArrayLike,
+        query_labels: Labels | None = None,
+        database_labels: Labels | None = None,
         *,
-        no_relevant="skip",
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
+        no_relevant: NoRelevant = "skip",
+        name: str | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the curve of given codes.
 
         Parameters
@@ -235,25 +258,54 @@ class PrecisionRecallByRadiusDisplay(_LineDisplay):
 class _ByKDisplay(_LineDisplay):
     """A curve over the number of rows retrieved; a subclass says which by `_curve`."""
 
+    _curve: ClassVar[Any]
+    k: NDArray
+
+    def __init__(self, k: NDArray, values: NDArray, *, name: str | None = None) -> None:
+        raise NotImplementedError
+
+    @property
+    def _values(self) -> NDArray:
+        raise NotImplementedError
+
+    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
+        """Draw the curve.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        name : str, default=None
+            Name in the legend; None uses the display's own.
+        **kwargs : dict
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : object
+            This display, drawn.
+        """
+        return self._draw(self.k, self._values, ax, name, kwargs)
+
     @classmethod
     @validate_params({**_MAX_K, **NO_RELEVANT}, prefer_skip_nested_validation=True)
     def from_estimator(
         cls,
-        estimator,
-        X,
-        y=None,
+        estimator: Any,
+        X: MatrixLike,
+        y: Labels | None = None,
         *,
-        query=None,
-        database=None,
-        gallery="learned",
-        relevance="labels",
-        max_k=None,
-        ties="expected",
-        no_relevant="skip",
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
+        query: str | None = None,
+        database: str | None = None,
+        gallery: Gallery = "learned",
+        relevance: Relevance = "labels",
+        max_k: int | None = None,
+        ties: Ties = "expected",
+        no_relevant: NoRelevant = "skip",
+        name: str | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the curve of a fitted hasher, or of a Pipeline that ends in one.
 
         Parameters
@@ -300,18 +352,18 @@ class _ByKDisplay(_LineDisplay):
     )
     def from_predictions(
         cls,
-        query_codes,
-        database_codes,
-        query_labels=None,
-        database_labels=None,
+        query_codes: ArrayLike,
+        database_codes: ArrayLike,
+        query_labels: Labels | None = None,
+        database_labels: Labels | None = None,
         *,
-        max_k=None,
-        ties="expected",
-        no_relevant="skip",
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
+        max_k: int | None = None,
+        ties: Ties = "expected",
+        no_relevant: NoRelevant = "skip",
+        name: str | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the curve of given codes.
 
         Parameters
@@ -386,7 +438,7 @@ class PrecisionAtKDisplay(_ByKDisplay):
 
     _curve = staticmethod(precision_by_k)
 
-    def __init__(self, k, precision, *, name=None):
+    def __init__(self, k: NDArray, precision: NDArray, *, name: str | None = None) -> None:
         self.k = k
         self.precision = precision
         self.name = name
@@ -394,24 +446,9 @@ class PrecisionAtKDisplay(_ByKDisplay):
     def _axes_style(self):
         return {"xlabel": "Rows retrieved (N)", "ylabel": "Precision@N"}
 
-    def plot(self, ax=None, *, name=None, **kwargs):
-        """Draw the curve.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None makes new ones.
-        name : str, default=None
-            Name in the legend; None uses the display's own.
-        **kwargs : dict
-            Passed to matplotlib's ``plot``.
-
-        Returns
-        -------
-        display : PrecisionAtKDisplay
-            This display, drawn.
-        """
-        return self._draw(self.k, self.precision, ax, name, kwargs)
+    @property
+    def _values(self):
+        return self.precision
 
 
 class RecallAtKDisplay(_ByKDisplay):
@@ -456,7 +493,7 @@ class RecallAtKDisplay(_ByKDisplay):
 
     _curve = staticmethod(recall_by_k)
 
-    def __init__(self, k, recall, *, name=None):
+    def __init__(self, k: NDArray, recall: NDArray, *, name: str | None = None) -> None:
         self.k = k
         self.recall = recall
         self.name = name
@@ -464,24 +501,9 @@ class RecallAtKDisplay(_ByKDisplay):
     def _axes_style(self):
         return {"xlabel": "Rows retrieved (N)", "ylabel": "Recall@N"}
 
-    def plot(self, ax=None, *, name=None, **kwargs):
-        """Draw the curve.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None makes new ones.
-        name : str, default=None
-            Name in the legend; None uses the display's own.
-        **kwargs : dict
-            Passed to matplotlib's ``plot``.
-
-        Returns
-        -------
-        display : RecallAtKDisplay
-            This display, drawn.
-        """
-        return self._draw(self.k, self.recall, ax, name, kwargs)
+    @property
+    def _values(self):
+        return self.recall
 
 
 class MAPByBitsDisplay(_LineDisplay):
@@ -525,7 +547,14 @@ class MAPByBitsDisplay(_LineDisplay):
 
     _line_style = {"marker": "o"}
 
-    def __init__(self, n_bits, scores, *, spread=None, name=None):
+    def __init__(
+        self,
+        n_bits: ArrayLike,
+        scores: ArrayLike,
+        *,
+        spread: ArrayLike | None = None,
+        name: str | None = None,
+    ) -> None:
         self.n_bits = n_bits
         self.scores = scores
         self.spread = spread
@@ -534,7 +563,7 @@ class MAPByBitsDisplay(_LineDisplay):
     def _axes_style(self):
         return {"xlabel": "Bits", "ylabel": "Mean average precision"}
 
-    def plot(self, ax=None, *, name=None, **kwargs):
+    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the curve, on a logarithmic axis of bits.
 
         Parameters
@@ -580,21 +609,21 @@ class MAPByBitsDisplay(_LineDisplay):
     @validate_params({**TIES, **NO_RELEVANT}, prefer_skip_nested_validation=True)
     def from_estimators(
         cls,
-        estimators,
-        X,
-        y=None,
+        estimators: Iterable[Any],
+        X: MatrixLike,
+        y: Labels | None = None,
         *,
-        query=None,
-        database=None,
-        gallery="learned",
-        relevance="labels",
-        k=None,
-        ties="expected",
-        no_relevant="skip",
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
+        query: str | None = None,
+        database: str | None = None,
+        gallery: Gallery = "learned",
+        relevance: Relevance = "labels",
+        k: int | None = None,
+        ties: Ties = "expected",
+        no_relevant: NoRelevant = "skip",
+        name: str | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the scores of fitted hashers that differ in their number of bits.
 
         Parameters
@@ -649,8 +678,15 @@ class MAPByBitsDisplay(_LineDisplay):
 
     @classmethod
     def from_cv_results(
-        cls, cv_results, *, param="n_bits", score="score", name=None, ax=None, **kwargs
-    ):
+        cls,
+        cv_results: Mapping[str, Any],
+        *,
+        param: str = "n_bits",
+        score: str = "score",
+        name: str | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw what a search over the number of bits found.
 
         Parameters
@@ -694,18 +730,18 @@ class MAPByBitsDisplay(_LineDisplay):
     @validate_params({**TIES, **NO_RELEVANT}, prefer_skip_nested_validation=True)
     def from_predictions(
         cls,
-        query_codes,
-        database_codes,
-        query_labels=None,
-        database_labels=None,
+        query_codes: Sequence[ArrayLike],
+        database_codes: Sequence[ArrayLike],
+        query_labels: Labels | None = None,
+        database_labels: Labels | None = None,
         *,
-        k=None,
-        ties="expected",
-        no_relevant="skip",
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
+        k: int | None = None,
+        ties: Ties = "expected",
+        no_relevant: NoRelevant = "skip",
+        name: str | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the scores of given codes of several lengths.
 
         Parameters

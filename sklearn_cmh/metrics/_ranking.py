@@ -6,12 +6,11 @@ McSherry and Najork (2008); ``ties="index"`` breaks them by database row.
 """
 
 from numbers import Integral
-from typing import Literal, TypeAlias
 
 import numpy as np
 
 from ..utils._sklearn import Interval, validate_params
-from ..utils._typing import ArrayLike, Labels, NDArray
+from ..utils._typing import ArrayLike, Labels, NDArray, NoRelevant, Ties
 from .core import (
     CODES_AND_LABELS,
     NO_RELEVANT,
@@ -31,9 +30,6 @@ __all__ = [
     "precision_recall_by_radius",
     "recall_at_k",
 ]
-
-Ties: TypeAlias = Literal["expected", "index"]
-NoRelevant: TypeAlias = Literal["skip", "zero"]
 
 _RADIUS = {"radius": [Interval(Integral, 0, None, closed="left"), None]}
 _MEAN = {

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from functools import cache
 from numbers import Integral
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from sklearn.utils.metadata_routing import MetadataRequest
@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..data import align_labels, is_indicator, labelled_rows
 from ..utils._sklearn import Interval, StrOptions, check_sample_weight, validate_params
-from ..utils._typing import ArrayLike, Labels, MatrixLike
+from ..utils._typing import ArrayLike, Gallery, Labels, MatrixLike, NoRelevant, Relevance, Ties
 from .core import (
     NO_RELEVANT,
     TIES,
@@ -44,12 +44,12 @@ def make_retrieval_scorer(
     *,
     query: str | None = None,
     database: str | None = None,
-    gallery: str | tuple[MatrixLike, Labels | None] = "learned",
-    relevance: Literal["labels", "pair"] = "labels",
+    gallery: Gallery = "learned",
+    relevance: Relevance = "labels",
     k: int | None = None,
     radius: int | None = None,
-    ties: Literal["expected", "index"] = "expected",
-    no_relevant: Literal["skip", "zero"] = "skip",
+    ties: Ties = "expected",
+    no_relevant: NoRelevant = "skip",
 ) -> RetrievalScorer:
     """Make a scorer of cross-modal retrieval: a callable ``(estimator, X, y) -> float``.
 
@@ -148,7 +148,18 @@ def make_retrieval_scorer(
 class RetrievalScorer:
     """What `make_retrieval_scorer` returns; see there."""
 
-    def __init__(self, metric, query, database, gallery, relevance, k, radius, ties, no_relevant):
+    def __init__(
+        self,
+        metric: str,
+        query: str | None,
+        database: str | None,
+        gallery: Gallery,
+        relevance: Relevance,
+        k: int | None,
+        radius: int | None,
+        ties: Ties,
+        no_relevant: NoRelevant,
+    ) -> None:
         self.metric = metric
         self.query = query
         self.database = database
@@ -317,7 +328,7 @@ class RetrievalScorer:
         _warn_unseen(hasher, y)
         if self._learned:
             return hasher._query_labels(y)
-        y_database = y if self._own_rows else self.gallery[1]
+        y_database: Any = y if self._own_rows else self.gallery[1]
         if y_database is None or is_indicator(y) != is_indicator(y_database):
             raise ValueError(
                 "y and the labels of the gallery must both be class labels of shape (n,), or both "

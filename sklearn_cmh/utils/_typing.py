@@ -12,11 +12,15 @@ __all__ = [
     "Codes",
     "Features",
     "Floats",
+    "Gallery",
     "Labels",
     "MatrixLike",
     "Modalities",
     "NDArray",
+    "NoRelevant",
     "RandomState",
+    "Relevance",
+    "Ties",
 ]
 
 Codes: TypeAlias = NDArray[np.int8]
@@ -43,3 +47,15 @@ Modalities: TypeAlias = (
 
 RandomState: TypeAlias = int | np.random.RandomState | None
 """The parameter `random_state`."""
+
+Ties: TypeAlias = Literal["expected", "index"]
+"""The parameter `ties`: in the mean over orders of tied rows, or by database row."""
+
+NoRelevant: TypeAlias = Literal["skip", "zero"]
+"""The parameter `no_relevant`: what a query without a relevant row counts."""
+
+Relevance: TypeAlias = Literal["labels", "pair"]
+"""The parameter `relevance`: rows that share a label are to be found, or the own row."""
+
+Gallery: TypeAlias = str | tuple[MatrixLike, Labels | None]
+"""The parameter `gallery`: "learned", "validation", or rows and their labels."""

@@ -162,8 +162,8 @@ def reciprocal_rank(retrieval, k, ties):
         rows = np.arange(len(r)), (r > 0).argmax(axis=1)
         runs = np.stack([np.cumsum(n, axis=1)[rows] - n[rows], n[rows], r[rows]], axis=1)
         distinct, which = np.unique(runs, axis=0, return_inverse=True)
-        first = np.array([_first_reciprocal_rank(N, n, r, k) for N, n, r in distinct.tolist()])
-        values[block] = first[which.reshape(-1)]
+        expected = np.array([_first_reciprocal_rank(*run, k=k) for run in distinct.tolist()])
+        values[block] = expected[which.reshape(-1)]
     return values, has_relevant
 
 

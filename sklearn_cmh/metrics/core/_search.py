@@ -18,8 +18,8 @@ class Search:
 
     Parameters
     ----------
-    query : str
-        Modality of the queries.
+    query : str or None
+        Modality of the queries, if known.
     database : str or None
         Modality of the gallery; None for learned codes.
     data : tuple (query_codes, database_codes, query_labels, database_labels)
@@ -30,9 +30,9 @@ class Search:
         Which of the scored rows, and of the rows of the gallery, these are.
     """
 
-    query: str
+    query: str | None
     database: str | None
-    data: tuple
+    data: tuple[Any, Any, Any, Any]
     exclude_self: bool
     query_rows: NDArray[np.intp]
     database_rows: NDArray[np.intp]

@@ -153,4 +153,5 @@ def per_query_values(metric, *data, k=None, radius=None, ties="expected", exclud
 def packed_mean_average_precision(query_packed, database_packed, n_bits, L_query, L_database):
     """Full-ranking mAP with expected ties of packed codes and label indicators."""
     retrieval = Retrieval(query_packed, database_packed, n_bits, L_query, L_database)
-    return query_mean(*per_query.average_precision(retrieval, None, "expected"), "skip")
+    values, has_relevant = per_query.average_precision(retrieval, None, "expected")
+    return query_mean(values, has_relevant, "skip")
