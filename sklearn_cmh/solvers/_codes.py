@@ -77,7 +77,9 @@ def _norms(F):
     largest = abs(F).max(axis=1)
     largest = largest.toarray().ravel() if sparse.issparse(F) else largest
     unit = np.ldexp(1.0, np.maximum(np.frexp(largest.astype(np.float64))[1], -900))
-    scaled = F * (1 / unit)[:, None]
+    scale = (1 / unit)[:, None]
+    # Of sparse matrices, as text vectorisers make them, * is the matrix product.
+    scaled = F.multiply(scale).tocsr() if sparse.issparse(F) else F * scale
     return row_norms(scaled) * unit
 
 
