@@ -15,7 +15,6 @@ from numpy.testing import assert_array_equal
 from sklearn_cmh.data import encode_labels
 from sklearn_cmh.hamming import (
     _backends,
-    _codes,
     _distances,
     _nearest,
     _numpy,
@@ -85,6 +84,22 @@ def test_nearest_for_any_length(backend, n_bits):
     assert distances.dtype == np.int32 and rows.dtype == np.intp
 
 
+@needs_numba
+@pytest.mark.parametrize("n_bits", [64, 128, 192, 256, 320, 512, 576, 1024])
+@pytest.mark.parametrize("n", [1, 7, 64, 1000])
+def test_many_queries_find_what_each_finds_alone(n, n_bits):
+    """Codes are laid out in another way for many queries."""
+    database, queries = random_bits(n, n_bits), random_bits(100, n_bits, seed=1)
+    options = {"n_bits": n_bits, "backend": "numba"}
+    k = min(n, 5)
+    together = nearest([pack_codes(database)], pack_codes(queries), k, **options)
+    alone = [nearest([pack_codes(database)], pack_codes(q[None]), k, **options) for q in queries]
+    expected = brute_force(queries, database)
+    for i in range(2):
+        assert_array_equal(together[i], expected[i][:, :k])
+        assert_array_equal(np.concatenate([found[i] for found in alone]), expected[i][:, :k])
+
+
 @st.composite
 def searches(draw):
     """Queries, database in chunks, k: with many ties, few rows, equal rows."""
@@ -138,7 +153,8 @@ def test_nearest_in_a_database_of_many_strips(backend, order, k):
 def test_nearest_over_blocks_of_the_database(backend, monkeypatch):
     database, queries = random_bits(1000, 10), random_bits(5, 10, seed=1)
     expected = brute_force(queries, database)
-    monkeypatch.setattr(_codes, "BLOCK", 64)
+    monkeypatch.setattr(_distances, "BLOCK", 64)
+    monkeypatch.setattr(_distances, "LARGE_BLOCK", 80)
     monkeypatch.setattr(_distances, "PIECE", 300)
     for k in (1, 40, 100, 1000):
         found = nearest([pack_codes(database)], pack_codes(queries), k, n_bits=10, backend=backend)
@@ -208,11 +224,40 @@ def test_counts_and_rankings(backend, graded, exclude_self, c, n_bits, collapse,
 # --- Backends ---------------------------------------------------------------------------------
 
 
-def test_auto_loads_numba_only_for_many_pairs():
-    assert choose_backend("auto", _backends.MANY_PAIRS - 1) == "numpy"
-    assert choose_backend("numpy", 10**12) == "numpy"
-    if find_spec("numba"):
-        assert choose_backend("auto", _backends.MANY_PAIRS) == "numba"
+@needs_numba
+@pytest.mark.parametrize("compiled", [False, True])
+def test_auto_loads_numba_once_numpy_has_taken_as_long(compiled, monkeypatch):
+    monkeypatch.delitem(sys.modules, "sklearn_cmh.hamming._numba", raising=False)
+    monkeypatch.setattr(_backends, "_numpy_seconds", 0.0)
+    monkeypatch.setattr(_backends, "_compiled_before", lambda: compiled)
+    limit = _backends.LOAD_SECONDS if compiled else _backends.COMPILE_SECONDS
+    n_pairs = round(limit / 4.5 / _backends.numpy_seconds(1, 64))
+    chosen = [choose_backend("auto", n_pairs, 64) for _ in range(6)]
+    assert chosen == ["numpy"] * 4 + ["numba"] * 2
+    assert choose_backend("auto", 1, 64) == "numba"
+    assert choose_backend("numpy", 10**15, 64) == "numpy"
+
+
+def test_estimates_of_numpy_grow_with_pairs_and_bits():
+    seconds = [_backends.numpy_seconds(10**6, n_bits) for n_bits in (8, 64, 100, 1024, 8192)]
+    assert seconds == sorted(seconds)
+    assert _backends.numpy_seconds(10**9, 64) == pytest.approx(1000 * seconds[1])
+
+
+@needs_numba
+@pytest.mark.parametrize("variable", [False, True])
+def test_whether_kernels_were_compiled_before(variable, tmp_path, monkeypatch):
+    package = tmp_path / "hamming"
+    monkeypatch.setattr(_backends, "__file__", str(package / "_backends.py"))
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    cache = package / "__pycache__"
+    if variable:
+        monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+        cache = tmp_path / "cache" / "hamming_0123"
+    assert not _backends._compiled_before()
+    cache.mkdir(parents=True)
+    (cache / "_numba._top_k-1.py311.nbi").touch()
+    assert _backends._compiled_before()
 
 
 def test_import_loads_and_compiles_nothing():
@@ -231,8 +276,9 @@ def test_a_missing_package_falls_back_with_a_warning(package, auto, monkeypatch)
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, f"sklearn_cmh.hamming._{package}", raising=False)
     monkeypatch.delattr(f"sklearn_cmh.hamming._{package}", raising=False)
+    monkeypatch.setattr(_backends, "_numpy_seconds", 0.0)
     with pytest.warns(UserWarning, match=rf"{package} cannot be imported.*pip install"):
-        assert choose_backend("auto" if auto else package, 10**9) == "numpy"
+        assert choose_backend("auto" if auto else package, 10**12) == "numpy"
 
 
 def test_a_failing_backend_falls_back_with_a_warning():
@@ -313,7 +359,7 @@ def test_a_search_looks_for_an_interruption_between_short_pieces(n_jobs, monkeyp
         time.sleep(0.1)
         return _numpy.top_k(_numpy.layout(rows, 1), queries, k, limits, n_bits)
 
-    slow = _backends.Backend(lambda rows, n_queries: rows, top_k)
+    slow = _backends.Backend(_distances.rows_at_once, lambda rows, n_queries: rows, top_k)
     monkeypatch.setattr(_nearest, "load_backend", lambda name: slow)
     with pytest.raises(KeyboardInterrupt):
         nearest([codes], codes, 1, n_bits=8, n_jobs=n_jobs)

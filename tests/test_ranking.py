@@ -377,12 +377,14 @@ def test_a_backend_that_fails_is_replaced_with_a_warning(data, monkeypatch):
     def fail(*args):
         raise RuntimeError("cannot compile")
 
-    broken = SimpleNamespace(layout=fail, top_k=fail, count_pairs=fail, rank_shared=fail)
+    broken = SimpleNamespace(rows_at_once=fail, layout=fail, top_k=fail)
+    broken.count_pairs = broken.rank_shared = fail
     expected = HammingRanker(backend="numpy").fit(data.database).kneighbors(data.queries)
     score = mean_average_precision(data.queries, data.database, data.y_queries, data.y)
     monkeypatch.setattr(_backends, "load_kernels", lambda: broken)
     monkeypatch.setattr(_counts, "load_kernels", lambda: broken)
-    monkeypatch.setattr(_backends, "MANY_PAIRS", 1)
+    monkeypatch.setattr(_backends, "COMPILE_SECONDS", 0.0)
+    monkeypatch.setattr(_backends, "LOAD_SECONDS", 0.0)
     for backend in ("auto", "numba"):
         with pytest.warns(UserWarning, match=r"numba failed .*cannot compile.*NumPy"):
             found = HammingRanker(backend=backend).fit(data.database).kneighbors(data.queries)

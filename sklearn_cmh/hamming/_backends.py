@@ -1,17 +1,30 @@
 """What computes: NumPy, compiled kernels, or faiss; all exact, with identical results."""
 
+import os
+import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..utils._typing import NDArray
 from . import _numpy
 
 __all__ = ["Backend", "choose_backend", "load_backend", "load_kernels", "with_fallback"]
 
-# Pairs of codes above which it pays to load, and perhaps to compile, the numba kernels.
-MANY_PAIRS = 10**8
+# What NumPy takes for a pair of codes, in nanoseconds, by 64-bit words of the codes; and for
+# counting a pair in a metric. `benchmarks/hamming.py choice` prints them anew.
+SEARCH_NS = {1: 0.65, 2: 1.1, 4: 2.6, 8: 6.2, 16: 12.0, 64: 50.0}
+COUNT_NS = 5.0
+# Seconds that numba takes to be imported and to load its kernels, or to compile them.
+LOAD_SECONDS = 0.7
+COMPILE_SECONDS = 8.0
+
+# Seconds that NumPy has computed in this process while numba might have been loaded.
+_numpy_seconds = 0.0
 
 
 class Backend(NamedTuple):
@@ -19,6 +32,9 @@ class Backend(NamedTuple):
 
     Attributes
     ----------
+    rows_at_once : callable
+        Takes the bytes of a row and the number of queries; returns how many rows of the
+        database are searched at once.
     layout : callable
         Takes the packed rows of a block, and the number of queries that they will meet;
         returns them as `top_k` wants them.
@@ -28,6 +44,7 @@ class Backend(NamedTuple):
         limit, equal distances by row, filled up with anything at the limit or above.
     """
 
+    rows_at_once: Callable[[int, int], int]
     layout: Callable[[NDArray[Any], int], Any]
     top_k: Callable[..., tuple[NDArray[Any], NDArray[Any]]]
 
@@ -36,12 +53,12 @@ def load_backend(name: str) -> Backend:
     """Import a backend by name."""
     if name == "numba":
         kernels = load_kernels()
-        return Backend(kernels.layout, kernels.top_k)
+        return Backend(kernels.rows_at_once, kernels.layout, kernels.top_k)
     if name == "faiss":
         from . import _faiss
 
-        return Backend(_faiss.layout, _faiss.top_k)
-    return Backend(_numpy.layout, _numpy.top_k)
+        return Backend(_faiss.rows_at_once, _faiss.layout, _faiss.top_k)
+    return Backend(_numpy.rows_at_once, _numpy.layout, _numpy.top_k)
 
 
 def load_kernels() -> ModuleType:
@@ -84,8 +101,13 @@ def with_fallback(backend: str, compute: Callable[..., Any]) -> Any:
     return compute(backend="numpy")
 
 
-def choose_backend(backend: str, n_pairs: int) -> str:
+def choose_backend(backend: str, n_pairs: int, n_bits: int | None = None) -> str:
     """Name of the backend that computes, which is "numpy" where another one is missing.
+
+    The kernels are faster at every size, but have to be loaded. So "auto" is NumPy until it
+    has taken as long, over all calls of the process, as loading them takes. A process that
+    searches little never waits for them, and one that searches much waits at most twice as
+    long as with the better choice.
 
     Parameters
     ----------
@@ -93,6 +115,8 @@ def choose_backend(backend: str, n_pairs: int) -> str:
         What the user asked for.
     n_pairs : int
         Number of pairs of codes to compare.
+    n_bits : int, default=None
+        Length of the codes to search; None is a count of pairs for a metric.
 
     Returns
     -------
@@ -107,15 +131,15 @@ def choose_backend(backend: str, n_pairs: int) -> str:
     Examples
     --------
     >>> from sklearn_cmh.hamming import choose_backend
-    >>> choose_backend("auto", 100)
+    >>> choose_backend("numpy", 10**12)
     'numpy'
     """
-    if backend == "numpy" or (backend == "auto" and n_pairs < MANY_PAIRS):
+    if backend == "numpy" or (backend == "auto" and not _worth_loading(n_pairs, n_bits)):
         return "numpy"
     package, extra = ("faiss", "faiss") if backend == "faiss" else ("numba", "fast")
     try:
         load_backend(package)
-    except ImportError as error:
+    except Exception as error:
         warnings.warn(
             f"{package} cannot be imported ({error}), so NumPy computes, with the same results but "
             f'slower. Install it with pip install "sklearn-cmh[{extra}]".',
@@ -123,3 +147,29 @@ def choose_backend(backend: str, n_pairs: int) -> str:
         )
         return "numpy"
     return package
+
+
+def _worth_loading(n_pairs, n_bits):
+    """Whether the kernels are there, or NumPy has cost as much as loading them."""
+    global _numpy_seconds
+    if f"{__package__}._numba" in sys.modules:
+        return True
+    _numpy_seconds += numpy_seconds(n_pairs, n_bits)
+    return _numpy_seconds >= (LOAD_SECONDS if _compiled_before() else COMPILE_SECONDS)
+
+
+def numpy_seconds(n_pairs: int, n_bits: int | None) -> float:
+    """Estimate how long NumPy compares pairs of codes of a length, or counts them."""
+    if n_bits is None:
+        return 1e-9 * COUNT_NS * n_pairs
+    nanoseconds = np.interp(n_bits / 64, list(SEARCH_NS), list(SEARCH_NS.values()))
+    return float(1e-9 * nanoseconds * n_pairs)
+
+
+def _compiled_before():
+    """Whether numba has kept a search kernel, of any type, where it keeps them as a rule."""
+    here = Path(__file__)
+    places = [here.parent / "__pycache__"]
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        places = list(Path(os.environ["NUMBA_CACHE_DIR"]).glob(f"{here.parent.name}_*"))
+    return any(next(place.glob("_numba._top_k-*.nbi"), None) for place in places)

@@ -8,11 +8,9 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_array
 
 from ..utils._typing import ArrayLike, NDArray
+from ._distances import slices
 
 __all__ = ["as_words", "check_codes", "first_non_code", "pack_codes", "row_blocks"]
-
-# Rows of a database handled at once.
-BLOCK = 2**18
 
 
 def check_codes(codes: ArrayLike, *, input_name: str = "codes") -> NDArray[Any]:
@@ -101,13 +99,16 @@ def pack_codes(codes: NDArray[Any], *, binarize: float = 0.0) -> NDArray[np.uint
     return packed
 
 
-def as_words(packed: NDArray[np.uint8]) -> NDArray[np.unsignedinteger[Any]]:
+def as_words(packed: NDArray[np.uint8], *, copy: bool = True) -> NDArray[np.unsignedinteger[Any]]:
     """Lay packed codes out word by word, in the smallest of 8, 16, 32 or else 64 bits.
 
     Parameters
     ----------
     packed : ndarray of shape (n, n_bytes), uint8
         Packed codes.
+    copy : bool, default=True
+        Whether every word is to be contiguous in memory, for speed; otherwise nothing is
+        copied where that can be.
 
     Returns
     -------
@@ -127,11 +128,12 @@ def as_words(packed: NDArray[np.uint8]) -> NDArray[np.unsignedinteger[Any]]:
     n_words = -(-n_bytes // size)
     if n_bytes < n_words * size:
         packed = np.pad(packed, ((0, 0), (0, n_words * size - n_bytes)))
-    return np.ascontiguousarray(np.ascontiguousarray(packed).view(dtype).T)
+    words = np.ascontiguousarray(packed).view(dtype).T
+    return np.ascontiguousarray(words) if copy else words
 
 
 def row_blocks(
-    chunks: Sequence[NDArray[np.uint8]],
+    chunks: Sequence[NDArray[np.uint8]], n_rows: int
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Walk through a database.
 
@@ -139,6 +141,8 @@ def row_blocks(
     ----------
     chunks : list of ndarray of shape (n_chunk, n_bytes), uint8
         Packed codes of consecutive rows, memory-mapped perhaps.
+    n_rows : int
+        Rows of a block at most.
 
     Yields
     ------
@@ -149,6 +153,6 @@ def row_blocks(
     """
     first = 0
     for chunk in chunks:
-        for rows in gen_batches(len(chunk), BLOCK):
+        for rows in slices(len(chunk), n_rows):
             yield first + rows.start, chunk[rows]
         first += len(chunk)

@@ -5,12 +5,21 @@ from typing import Any
 
 import numpy as np
 from sklearn import get_config
-from sklearn.utils import gen_batches
 
 from ..utils._typing import NDArray
 
-__all__ = ["block_rows", "distance_dtype", "distances_to", "interruptible_batches"]
+__all__ = [
+    "block_rows",
+    "distance_dtype",
+    "distances_to",
+    "interruptible_batches",
+    "rows_at_once",
+    "slices",
+]
 
+# Rows of a database laid out in another way at once, and rows searched at once at most.
+BLOCK = 2**18
+LARGE_BLOCK = 2**22
 # Bytes of codes compared between two chances for the user to interrupt: some 50 ms.
 PIECE = 2**29
 
@@ -28,7 +37,21 @@ def interruptible_batches(codes: NDArray[Any], n_queries: int) -> Iterator[slice
 
     Compiled code runs to its end before Python hears of an interruption.
     """
-    return gen_batches(n_queries, max(1, PIECE // codes.nbytes))
+    return slices(n_queries, max(1, PIECE // codes.nbytes))
+
+
+def rows_at_once(n_bytes: int, n_queries: int, *, copied: bool = False) -> int:
+    """Rows of a database searched at once: few if they are copied, so that memory is bounded.
+
+    Otherwise as many as a fraction of a second allows: every block costs some Python.
+    """
+    return BLOCK if copied else max(BLOCK, min(LARGE_BLOCK, PIECE // (n_bytes * n_queries)))
+
+
+def slices(n: int, size: int) -> Iterator[slice]:
+    """Consecutive slices; scikit-learn's gen_batches costs as much as a search of 10^5 rows."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
 
 
 def distance_dtype(n_bits: int) -> np.dtype[Any]:
@@ -62,10 +85,11 @@ def distances_to(words: NDArray[Any], query: NDArray[Any], *, out: NDArray[Any])
     array([0, 3], dtype=uint8)
     """
     n = words.shape[1]
-    scratch = np.empty(min(n, STRIP), dtype=words.dtype)
+    # Words that are not contiguous share their lines of the cache with the others of a code.
+    n_strip = STRIP if words.flags.c_contiguous else max(2**10, STRIP // 2 // len(words))
+    scratch = np.empty(min(n, n_strip), dtype=words.dtype)
     scratch_count = np.empty(len(scratch), dtype=np.uint8)
-    for start in range(0, n, STRIP):
-        strip = slice(start, start + STRIP)
+    for strip in slices(n, n_strip):
         d = out[strip]
         different, count = scratch[: len(d)], scratch_count[: len(d)]
         np.bitwise_xor(words[0, strip], query[0], out=different)

@@ -3,7 +3,9 @@
 import faiss
 import numpy as np
 
-__all__ = ["layout", "top_k"]
+from ._distances import rows_at_once
+
+__all__ = ["layout", "rows_at_once", "top_k"]
 
 
 def layout(rows, n_queries):

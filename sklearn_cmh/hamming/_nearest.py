@@ -1,6 +1,6 @@
 """The exact k nearest rows: block by block of the database, in threads, by any backend."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import TypeVar
@@ -104,27 +104,26 @@ def _search(chunks, queries, k, n_bits, engine, interrupted):
     # A distance above all others: nothing found yet, so everything is nearer.
     distances = np.full((len(queries), k), n_bits + 1, dtype=distance_dtype(n_bits + 1))
     indices = np.full((len(queries), k), -1, dtype=np.intp)
-    for first, rows in row_blocks(chunks):
-        for part, near, columns in _nearest_of_block(rows, queries, distances, n_bits, engine):
+    for first, rows in row_blocks(chunks, engine.rows_at_once(queries.shape[1], len(queries))):
+        m = min(k, len(rows))
+        database = engine.layout(rows, len(queries))
+        for part in interruptible_batches(rows, len(queries)):
             if interrupted.is_set():
                 return distances, indices
-            columns += first
-            _merge(distances[part], indices[part], near, columns)
+            near, columns = engine.top_k(database, queries[part], m, distances[part, -1], n_bits)
+            if first == 0:
+                distances[part, :m], indices[part, :m] = near, columns
+            else:
+                _merge(distances[part], indices[part], near, columns + first)
     return distances, indices
-
-
-def _nearest_of_block(rows, queries, best, n_bits, engine) -> Iterator[tuple]:
-    """Nearest rows of one block that are nearer than the `best` so far, some queries at a time."""
-    k = min(best.shape[1], len(rows))
-    database = engine.layout(rows, len(queries))
-    for part in interruptible_batches(rows, len(queries)):
-        yield part, *engine.top_k(database, queries[part], k, best[part, -1], n_bits)
 
 
 def _merge(distances, indices, new_distances, new_indices):
     """Put rows of a later part of the database among those found before, in place."""
     # Most later blocks have nothing nearer for most queries.
     better = np.flatnonzero(new_distances[:, 0] < distances[:, -1])
+    if not len(better):
+        return
     k = distances.shape[1]
     all_distances = np.concatenate([distances[better], new_distances[better]], axis=1)
     all_indices = np.concatenate([indices[better], new_indices[better]], axis=1)

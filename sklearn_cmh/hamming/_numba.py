@@ -1,10 +1,12 @@
 """Numba kernels of `hamming` and of the metrics; imported on use only.
 
-Codes are laid out word by word. Distances are computed for a strip of columns into a
-small buffer of the narrowest type, which LLVM turns into vector instructions; a
-vector comparison then gives one bit per column, so that the few columns that matter
-are visited by counting trailing zeros. Several queries share each strip of words
-while it is in the cache.
+Distances of one query are computed for a strip of rows into a small buffer of the narrowest
+type; a vector comparison then gives one bit per row, so that the few rows that matter are
+visited by counting trailing zeros. Several queries share each strip while it is in the cache.
+
+Short codes are laid out word by word where many queries make up for the copy: LLVM turns the
+distances of a long run of equal words into vector instructions. Codes of 512 bits and more fill
+a vector of eight words each, and are read as they lie.
 """
 
 import warnings
@@ -15,13 +17,19 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from . import _distances
 from ._codes import as_words
 from ._distances import interruptible_batches
 
-# Columns of one comparison, of one strip, and queries that share the strip.
+# Rows of one comparison, of one strip at most, and queries that share the strip.
 LANES = 64
 STRIP = 4096
-TILE = 16
+TILE = 32
+# Words of a strip of wide codes: they stay in the cache next to the processor's first.
+STRIP_WORDS = 2**15
+# Words of a vector, and queries that pay for laying out shorter codes word by word.
+VECTOR = 8
+MANY_QUERIES = 64
 
 OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 
@@ -89,9 +97,141 @@ def below(typingctx, values, start, limit):
     return types.uint64(values, types.intp, dtype), codegen
 
 
+# --- Distances --------------------------------------------------------------------------------
+
+WORD = ir.IntType(64)
+WORDS = ir.VectorType(WORD, VECTOR)
+
+
+def _load_words(context, builder, array_type, array, position):
+    """Eight words of a one-dimensional array as a vector."""
+    data = context.make_array(array_type)(context, builder, array).data
+    words = builder.load(builder.bitcast(builder.gep(data, [position]), WORDS.as_pointer()))
+    words.align = 1
+    return words
+
+
+def _call(builder, name, result, words):
+    """Call an LLVM function of one vector."""
+    function = builder.module.globals.get(name)
+    if function is None:
+        function = ir.Function(builder.module, ir.FunctionType(result, [WORDS]), name)
+    return builder.call(function, [words])
+
+
+def _differing_bits(builder, one, two):
+    return _call(builder, f"llvm.ctpop.v{VECTOR}i64", WORDS, builder.xor(one, two))
+
+
+@intrinsic
+def vector_distance(typingctx, rows, position, query, word):
+    """Bits that differ between 8 words of `rows` from a position on, and 8 of `query`."""
+
+    def codegen(context, builder, signature, args):
+        one = _load_words(context, builder, rows, args[0], args[1])
+        two = _load_words(context, builder, query, args[2], args[3])
+        counts = _differing_bits(builder, one, two)
+        return _call(builder, f"llvm.vector.reduce.add.v{VECTOR}i64", WORD, counts)
+
+    return types.uint64(rows, types.intp, query, types.intp), codegen
+
+
+def distances_of_eight(n_words):
+    """Make a function that puts the distances of eight rows, of 1, 2, 4 or 8 words, into `out`.
+
+    A vector holds ``8 / n_words`` rows. Sums of neighbours, taken out of two vectors at a
+    time, leave one vector with a distance per row.
+    """
+
+    @intrinsic
+    def of_eight(typingctx, rows, position, query, out, j):
+        """Rows from a flat position on; `query` repeats its words up to eight."""
+
+        def codegen(context, builder, signature, args):
+            query_words = _load_words(context, builder, query, args[2], WORD(0))
+            counts = []
+            for part in range(n_words):
+                position = builder.add(args[1], WORD(VECTOR * part))
+                words = _load_words(context, builder, rows, args[0], position)
+                counts.append(_differing_bits(builder, words, query_words))
+            lanes = ir.VectorType(ir.IntType(32), VECTOR)
+            even, odd = (ir.Constant(lanes, list(range(i, 2 * VECTOR, 2))) for i in (0, 1))
+            while len(counts) > 1:
+                counts = [
+                    builder.add(
+                        builder.shuffle_vector(one, two, even),
+                        builder.shuffle_vector(one, two, odd),
+                    )
+                    for one, two in zip(counts[::2], counts[1::2], strict=True)
+                ]
+            narrow = ir.VectorType(context.get_value_type(out.dtype), VECTOR)
+            data = context.make_array(out)(context, builder, args[3]).data
+            pointer = builder.bitcast(builder.gep(data, [args[4]]), narrow.as_pointer())
+            builder.store(builder.trunc(counts[0], narrow), pointer).align = 1
+            return context.get_dummy_value()
+
+        return types.void(rows, types.intp, query, out, types.intp), codegen
+
+    return of_eight
+
+
+of_two_words, of_four_words, of_eight_words = map(distances_of_eight, (2, 4, 8))
+
+
 @jit
-def strip_distances(words, query, start, stop, out):
-    """Distances of one query to columns start..stop of `words`, into the front of `out`."""
+def strip_distances(database, by_rows, query, start, stop, out):
+    """Distances of one query to rows start..stop, into the front of `out`."""
+    if by_rows:
+        _distances_of_rows(database, query, start, stop, out)
+    else:
+        _distances_of_words(database, query, start, stop, out)
+
+
+@jit
+def _distances_of_rows(rows, query, start, stop, out):
+    n_words = rows.shape[1]
+    part = rows[start:stop]
+    flat = part.reshape(part.size)
+    n = stop - start
+    eights = n // 8 * 8
+    if n_words == 2:
+        repeated = _repeat(query)
+        for j in range(0, eights, 8):
+            of_two_words(flat, 2 * j, repeated, out, j)
+    elif n_words == 4:
+        repeated = _repeat(query)
+        for j in range(0, eights, 8):
+            of_four_words(flat, 4 * j, repeated, out, j)
+    elif n_words == 8:
+        for j in range(0, eights, 8):
+            of_eight_words(flat, 8 * j, query, out, j)
+    else:
+        eights = 0
+    if n_words % VECTOR == 0:
+        for j in range(eights, n):
+            distance = np.uint64(0)
+            for w in range(0, n_words, VECTOR):
+                distance += vector_distance(flat, j * n_words + w, query, w)
+            out[j] = distance
+    else:
+        for j in range(eights, n):
+            distance = np.uint64(0)
+            for w in range(n_words):
+                distance += popcount(part[j, w] ^ query[w])
+            out[j] = distance
+
+
+@jit
+def _repeat(query):
+    """Eight words that repeat those of a query."""
+    repeated = np.empty(VECTOR, dtype=np.uint64)
+    for w in range(VECTOR):
+        repeated[w] = query[w % len(query)]
+    return repeated
+
+
+@jit
+def _distances_of_words(words, query, start, stop, out):
     n_words = words.shape[0]
     n = stop - start
     # Two words at a time, so that narrowing the counts, the dear part, is done once for both.
@@ -115,29 +255,72 @@ def strip_distances(words, query, start, stop, out):
                 out[j] += popcount(last[j] ^ q)
 
 
+def rows_at_once(n_bytes, n_queries):
+    """Rows searched at once."""
+    copied = n_bytes > 8 and not _by_rows(n_bytes, n_queries)
+    padded = n_bytes % 8 and n_bytes not in (1, 2, 4)
+    return _distances.rows_at_once(n_bytes, n_queries, copied=copied or padded)
+
+
+def _by_rows(n_bytes, n_queries):
+    """Whether codes are read row by row, as they lie."""
+    return n_bytes > 8 * (VECTOR - 1) or (n_bytes > 8 and n_queries < MANY_QUERIES)
+
+
 def layout(rows, n_queries):
-    """Packed rows word by word."""
-    return as_words(rows)
+    """Codes as the kernels read them, and whether that is row by row."""
+    by_rows = _by_rows(rows.shape[1], n_queries)
+    return as_row_words(rows) if by_rows else _read_only(as_words(rows)), by_rows
 
 
-def top_k(words, queries, k, limits, n_bits):
-    """Find the k nearest columns, as `Backend` says; -1 where fewer are near enough."""
+def as_row_words(rows):
+    """Packed rows as words of 64 bits, (n, n_words), without a copy where that can be."""
+    spare = -rows.shape[1] % 8
+    if spare:
+        rows = np.pad(rows, [(0, 0), (0, spare)])
+    words = np.ascontiguousarray(rows).view(np.uint64)
+    return _read_only(words if words.flags.aligned else words.copy())
+
+
+def _read_only(array):
+    """View that cannot be written to: one type, compiled for once, whatever comes in."""
+    array = array.view()
+    array.flags.writeable = False
+    return array
+
+
+def _query_words(queries, database, by_rows):
+    """Words of the queries, a row each, like those of the database."""
+    return as_row_words(queries) if by_rows else _read_only(as_words(queries).T.copy())
+
+
+def top_k(database, queries, k, limits, n_bits):
+    """Find the k nearest rows, as `Backend` says; -1 where fewer are near enough."""
     shape = len(limits), k
     distances = np.full(shape, n_bits + 1, dtype=np.min_scalar_type(n_bits + 1))
     indices = np.full(shape, -1, dtype=np.intp)
-    query_words = np.ascontiguousarray(as_words(queries).T)
-    _top_k(words, query_words, k, limits.astype(np.intp), distances, indices)
+    words = _query_words(queries, *database)
+    _top_k(*database, words, k, limits.astype(np.intp), distances, indices)
     return distances, indices
 
 
 @jit
-def _top_k(words, queries, k, limits, distances, indices):
-    n = words.shape[1]
+def _strip(database, by_rows):
+    """Rows of the database, and of one strip, a multiple of the lanes of a comparison."""
+    if not by_rows:
+        return database.shape[1], STRIP
+    n, n_words = database.shape
+    return n, min(STRIP, max(LANES, STRIP_WORDS // n_words // LANES * LANES))
+
+
+@jit
+def _top_k(database, by_rows, queries, k, limits, distances, indices):
+    n, n_strip = _strip(database, by_rows)
     n_queries = len(queries)
     dtype = distances.dtype
-    buffer = np.empty(STRIP + LANES, dtype=dtype)
-    # Per query of a tile: the columns kept so far in their order, how many are kept at every
-    # distance, how many below the limit; a column at the limit or above comes too late.
+    buffer = np.empty(n_strip + LANES, dtype=dtype)
+    # Per query of a tile: the rows kept so far in their order, how many are kept at every
+    # distance, how many below the limit; a row at the limit or above comes too late.
     capacity = 2 * k + LANES
     kept = np.empty((TILE, capacity), dtype=np.intp)
     kept_distances = np.empty((TILE, capacity), dtype=dtype)
@@ -152,10 +335,10 @@ def _top_k(words, queries, k, limits, distances, indices):
         n_below[:] = 0
         for t in tile:
             limit[t] = limits[first + t]
-        for start in range(0, n, STRIP):
-            stop = min(start + STRIP, n)
+        for start in range(0, n, n_strip):
+            stop = min(start + n_strip, n)
             for t in tile:
-                strip_distances(words, queries[first + t], start, stop, buffer)
+                strip_distances(database, by_rows, queries[first + t], start, stop, buffer)
                 # The largest value, which is below no limit, fills the last lanes.
                 buffer[stop - start : stop - start + LANES] = -1
                 for j in range(0, stop - start, LANES):
@@ -187,6 +370,38 @@ def _top_k(words, queries, k, limits, distances, indices):
                 distances[first + t],
                 indices[first + t],
             )
+
+
+def within(database, queries, radius, n_bits):
+    """Find the rows within a radius of every query, as `Backend` says."""
+    dtype = np.min_scalar_type(n_bits + 1)
+    words = _query_words(queries, *database)
+    return [_within(*database, query, dtype.type(radius + 1)) for query in words]
+
+
+@jit
+def _within(database, by_rows, query, limit):
+    n, n_strip = _strip(database, by_rows)
+    buffer = np.empty(n_strip + LANES, dtype=type(limit))
+    kept = np.empty(LANES, dtype=np.intp)
+    distances = np.empty(LANES, dtype=np.int32)
+    n_kept = 0
+    for start in range(0, n, n_strip):
+        stop = min(start + n_strip, n)
+        strip_distances(database, by_rows, query, start, stop, buffer)
+        buffer[stop - start : stop - start + LANES] = -1
+        for j in range(0, stop - start, LANES):
+            mask = below(buffer, j, limit)
+            if n_kept + LANES > len(kept):
+                kept = np.concatenate((kept, np.empty_like(kept)))
+                distances = np.concatenate((distances, np.empty_like(distances)))
+            while mask:
+                column = j + trailing_zeros(mask)
+                mask &= mask - np.uint64(1)
+                kept[n_kept] = start + column
+                distances[n_kept] = buffer[column]
+                n_kept += 1
+    return distances[:n_kept].copy(), kept[:n_kept].copy()
 
 
 @jit
@@ -275,7 +490,7 @@ def _count_pairs(words, queries, keys, query_keys, table, masked, graded, weight
         tables[:] = 0
         for start in range(0, n, STRIP):
             stop = min(start + STRIP, n)
-            strip_distances(words, queries[i], start, stop, d)
+            strip_distances(words, False, queries[i], start, stop, d)
             strip_shared(keys, query_keys[i], table[i], masked, graded, start, stop, shared)
             if weights is not None:
                 for j in range(stop - start):
@@ -339,7 +554,7 @@ def _rank_shared(words, queries, keys, query_keys, table, masked, graded, skip, 
         position[:] = 0
         for start in range(0, n, STRIP):
             stop = min(start + STRIP, n)
-            strip_distances(words, queries[i], start, stop, d[start:])
+            strip_distances(words, False, queries[i], start, stop, d[start:])
         for j in range(n):
             position[np.uintp(d[j]) + np.uintp(1)] += 1
         if skip[i] >= 0:

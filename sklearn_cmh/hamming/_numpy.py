@@ -2,15 +2,25 @@
 
 import numpy as np
 
+from . import _distances
 from ._codes import as_words
 from ._distances import distance_dtype, distances_to
 
-__all__ = ["layout", "top_k"]
+__all__ = ["layout", "rows_at_once", "top_k"]
+
+
+# Queries that make up for laying out a database word by word.
+MANY_QUERIES = 4
+
+
+def rows_at_once(n_bytes, n_queries):
+    """Rows searched at once."""
+    return _distances.rows_at_once(n_bytes, n_queries, copied=n_queries >= MANY_QUERIES)
 
 
 def layout(rows, n_queries):
     """Packed rows word by word, copied where enough queries make up for it."""
-    return as_words(rows)
+    return as_words(rows, copy=n_queries >= MANY_QUERIES)
 
 
 def top_k(words, queries, k, limits, n_bits):

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..utils._typing import NDArray
 from ._codes import as_words, row_blocks
-from ._distances import distance_dtype, distances_to
+from ._distances import BLOCK, distance_dtype, distances_to
 
 __all__ = ["rank_rows", "within_radius"]
 
@@ -46,7 +46,7 @@ def within_radius(
     """
     query_words = as_words(queries)
     found: list[list[tuple[NDArray[np.int32], NDArray[np.intp]]]] = [[] for _ in queries]
-    for first, rows in row_blocks(chunks):
+    for first, rows in row_blocks(chunks, BLOCK):
         words = as_words(rows)
         d = np.empty(words.shape[1], dtype=distance_dtype(n_bits))
         for i, parts in enumerate(found):
@@ -88,7 +88,7 @@ def rank_rows(
     query_words = as_words(queries)
     n = sum(len(chunk) for chunk in chunks)
     d = np.empty((len(queries), n), dtype=distance_dtype(n_bits))
-    for first, rows in row_blocks(chunks):
+    for first, rows in row_blocks(chunks, BLOCK):
         words = as_words(rows)
         for i, row in enumerate(d[:, first : first + words.shape[1]]):
             distances_to(words, query_words[:, i], out=row)

@@ -48,8 +48,9 @@ class HammingRanker(BaseRanker):
         Length of packed codes if it is not a multiple of 8.
     backend : {"auto", "numpy", "numba", "faiss"}, default="auto"
         What computes `kneighbors`. All are exact and give identical results. "auto" is
-        NumPy for few pairs, otherwise numba; a backend that is missing or fails is
-        replaced by NumPy, with a warning.
+        NumPy until it has taken as long, in this process, as loading numba's kernels
+        takes, and then numba; a backend that is missing or fails is replaced by NumPy,
+        with a warning.
     n_jobs : int, default=None
         Threads that share the queries of `kneighbors`; None is one, -1 all processors.
 
@@ -224,7 +225,7 @@ class HammingRanker(BaseRanker):
         queries = self._queries(X)
         k = self._check_n_neighbors(n_neighbors, own=X is None)
         own = X is None
-        backend = choose_backend(self.backend, len(queries) * self.n_samples_fit_)
+        backend = choose_backend(self.backend, len(queries) * self.n_samples_fit_, self.n_bits_)
         search = partial(
             nearest, self._chunks, queries, k + own, n_bits=self.n_bits_, n_jobs=self.n_jobs
         )
