@@ -24,9 +24,9 @@ from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.deep import DSPAH
 from sklearn_cmh.metrics import average_precision_scores, lookup_precision
 from sklearn_cmh.refine import LeaveOneOutRidge, RefinedHasher
-from sklearn_cmh.refine._leave_one_out import (
+from sklearn_cmh.refine._search import (
     coordinate_search,
-    cross_modal_map,
+    cross_modal_score,
     leave_one_out_codes,
 )
 
@@ -88,7 +88,7 @@ def held_out_map(hasher, X, y):
     """Mean of both directions among rows that took no part in the fit."""
     L, _ = encode_labels(y)
     codes = [hasher.encode(X[name], modality=name) for name in X.names]
-    return cross_modal_map(codes[0], [codes[1]], L)
+    return cross_modal_score(codes[0], [codes[1]], L)
 
 
 # --- Parts and whole ------------------------------------------------------------------------
@@ -267,7 +267,13 @@ def test_constant_bits_of_the_pool(refit, X, paired, monkeypatch, recwarn):
 SMALL = {"widths": (1.0,), "preprocessing": ("raw",), "n_restarts": 2}
 
 
-@parametrize_with_checks([RefinedHasher(LabelCodes(), **{**QUICK, **SMALL}), LeaveOneOutRidge()])
+@parametrize_with_checks(
+    [
+        RefinedHasher(LabelCodes(), **{**QUICK, **SMALL}),
+        RefinedHasher(**{**QUICK, **SMALL}),
+        LeaveOneOutRidge(),
+    ]
+)
 def test_scikit_learn(estimator, check):
     check(estimator)
 
@@ -372,7 +378,7 @@ def test_neither_input_nor_estimator_is_written_to(X, paired):
     ("change", "error", "message"),
     [
         ({"n_bits": 25}, ValueError, r"pool of n_restarts \* pool_bits = 24 .* n_bits=25"),
-        ({"estimator": Ridge()}, TypeError, "estimator must be a shallow hasher"),
+        ({"estimator": Ridge()}, TypeError, "or a shallow hasher"),
         ({"estimator": RefinedHasher(LabelCodes())}, TypeError, "_solve"),
         ({"estimator": DSPAH()}, TypeError, "such as DSAH, AAH or ASCMH"),
         ({"widths": ()}, ValueError, "widths must hold positive"),
@@ -381,6 +387,8 @@ def test_neither_input_nor_estimator_is_written_to(X, paired):
         ({"estimator": LabelCodes(max_iter=0)}, ValueError, "max_iter"),
         ({"estimator": ASCMH(hash_estimator=3)}, ValueError, "hash_estimator"),
         ({"n_restarts": 0}, ValueError, "n_restarts"),
+        ({"pair_weight": 1.5}, ValueError, "pair_weight"),
+        ({"estimator": None, "refit_hash_functions": False}, ValueError, "estimator is None"),
     ],
 )
 def test_parameters_are_checked(X, paired, change, error, message):
@@ -441,7 +449,7 @@ def test_an_interrupted_fit_leaves_no_trace(fitted, X, paired, monkeypatch):
 def test_progress_is_printed(X, paired, capsys):
     RefinedHasher(LabelCodes(), **QUICK, verbose=1).fit(X, paired.y)
     printed = capsys.readouterr().out
-    assert "restarts of LabelCodes" in printed and "mAP" in printed and "alignment" in printed
+    assert "restarts of LabelCodes" in printed and "score" in printed and "alignment" in printed
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])
@@ -492,7 +500,7 @@ def test_search_scores_leave_a_row_s_own_pair_out(paired):
             others = np.arange(120) != i
             values, _ = average_precision_scores(query[[i]], database[others], L[[i]], L[others])
             expected.append(values[0])
-    assert_allclose(cross_modal_map(first, [second], L), np.mean(expected))
+    assert_allclose(cross_modal_score(first, [second], L), np.mean(expected))
 
 
 def test_search_finds_the_candidates_that_match(paired):
@@ -521,7 +529,7 @@ def test_search_finds_the_candidates_that_match(paired):
     ]
     assert {name: best for name, _, best in steps} == {"image": "plain", "text": "plain"}
     assert len(steps) == 6
-    expected = cross_modal_map(codes["text"]["plain"], [codes["image"]["plain"]], L)
+    expected = cross_modal_score(codes["text"]["plain"], [codes["image"]["plain"]], L)
     assert steps[-1][1]["plain"] == expected
     # With nothing to change, one pass across modalities is enough.
     codes["image"].pop("turned")

@@ -2,7 +2,7 @@
 
 from ..features import sqrt_norm
 from ..solvers import ridge_leave_one_out
-from ._leave_one_out import (
+from ._bits import (
     bit_alignment,
     greedy_bits,
     selection_terms,

@@ -1,95 +1,76 @@
-"""Hash functions and bits of any shallow method, chosen by leave-one-out retrieval.
+"""Codes from targets, their hash functions and bits chosen by leave-one-out retrieval.
 
-What limits a shallow method on unseen rows is not how it learns codes, but how
-features are mapped to them, and which bits can be predicted at all. So a refined
-hasher
+What limits a shallow method on held-out rows is not how it learns codes, but what the codes
+are to preserve, how features are mapped to them, and which bits can be predicted at all. So a
+refined hasher
 
-1. learns a pool of bits by restarts of the method;
-2. chooses, for every modality, preprocessing, width of the anchor kernel and ridge by
-   the cross-modal mAP of leave-one-out predictions of the first restart's codes
+1. takes targets T from labels, from pairs, or from both (`mix_targets`);
+2. draws a pool of bits as random hyperplanes of the targets, ``sgn((T - mean) A)``, or learns it by
+   restarts of a method;
+3. chooses, for every modality, preprocessing, width of the anchor kernel and ridge by how
+   well leave-one-out predictions of the pool's first bits retrieve across modalities
    (`coordinate_search`), and fits ridge regressions from those features to all bits of
    the pool (`ridge_leave_one_out`);
-3. keeps the bits whose leave-one-out predictions align best with the similarity of
-   the labels (`selection_terms`, `greedy_bits`, `swap_bits`).
+4. keeps the bits whose leave-one-out predictions align best with the similarity ``T T'``
+   (`selection_terms`, `greedy_bits`, `swap_bits`).
 """
 
 import warnings
 from contextlib import contextmanager
 from itertools import product
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
-from scipy.stats import rankdata
 from sklearn.base import clone
-from sklearn.exceptions import FitFailedWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from ..base import BaseHasher, Learning, ShallowHasher
-from ..data import normalise_rows
-from ..solvers import project, ridge_leave_one_out, sign
-from ..utils._sklearn import HasMethods, Interval
-from ..utils._transformers import fit_transform, transform
-from ._leave_one_out import (
-    anchor_map,
-    bit_alignment,
-    coordinate_search,
-    greedy_bits,
-    leave_one_out_codes,
-    selection_terms,
-    swap_bits,
-)
+from ..data import MultimodalData, labelled_rows, normalise_rows
+from ..features import SharedSpace, mapped_rows
+from ..solvers import complete_labels, mix_targets, project, ridge_leave_one_out, sign
+from ..utils._sklearn import HasMethods, Interval, StrOptions
+from ..utils._transformers import inner_clone, transform
+from ._bits import bit_alignment, greedy_bits, selection_terms, swap_bits
 from ._ridge import check_positive
+from ._search import (
+    anchor_map,
+    candidate_params,
+    coordinate_search,
+    leave_one_out_codes,
+    report_failures,
+    search_results,
+)
 
 __all__ = ["RefinedHasher"]
 
 _PREPROCESSING = ("raw", "sqrt_norm")
+# Pair weight where labels and pairs are there; see the guide for what it costs and gains.
+_PAIR_WEIGHT = 0.1
 
 
-def report_failures(settings, outcomes):
-    """Warn of feature maps that failed; raise if none is left for a modality."""
-    failures = [(s, o) for s, o in zip(settings, outcomes, strict=True) if isinstance(o, Exception)]
-    if not failures:
-        return
-    for name in dict.fromkeys(name for name, *_ in settings):
-        errors = [error for setting, error in failures if setting[0] == name]
-        if len(errors) == sum(setting[0] == name for setting in settings):
-            raise ValueError(
-                f"All {len(errors)} candidate feature maps of modality {name!r} failed; the first "
-                f"with {errors[0]!r}."
-            ) from errors[0]
-    warnings.warn(
-        f"{len(failures)} of {len(settings)} candidate feature maps failed and are left out, the "
-        f"first, {failures[0][0]}, with {failures[0][1]!r}.",
-        FitFailedWarning,
-    )
+def hyperplane_bits(T, n_bits, rng):
+    """Random hyperplanes through the mean of the targets, ``sgn((T - mean) A)``: (n, n_bits).
 
+    Through the mean, they divide the rows evenly, whatever the sizes of the classes.
 
-def search_results(candidates, scores, seconds):
-    """`cv_results_` in scikit-learn's form, ranks within each modality."""
-    params = [{"modality": c[0][0], **candidate_params(c)} for c in candidates]
-    results = {"mean_fit_time": np.array(seconds)}
-    for key in params[0]:
-        results[f"param_{key}"] = np.ma.array([p[key] for p in params])
-    results["params"] = params
-    results["mean_test_score"] = scores = np.array(scores)
-    modality = results["param_modality"]
-    ranks = np.empty(len(scores), dtype=np.int32)
-    for name in np.unique(modality):
-        # Failed candidates come last, as in scikit-learn.
-        values = np.nan_to_num(scores[modality == name], nan=-1.0)
-        ranks[modality == name] = rankdata(-values, method="min")
-    results["rank_test_score"] = ranks
-    return results
+    Parameters
+    ----------
+    T : Targets of shape (n, t)
+        Targets.
+    n_bits : int
+        How many.
+    rng : RandomState
+        Source of the hyperplanes.
 
-
-def candidate_params(candidate):
-    """Settings of a candidate ((modality, preprocessing, width), ridge)."""
-    (_, preprocessing, width), ridge = candidate
-    return {"preprocessing": preprocessing, "width": float(width), "ridge": float(ridge)}
-
-
-# --- The estimator --------------------------------------------------------------------------
+    Returns
+    -------
+    bits : ndarray of shape (n, n_bits), int8
+        -1 and +1.
+    """
+    A = rng.standard_normal((T.shape[1], n_bits)).astype(T.dtype)
+    mean = (T.sum() / len(T)).astype(T.dtype)
+    return sign(T.expand(A) - mean @ A)
 
 
 def fit_restart(estimator, blocks, L, random_state):
@@ -111,28 +92,46 @@ def equal_warnings_once():
 
 
 class RefinedHasher(BaseHasher):
-    """Any shallow hasher, its hash functions and bits chosen by leave-one-out retrieval.
+    """Codes that preserve labels, pairs, or both, refined by leave-one-out retrieval.
+
+    What codes preserve is a similarity of rows, given by targets: rows that share labels are
+    alike, and so are a row's own modalities. The pair weight says how much of each. From
+    labels alone, codes find classes, and rows of one class have one code; with a little of
+    the pairing they find the thing itself among its class, and classes never seen as well.
+    Without labels the pairing is all there is, and enough.
 
     A hash function must work on rows that it was not fitted to, and with thousands of
     anchors its fit to the training rows says little about that. Leave-one-out
     predictions of ridge regressions, which come in closed form, say more. They choose
-    the features and penalties of the hash functions, and, from a pool of bits learned
-    by restarts of the method, the bits that those functions can predict.
+    the features and penalties of the hash functions, and, from a pool of bits, those that
+    hash functions can predict. The pool is drawn as random hyperplanes of the targets, or
+    learned by restarts of any shallow method, which gains little or nothing.
 
-    Expect 2 to 6 points of mAP where both sides are encoded, at no loss against the
-    learned codes of the training rows; the gain is not particular to the methods of
-    this package. It does not pay with very few rows (a hundred, say, where the search
-    follows noise), nor where encoding must be cheap: maps of 2,000 anchors take two to
-    four times as long as the methods' own.
+    It does not pay with very few rows (a hundred, say, where the search follows noise), nor
+    where encoding must be cheap: maps of 2,000 anchors take two to four times as long as the
+    methods' own.
 
     Parameters
     ----------
-    estimator : ShallowHasher
-        Method that learns the codes: `DSAH`, `AAH`, `ASCMH` or a subclass of
-        `ShallowHasher` of your own. Its `modalities` say how to read X; its
-        feature maps and hash functions serve to learn codes only.
+    estimator : ShallowHasher, default=None
+        Method that learns the pool: `DSAH`, `AAH`, `ASCMH` or a subclass of
+        `ShallowHasher` of your own, the feature maps and hash functions of which serve to
+        learn codes only. None draws random hyperplanes of the targets.
     n_bits : int, default=64
         Length of the codes; takes the place of the estimator's own.
+    pair_weight : float or "auto", default="auto"
+        Weight of the pairing in the targets, in [0, 1]: 0 is labels alone, 1 pairs alone,
+        which needs no y. "auto" is 1 without y; else the estimator's own pair weight (0 where
+        it has none), or without an estimator 0.1, and 0 where there is one modality only.
+    shared_space : SharedSpace, default=None
+        Space of the modalities in which pairs are alike, cloned and fitted. None is one
+        of 64 components on 1,000 anchors a modality where labels are there as well, and one
+        whose settings are searched where they are not.
+    modalities : list of tuple, dict or "prefix", default=None
+        Which columns of X make up which modality: (name, transformer, columns) triples
+        as in ColumnTransformer, {name: columns}, or "prefix" for a DataFrame with
+        columns ``image__...``. None: the estimator's own, if one is given; else those of a
+        MultimodalData, or a single modality.
     widths : sequence of float, default=(0.25, 0.5, 1.0)
         Candidates: squared width of the anchor kernel, in mean squared distances of
         rows to anchors.
@@ -146,9 +145,13 @@ class RefinedHasher(BaseHasher):
     n_restarts : int, default=8
         Restarts of the estimator that make the pool of bits. Four suffice for `AAH`.
     pool_bits : int, default=64
-        Bits of each restart; candidates are compared by the codes of the first.
+        Bits of each restart; candidates are compared by the codes of the first. Without an
+        estimator the pool holds ``n_restarts * pool_bits`` hyperplanes, but at least
+        ``4 * n_bits``.
+    max_search_rows : int, default=5000
+        Training rows, drawn at random, on which candidates are fitted.
     max_scoring_rows : int, default=800
-        Training rows, drawn at random, whose leave-one-out codes score candidates.
+        Of these, the rows whose leave-one-out codes score candidates.
     refit_hash_functions : bool, default=True
         Whether to search and fit hash functions. If not, those of the estimator
         serve, and bits are chosen by how these encode the training rows.
@@ -159,7 +162,7 @@ class RefinedHasher(BaseHasher):
     n_jobs : int, default=None
         Jobs over candidates and restarts; as in scikit-learn.
     random_state : int, RandomState instance or None, default=None
-        Seed of anchors, scoring rows and restarts.
+        Seed of anchors, scoring rows, hyperplanes and restarts.
     verbose : int, default=0
         Whether to print progress.
 
@@ -167,27 +170,32 @@ class RefinedHasher(BaseHasher):
     ----------
     codes_ : ndarray of shape (n, n_bits), int8
         Learned codes of the training rows.
+    pair_weight_ : float
+        Pair weight in use.
+    shared_space_ : SharedSpace or None
+        The fitted space of the pairs; None with a pair weight of 0.
     best_params_ : dict of {str: dict}
         Chosen `preprocessing`, `width` and `ridge` of each modality.
     best_score_ : float
-        Cross-modal mAP of the leave-one-out codes with these.
+        Score of the leave-one-out codes with these: cross-modal mAP of the classes, mean
+        reciprocal rank of the own pair, or their mean weighted by the pair weight.
     cv_results_ : dict of {str: ndarray}
         All candidates in the form of scikit-learn's searches, as a DataFrame takes it:
         `params`, `param_modality`, `param_preprocessing`, `param_width`, `param_ridge`,
-        `mean_test_score` (mAP of the leave-one-out codes, the other modalities at their
+        `mean_test_score` (score of the leave-one-out codes, the other modalities at their
         choices at the time; NaN for a candidate that failed), `rank_test_score` within
         the modality, `mean_fit_time`.
     selected_bits_ : ndarray of shape (n_bits,), intp
         The chosen bits of the pool, in the order of their choice; bit ``j`` is bit
         ``j % pool_bits`` of restart ``j // pool_bits``.
     feature_maps_ : dict of {str: transformer}
-        Fitted feature map of each modality. Like all of the above but `codes_` and
-        `selected_bits_`, only with `refit_hash_functions`.
+        Fitted feature map of each modality. Like `best_params_`, `best_score_` and
+        `cv_results_`, only with `refit_hash_functions`.
     projections_ : dict of {str: ndarray of shape (n_features, n_bits)}
         Hash function of each modality on its mapped features.
-    labels_ : csr_array of shape (n, c), int8
+    labels_ : csr_array of shape (n, c), int8, or None
         Label indicator of the training rows.
-    classes_ : ndarray of shape (c,)
+    classes_ : ndarray of shape (c,) or None
         Class of each of its columns.
     modality_names_ : list of str
         Names of the modalities.
@@ -195,7 +203,7 @@ class RefinedHasher(BaseHasher):
         The criterion of the chosen bits after the greedy choice and after the swaps; or
         the estimator's objective, without `select_bits`.
     n_iter_ : int
-        Most sweeps that a restart took.
+        Most sweeps that a restart took; 1 without an estimator.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -203,27 +211,42 @@ class RefinedHasher(BaseHasher):
 
     See Also
     --------
+    SharedSpace : The space of the pairs alone, real-valued.
     LeaveOneOutRidge : The ridge regression alone, for the `hash_estimator` of `ASCMH`.
+
+    Notes
+    -----
+    Rows without labels (-1 in a label vector, or an empty row of an indicator) take part:
+    the pairing of their modalities counts as any other row's, and their labels are
+    predicted by ridge regression on the features of all modalities.
+
+    The fit takes time and memory linear in the rows; the search for hash functions looks at
+    no more than `max_search_rows` of them.
 
     Examples
     --------
-    >>> from sklearn_cmh import ASCMH, MultimodalData, RefinedHasher
+    >>> from sklearn_cmh import RefinedHasher
     >>> from sklearn_cmh.datasets import make_multimodal_classification
     >>> X, y = make_multimodal_classification(200, random_state=0)
-    >>> hasher = RefinedHasher(ASCMH(n_anchors=100), n_bits=16, random_state=0).fit(X, y)
+    >>> hasher = RefinedHasher(n_bits=16, random_state=0).fit(X, y)
     >>> hasher.transform(X[:5]).shape
     (5, 16)
+    >>> RefinedHasher(n_bits=16, random_state=0).fit(X).pair_weight_
+    1.0
     """
 
     _parameter_constraints: dict = {
-        **{k: v for k, v in BaseHasher._parameter_constraints.items() if k != "modalities"},
-        "estimator": [HasMethods(["fit", "get_params"])],
+        **BaseHasher._parameter_constraints,
+        "estimator": [HasMethods(["fit", "get_params"]), None],
+        "pair_weight": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
+        "shared_space": [HasMethods(["fit", "transform"]), None],
         "widths": ["array-like"],
         "ridges": ["array-like"],
         "preprocessing": ["array-like"],
         "n_anchors": [Interval(Integral, 1, None, closed="left")],
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
         "pool_bits": [Interval(Integral, 1, None, closed="left")],
+        "max_search_rows": [Interval(Integral, 2, None, closed="left")],
         "max_scoring_rows": [Interval(Integral, 2, None, closed="left")],
         "refit_hash_functions": ["boolean"],
         "select_bits": ["boolean"],
@@ -232,15 +255,19 @@ class RefinedHasher(BaseHasher):
 
     def __init__(
         self,
-        estimator,
+        estimator=None,
         n_bits=64,
         *,
+        pair_weight="auto",
+        shared_space=None,
+        modalities=None,
         widths=(0.25, 0.5, 1.0),
         ridges=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
         preprocessing=_PREPROCESSING,
         n_anchors=2000,
         n_restarts=8,
         pool_bits=64,
+        max_search_rows=5000,
         max_scoring_rows=800,
         refit_hash_functions=True,
         select_bits=True,
@@ -250,12 +277,16 @@ class RefinedHasher(BaseHasher):
     ):
         self.estimator = estimator
         self.n_bits = n_bits
+        self.pair_weight = pair_weight
+        self.shared_space = shared_space
+        self.modalities = modalities
         self.widths = widths
         self.ridges = ridges
         self.preprocessing = preprocessing
         self.n_anchors = n_anchors
         self.n_restarts = n_restarts
         self.pool_bits = pool_bits
+        self.max_search_rows = max_search_rows
         self.max_scoring_rows = max_scoring_rows
         self.refit_hash_functions = refit_hash_functions
         self.select_bits = select_bits
@@ -263,16 +294,20 @@ class RefinedHasher(BaseHasher):
         self.random_state = random_state
         self.verbose = verbose
 
+    # What it learns from.
+
     def _modalities_parameter(self):
-        return self.estimator.modalities
+        if self.modalities is None and self.estimator is not None:
+            return self.estimator.modalities
+        return self.modalities
 
     def _learning(self):
-        wrapped = getattr(self.estimator, "_learning", Learning)()
-        reason = "RefinedHasher chooses hash functions and bits by retrieval, which labels judge"
-        if not wrapped.needs_labels:
-            reason += f"; {type(self.estimator).__name__} alone learns without"
+        p = self.pair_weight
         return Learning(
-            minus_one_is_unlabelled=wrapped.minus_one_is_unlabelled, without_labels=f"{reason}."
+            needs_labels=isinstance(p, Real) and p < 1,
+            minus_one_is_unlabelled=True,
+            from_unlabelled=self.estimator is None or self.estimator._learning().from_unlabelled,
+            without_labels="With pair_weight=1, or 'auto', pairs alone are learned from.",
         )
 
     def _fit(self, X, y):
@@ -281,11 +316,16 @@ class RefinedHasher(BaseHasher):
 
     def _check_parameters(self):
         """Refuse what the constraints of single parameters cannot see."""
-        if not isinstance(self.estimator, ShallowHasher):
+        if not (self.estimator is None or isinstance(self.estimator, ShallowHasher)):
             raise TypeError(
-                "estimator must be a shallow hasher, a subclass of ShallowHasher such as DSAH, AAH "
-                "or ASCMH, whose codes can be learned apart from its hash functions; got "
+                "estimator must be None or a shallow hasher, a subclass of ShallowHasher such as "
+                "DSAH, AAH or ASCMH, whose codes can be learned apart from its hash functions; got "
                 f"{self.estimator!r}, which has no solver for codes on mapped features (`_solve`)."
+            )
+        if self.estimator is None and not self.refit_hash_functions:
+            raise ValueError(
+                "refit_hash_functions=False takes the hash functions of an estimator, but "
+                "estimator is None: give one, or let hash functions be fitted."
             )
         check_positive("widths", self.widths)
         check_positive("ridges", self.ridges)
@@ -294,20 +334,48 @@ class RefinedHasher(BaseHasher):
                 f"preprocessing must hold some of {_PREPROCESSING}; got {self.preprocessing!r}."
             )
         pool = int(self.n_restarts) * int(self.pool_bits)
-        if self.select_bits and pool < self.n_bits:
+        if self.estimator is not None and self.select_bits and pool < self.n_bits:
             raise ValueError(
-                f"A pool of n_restarts * pool_bits = {pool} bits is "
-                f"too small to choose n_bits={self.n_bits} from; raise n_restarts or pool_bits."
+                f"A pool of n_restarts * pool_bits = {pool} bits is too small to choose "
+                f"n_bits={self.n_bits} from; raise n_restarts or pool_bits."
             )
+
+    def _choose_pair_weight(self, blocks, L):
+        """The pair weight in use, given what X and y hold."""
+        if self.pair_weight != "auto":
+            p = float(self.pair_weight)
+        elif L is None:
+            p = 1.0
+        elif self.estimator is not None:
+            p = float(getattr(self.estimator, "pair_weight", 0.0))
+        else:
+            p = _PAIR_WEIGHT if len(blocks) > 1 else 0.0
+        if p > 0 and len(blocks) < 2:
+            raise ValueError(
+                f"X holds the modality {next(iter(blocks))!r} alone, but pairs need two. Pass y "
+                "and leave pair_weight at 'auto' or 0, or give X a second modality."
+            )
+        if p < 1:
+            self._check_classes(L[labelled_rows(L)])
+        return p
 
     def _report(self, message):
         if self.verbose:
             print(f"[{type(self).__name__}] {message}")
 
+    # The fit, step by step.
+
     def _fit_blocks(self, blocks, L, random_state):
         parallel = Parallel(n_jobs=self.n_jobs)
+        self.pair_weight_ = self._choose_pair_weight(blocks, L)
+        self.shared_space_ = None
+        if self.select_bits or self.estimator is None:
+            T = self._make_targets(blocks, L, random_state)
         restarts = self._fit_restarts(blocks, L, random_state, parallel)
-        pool = np.hstack([restart.codes_ for restart in restarts])
+        if restarts:
+            pool = np.hstack([restart.codes_ for restart in restarts])
+        else:
+            pool = hyperplane_bits(T, self._n_hyperplanes(), random_state)
         if self.refit_hash_functions:
             maps, coefs, bits = self._fit_hash_functions(blocks, L, pool, random_state, parallel)
         else:
@@ -316,12 +384,12 @@ class RefinedHasher(BaseHasher):
                 for name, block in blocks.items()
             }
         if self.select_bits:
-            self.selected_bits_ = self._choose_bits(list(bits.values()), L)
+            self.selected_bits_ = self._choose_bits(list(bits.values()), T)
         else:
             self.selected_bits_ = np.arange(self.n_bits)
-            self.objective_ = restarts[0].objective_
+            self.objective_ = restarts[0].objective_ if restarts else np.array([np.nan])
         self.codes_ = pool[:, self.selected_bits_]
-        self.n_iter_ = max(restart.n_iter_ for restart in restarts)
+        self.n_iter_ = max((restart.n_iter_ for restart in restarts), default=1)
         # The fitted hashers whose hash functions serve, if any.
         self._restarts = [] if self.refit_hash_functions else restarts
         if self.refit_hash_functions:
@@ -331,17 +399,65 @@ class RefinedHasher(BaseHasher):
                 for name, coef in coefs.items()
             }
 
-    def _fit_restarts(self, blocks, L, rng, parallel):
-        """Fit the estimator once, or as often as the pool needs."""
+    def _make_targets(self, blocks, L, rng):
+        """The targets of all rows; sets `shared_space_`."""
+        p = self.pair_weight_
+        Z, Lt = None, None
+        if p > 0:
+            self._report("shared space of the modalities")
+            self.shared_space_ = self._fit_space(blocks, rng)
+            Z = self.shared_space_.transform(MultimodalData(**blocks))
+        if p < 1:
+            if labelled_rows(L).all():
+                Lt = normalise_rows(L)
+            else:
+                self._report("labels of the rows that have none")
+                seed = rng.randint(np.iinfo(np.int32).max)
+                maps = [self._default_map(block, seed) for block in blocks.values()]
+                Lt = complete_labels(
+                    L, [m.fit_transform(b) for m, b in zip(maps, blocks.values(), strict=True)]
+                )
+        return mix_targets(Lt, Z, p)
+
+    def _fit_space(self, blocks, rng):
+        seed = rng.randint(np.iinfo(np.int32).max)
+        if self.shared_space is not None:
+            space = inner_clone(self.shared_space, rng)
+        elif self.pair_weight_ < 1:
+            maps = {name: self._default_map(block, seed) for name, block in blocks.items()}
+            space = SharedSpace(64, regularisation=0.1, feature_map=maps, random_state=seed)
+        else:
+            space = SharedSpace(64, n_jobs=self.n_jobs, random_state=seed)
+        return space.fit(MultimodalData(**blocks))
+
+    def _default_map(self, block, seed):
+        return anchor_map("sqrt_norm", 0.5, min(1000, block.shape[0]), seed)
+
+    def _n_hyperplanes(self):
         if not self.select_bits:
-            estimator = clone(self.estimator).set_params(n_bits=self.n_bits)
-            estimator._validate_params()
+            return self.n_bits
+        return max(int(self.n_restarts) * int(self.pool_bits), 4 * int(self.n_bits))
+
+    def _fit_restarts(self, blocks, L, rng, parallel):
+        """Fit the estimator, if any, once or as often as the pool needs."""
+        if self.estimator is None:
+            return []
+        estimator = clone(self.estimator)
+        if hasattr(estimator, "pair_weight"):
+            estimator.set_params(pair_weight=self.pair_weight_)
+        learning = estimator._learning()
+        if L is None and learning.needs_labels:
+            raise ValueError(
+                f"y is None, but {type(estimator).__name__} learns its codes from labels. Pass y, "
+                f"or leave estimator at None. {learning.without_labels}".strip()
+            )
+        if not self.select_bits:
+            estimator.set_params(n_bits=self.n_bits)._validate_params()
             own = estimator.random_state
             estimator._fit_blocks(blocks, L, rng if own is None else check_random_state(own))
             return [estimator]
         self._report(f"{self.n_restarts} restarts of {self.estimator}")
-        estimator = clone(self.estimator).set_params(n_bits=self.pool_bits)
-        estimator._validate_params()
+        estimator.set_params(n_bits=self.pool_bits)._validate_params()
         cheap = estimator._restart_params(codes_only=self.refit_hash_functions)
         estimator.set_params(**cheap)
         seeds = rng.randint(np.iinfo(np.int32).max, size=self.n_restarts)
@@ -360,10 +476,11 @@ class RefinedHasher(BaseHasher):
         maps, coefs, bits = {}, {}, {}
         for name, block in blocks.items():
             best = self.best_params_[name]
+            self._report(f"{name}: hash functions of {pool.shape[1]} bits")
             maps[name] = self._feature_map(best["preprocessing"], best["width"], block, seeds[name])
-            F = fit_transform(maps[name], block)
-            coef, decisions = ridge_leave_one_out(F, pool, [best["ridge"]])
-            coefs[name], bits[name] = coef[0].astype(F.dtype), sign(decisions[0])
+            F = mapped_rows(maps[name].fit(block), block)
+            coef, codes = ridge_leave_one_out(F, pool, [best["ridge"]], signs=True)
+            coefs[name], bits[name] = coef[0].astype(F.dtype), codes[0]
         return maps, coefs, bits
 
     def _feature_map(self, preprocessing, width, block, seed):
@@ -371,12 +488,17 @@ class RefinedHasher(BaseHasher):
 
     def _search(self, blocks, L, B, seeds, rng, parallel):
         """Choose candidates for codes B; sets `best_params_`, `best_score_` and `cv_results_`."""
-        rows = np.sort(rng.permutation(L.shape[0])[: self.max_scoring_rows])
-        if L[rows].sum(axis=0).max() < 2:
-            raise ValueError(
-                f"No two of {len(rows)} training rows share a label, so retrieval cannot choose "
-                "hash functions: raise max_scoring_rows, or set refit_hash_functions=False."
-            )
+        chosen, scored = self._search_rows(L, len(B), rng)
+        if chosen is not None:
+            blocks, B = {name: block[chosen] for name, block in blocks.items()}, B[chosen]
+        if L is not None:
+            L = (L if chosen is None else L[chosen])[scored]
+            if self.pair_weight_ < 1 and L.sum(axis=0).max() < 2:
+                raise ValueError(
+                    f"No two of {len(scored)} training rows share a label, so retrieval cannot "
+                    "choose hash functions: raise max_scoring_rows, or set "
+                    "refit_hash_functions=False."
+                )
         settings = list(product(blocks, self.preprocessing, self.widths))
         self._report(f"leave-one-out codes on {len(settings)} feature maps")
         outcomes = parallel(
@@ -385,7 +507,7 @@ class RefinedHasher(BaseHasher):
                 blocks[name],
                 B,
                 self.ridges,
-                rows,
+                scored,
             )
             for name, preprocessing, width in settings
         )
@@ -397,19 +519,37 @@ class RefinedHasher(BaseHasher):
         report_failures(settings, [outcome for outcome, _ in outcomes])
 
         scores, self.best_params_ = {}, {}
-        for name, values, best in coordinate_search(codes, L[rows], parallel):
+        for name, values, best in coordinate_search(codes, L, parallel, self.pair_weight_):
             scores.update(values)
             self.best_params_[name] = candidate_params(best)
             self.best_score_ = values[best]
-            self._report(f"{name}: {self.best_params_[name]} has mAP {self.best_score_:.4f}")
+            self._report(f"{name}: {self.best_params_[name]} has score {self.best_score_:.4f}")
         candidates = list(product(settings, self.ridges))
         self.cv_results_ = search_results(
             candidates, [scores.get(candidate, np.nan) for candidate in candidates], seconds
         )
 
-    def _choose_bits(self, bits, L):
+    def _search_rows(self, L, n, rng):
+        """Rows on which candidates are fitted (None: all), and which of these score them.
+
+        Where classes count, rows with labels score.
+        """
+        order = rng.permutation(n)
+        if L is not None and self.pair_weight_ < 1:
+            order = order[np.argsort(~labelled_rows(L)[order], kind="stable")]
+            n_scored = min(self.max_scoring_rows, int(labelled_rows(L).sum()))
+        else:
+            n_scored = min(self.max_scoring_rows, n)
+        if n <= self.max_search_rows:
+            return None, np.sort(order[:n_scored])
+        n_scored = min(n_scored, self.max_search_rows)
+        others = rng.permutation(order[n_scored:])[: self.max_search_rows - n_scored]
+        chosen = np.sort(np.concatenate([order[:n_scored], others]))
+        return chosen, np.flatnonzero(np.isin(chosen, order[:n_scored]))
+
+    def _choose_bits(self, bits, T):
         """Positions of the chosen bits in the pool; sets `objective_`."""
-        q, G = selection_terms(bits, normalise_rows(L))
+        q, G = selection_terms(bits, T)
         greedy = greedy_bits(q, G, self.n_bits)
         selected = swap_bits(q, G, greedy)
         self.objective_ = np.array([bit_alignment(q, G, s) for s in (greedy, selected)])

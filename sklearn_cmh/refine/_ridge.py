@@ -14,7 +14,7 @@ from ..solvers import ridge_leave_one_out, sign
 from ..utils._documentation import DocumentedMixin
 from ..utils._sklearn import fit_context, validate_parameters
 from ..utils._typing import ArrayLike, Floats
-from ._leave_one_out import bit_alignment, selection_terms
+from ._bits import bit_alignment, selection_terms
 
 __all__ = ["LeaveOneOutRidge", "check_positive"]
 

@@ -3,12 +3,14 @@
 import numpy as np
 from sklearn.utils import gen_batches
 
+from ._codes import sign
+
 __all__ = ["ridge_leave_one_out"]
 
 _BLOCK_ROWS = 4096
 
 
-def ridge_leave_one_out(F, B, alphas, rows=None):
+def ridge_leave_one_out(F, B, alphas, rows=None, *, signs=False):
     """Ridge regression of bits on features, and what it predicts for a row left out.
 
     The fit centres `F` and `B` and has no intercept: the decision for a row f is
@@ -20,7 +22,7 @@ def ridge_leave_one_out(F, B, alphas, rows=None):
 
     Parameters
     ----------
-    F : ndarray of shape (n, q)
+    F : {ndarray, MappedRows} of shape (n, q)
         Features.
     B : ndarray of shape (n, k)
         Bits in {-1, +1}, or any targets.
@@ -28,6 +30,8 @@ def ridge_leave_one_out(F, B, alphas, rows=None):
         Penalties.
     rows : ndarray of int, default=None
         The rows whose decisions are wanted; all by default.
+    signs : bool, default=False
+        Return the codes that the decisions stand for instead, int8: an eighth of the memory.
 
     Returns
     -------
@@ -46,7 +50,6 @@ def ridge_leave_one_out(F, B, alphas, rows=None):
     array([-1., -1.,  1.,  1.])
     """
     n, q = F.shape
-    rows = np.arange(n) if rows is None else rows
     alphas = np.asarray(alphas, dtype=np.float64)
     centre = F.mean(axis=0, dtype=np.float64)
     mean = B.mean(axis=0, dtype=np.float64)
@@ -59,14 +62,17 @@ def ridge_leave_one_out(F, B, alphas, rows=None):
     shrinkage = 1.0 / (np.maximum(eigenvalues, 0.0) + alphas[:, None])
     spectra = shrinkage[:, :, None] * (U.T @ moment)
 
-    decisions = np.empty((len(alphas), len(rows), B.shape[1]))
-    for block in gen_batches(len(rows), _BLOCK_ROWS):
-        A = (F[rows[block]] - centre) @ U
-        b = B[rows[block]] - mean
+    n_rows = n if rows is None else len(rows)
+    decisions = np.empty((len(alphas), n_rows, B.shape[1]), dtype=np.int8 if signs else np.float64)
+    for block in gen_batches(n_rows, _BLOCK_ROWS):
+        wanted = block if rows is None else rows[block]
+        A = (F[wanted] - centre) @ U
+        b = B[wanted] - mean
         leverage = (A**2) @ shrinkage.T + 1.0 / n
         # A leverage of one means that the row fits itself exactly, whatever its bits.
         slack = np.maximum(1.0 - leverage, np.finfo(float).eps)
         for a in range(len(alphas)):
             residual = b - A @ spectra[a]
-            decisions[a, block] = b * (n / (n - 1)) - residual / slack[:, a, None]
+            decision = b * (n / (n - 1)) - residual / slack[:, a, None]
+            decisions[a, block] = sign(decision) if signs else decision
     return U @ spectra, decisions

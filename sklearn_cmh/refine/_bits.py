@@ -1,34 +1,13 @@
-"""Leave-one-out hash functions, and a choice of bits that they can predict.
+"""The choice of bits that hash functions can predict: a criterion, and its maximisation."""
 
-The plain functions behind :class:`~sklearn_cmh.RefinedHasher`: ridge regression
-of bits on features whose leave-one-out predictions come in closed form, the
-criterion by which bits are chosen with the search for its maximum, and the search
-for features and penalties whose leave-one-out codes retrieve best.
-"""
-
-import time
 import warnings
 from itertools import combinations_with_replacement
 
 import numpy as np
-from sklearn.pipeline import make_pipeline
-from sklearn.utils.parallel import delayed
 
-from ..features import AnchorRBF, sqrt_norm
-from ..metrics import average_precision_scores
-from ..solvers import ridge_leave_one_out, sign
-from ..utils._transformers import fit_transform
+from ..solvers import Targets
 
-__all__ = [
-    "anchor_map",
-    "bit_alignment",
-    "coordinate_search",
-    "cross_modal_map",
-    "greedy_bits",
-    "leave_one_out_codes",
-    "selection_terms",
-    "swap_bits",
-]
+__all__ = ["bit_alignment", "greedy_bits", "selection_terms", "swap_bits"]
 
 
 def selection_terms(bits, T):
@@ -45,8 +24,8 @@ def selection_terms(bits, T):
     bits : list of ndarray of shape (n, p)
         Codes in {-1, +1} of the same rows and pool of bits, per modality. A single
         modality is paired with itself.
-    T : {ndarray, sparse array} of shape (n, c)
-        Factor of the similarities: label rows of unit norm.
+    T : {ndarray, sparse array, Targets} of shape (n, t)
+        Factor of the similarities: label rows of unit norm, for instance.
 
     Returns
     -------
@@ -58,7 +37,7 @@ def selection_terms(bits, T):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_cmh.refine._leave_one_out import selection_terms
+    >>> from sklearn_cmh.refine._bits import selection_terms
     >>> T = np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
     >>> good, bad = [1, 1, -1, -1], [1, -1, 1, -1]
     >>> q, G = selection_terms([np.transpose([good, bad])], T)
@@ -67,14 +46,14 @@ def selection_terms(bits, T):
     """
     n, p = bits[0].shape
     moments, targets = [], []
-    totals = np.asarray(T.sum(axis=0), dtype=np.float64).ravel()
+    pool, totals = _sums(T)
     for H in bits:
         # Products of signs are counts: exact in float32 below 2^24 rows.
         H = H.astype(np.float32 if n < 2**24 else np.float64)
         mean = H.mean(axis=0, dtype=np.float64)
         second = (H.T @ H).astype(np.float64)
         moments.append((second, second - n * np.outer(mean, mean)))
-        labels = np.asarray(T.T @ H, dtype=np.float64).T
+        labels = np.asarray(pool(H), dtype=np.float64).T
         targets.append((labels, labels - np.outer(mean, totals)))
     q, G = np.zeros(p), np.zeros((p, p))
     for i, j in combinations_with_replacement(range(len(bits)), 2):
@@ -83,6 +62,13 @@ def selection_terms(bits, T):
         q += (targets[i][0] * targets[j][1] + targets[i][1] * targets[j][0]).sum(axis=1)
         G += moments[i][0] * moments[j][1] + moments[i][1] * moments[j][0]
     return q, G
+
+
+def _sums(T):
+    """``A -> T'A``, and the column sums of T."""
+    if isinstance(T, Targets):
+        return T.pool, T.sum()
+    return (lambda A: T.T @ A), np.asarray(T.sum(axis=0), dtype=np.float64).ravel()
 
 
 def bit_alignment(q, G, selected):
@@ -187,79 +173,3 @@ def swap_bits(q, G, selected, max_passes=3):
         if not changed:
             break
     return selected
-
-
-def anchor_map(preprocessing, width, n_anchors, seed):
-    """Anchor kernel map of one candidate, after its preprocessing."""
-    rbf = AnchorRBF(n_anchors, width_factor=width, random_state=seed)
-    return rbf if preprocessing == "raw" else make_pipeline(sqrt_norm(), rbf)
-
-
-def leave_one_out_codes(candidate_map, block, T, ridges, rows):
-    """Leave-one-out codes (n_ridges, n_rows, k) on one feature map, and the seconds taken.
-
-    An error is returned, not raised: the search goes on with the other maps.
-    """
-    start = time.perf_counter()
-    try:
-        decisions = ridge_leave_one_out(fit_transform(candidate_map, block), T, ridges, rows)[1]
-    except Exception as error:
-        return error, time.perf_counter() - start
-    return sign(decisions), time.perf_counter() - start
-
-
-def cross_modal_map(codes, others, L):
-    """Mean over `others` and both directions of mAP, every row's own pair left out.
-
-    Without others, codes retrieve among themselves.
-    """
-    directions = [pair for other in others for pair in ((codes, other), (other, codes))]
-    directions = directions or [(codes, codes)]
-    scores = []
-    for query, database in directions:
-        values, relevant = average_precision_scores(query, database, L, L, exclude_self=True)
-        scores.append(values[relevant].mean())
-    return float(np.mean(scores))
-
-
-def coordinate_search(codes, L, parallel):
-    """Best candidate of every modality by cross-modal retrieval.
-
-    A modality starts at the candidate whose codes retrieve best among themselves.
-    Then, modality by modality, the candidate is taken whose codes retrieve best across
-    to those chosen for the others; twice, unless the first pass changes nothing.
-
-    Parameters
-    ----------
-    codes : dict of {str: dict of {object: ndarray of shape (n, k)}}
-        Codes of the same rows for each candidate of each modality.
-    L : csr_array of shape (n, c)
-        Label indicator of the rows.
-    parallel : Parallel
-        Runs the candidates.
-
-    Yields
-    ------
-    name : str
-        Modality; its candidates were just scored.
-    scores : dict of {object: float}
-        mAP of each of its candidates.
-    best : object
-        The best of them, now chosen.
-    """
-    chosen = {}
-
-    def score(name, others):
-        values = parallel(delayed(cross_modal_map)(H, others, L) for H in codes[name].values())
-        scores = dict(zip(codes[name], values, strict=True))
-        chosen[name] = max(scores, key=scores.get)
-        return name, scores, chosen[name]
-
-    for name in codes:
-        yield score(name, [])
-    for _ in range(2 if len(codes) > 1 else 0):
-        before = chosen.copy()
-        for name in codes:
-            yield score(name, [codes[m][c] for m, c in chosen.items() if m != name])
-        if chosen == before:
-            break

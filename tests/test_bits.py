@@ -19,7 +19,7 @@ from sklearn_cmh import ASCMH
 from sklearn_cmh.data import encode_labels, normalise_rows
 from sklearn_cmh.features import signed_sqrt, sqrt_norm
 from sklearn_cmh.refine import LeaveOneOutRidge
-from sklearn_cmh.refine._leave_one_out import (
+from sklearn_cmh.refine._bits import (
     bit_alignment,
     greedy_bits,
     selection_terms,

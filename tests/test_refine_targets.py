@@ -1,0 +1,183 @@
+"""RefinedHasher on targets: classes, things, rows without labels, and no labels at all."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn import config_context
+from sklearn.model_selection import GridSearchCV, KFold
+
+from sklearn_cmh import AAH, ASCMH, AnchorRBF, MultimodalData, RefinedHasher
+from sklearn_cmh.data import normalise_rows
+from sklearn_cmh.features import mapped_rows
+from sklearn_cmh.metrics import make_retrieval_scorer, mean_average_precision, pair_recall_at_k
+from sklearn_cmh.refine._refined import hyperplane_bits
+from sklearn_cmh.solvers import mix_targets, ridge_leave_one_out, sign
+
+QUICK = {"n_bits": 24, "n_anchors": 60, "widths": (0.5,), "ridges": (0.1, 1.0), "random_state": 0}
+
+
+def pairs_in_classes(n=240, seed=0, apart=3.0):
+    """Pairs that share a class, and things within it; their labels."""
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(np.arange(n) % 4)
+    things = rng.standard_normal((n, 6))
+    blocks = []
+    for d in (20, 15):
+        centres = apart * rng.standard_normal((4, d))
+        shared = things @ rng.standard_normal((6, d))
+        blocks.append(centres[y] + shared + 0.3 * rng.standard_normal((n, d)))
+    return MultimodalData(image=blocks[0], text=blocks[1]), y
+
+
+@pytest.fixture(scope="module")
+def data():
+    return pairs_in_classes()
+
+
+def held_out(hasher, X, y=None):
+    """Own-pair recall of held-out rows, and their class mAP."""
+    image, text = (hasher.encode(X[name], modality=name) for name in X.names)
+    score = None if y is None else mean_average_precision(image, text, y, y, exclude_self=True)
+    return pair_recall_at_k(image, text, k=5), score
+
+
+def test_labels_find_classes_and_pairs_find_things(data):
+    X, y = data
+    train, test = slice(0, 160), slice(160, None)
+    labels, both, pairs = (
+        RefinedHasher(**QUICK, pair_weight=p).fit(X[train], y[train]) for p in (0, 0.2, 1)
+    )
+    distinct = [len(np.unique(h.codes_, axis=0)) for h in (labels, both, pairs)]
+    assert distinct[0] == 4 and distinct[1] > 20 and distinct[2] > 100
+    found = [held_out(h, X[test], y[test]) for h in (labels, both, pairs)]
+    assert found[0][0] < found[1][0] < found[2][0]
+    assert found[1][1] > 0.9 and found[1][1] > found[2][1]
+
+
+def test_without_labels(data):
+    X, y = data
+    hasher = RefinedHasher(**QUICK).fit(X[:160])
+    assert hasher.pair_weight_ == 1 and hasher.labels_ is None
+    assert_array_equal(
+        hasher.codes_, RefinedHasher(**QUICK, pair_weight=1).fit(X[:160], y[:160]).codes_
+    )
+    assert held_out(hasher, X[160:])[0] > 0.5
+    with pytest.raises(ValueError, match="fitted without y"):
+        hasher.score(X, y)
+
+
+def test_around_a_method_that_needs_no_labels(data):
+    X, _ = data
+    hasher = RefinedHasher(AAH(affinity="knn"), **QUICK, n_restarts=2).fit(X[:160])
+    assert held_out(hasher, X[160:])[0] > 0.2
+
+
+def test_rows_without_labels_in_either_form(data):
+    X, y = data
+    some = np.where(np.arange(240) % 4 == 0, y, -1)
+    indicator = (some[:, None] == np.arange(4)).astype(int)
+    first = RefinedHasher(**QUICK).fit(X[:160], some[:160])
+    second = RefinedHasher(**QUICK).fit(X[:160], indicator[:160])
+    assert_array_equal(first.codes_, second.codes_)
+    assert first.classes_.tolist() == [0, 1, 2, 3]
+
+
+def test_rows_without_labels_take_part():
+    X, y = pairs_in_classes(seed=1, apart=1.0)
+    some = np.where(np.arange(240) % 4 == 0, y, -1)
+    few = np.flatnonzero(some[:160] >= 0)
+    every = RefinedHasher(**QUICK).fit(X[:160], some[:160])
+    alone = RefinedHasher(**QUICK).fit(X[few], y[few])
+    assert held_out(every, X[160:], y[160:])[1] > held_out(alone, X[160:], y[160:])[1] + 0.02
+
+
+def test_auto_follows_what_is_there(data):
+    X, y = data
+    assert RefinedHasher(**QUICK).fit(X, y).pair_weight_ == 0.1
+    assert RefinedHasher(ASCMH(n_anchors=40), **QUICK).fit(X, y).pair_weight_ == 0
+    alone = RefinedHasher(**QUICK).fit(X["image"], y)
+    assert alone.pair_weight_ == 0 and alone.shared_space_ is None
+
+
+def test_pairs_need_two_modalities_and_labels_need_y(data):
+    X, y = data
+    for params in ({}, {"pair_weight": 0.1}, {"pair_weight": 1}):
+        with pytest.raises(ValueError, match=r"'data' alone, but pairs need two"):
+            RefinedHasher(**QUICK, **params).fit(X["image"], y if params else None)
+    with pytest.raises(ValueError, match="requires y"):
+        RefinedHasher(**QUICK, pair_weight=0.1).fit(X)
+
+
+def test_pair_weight_is_searched_by_what_it_finds(data):
+    X, y = data
+    for relevance, best in (("pair", 0.5), ("labels", 0)):
+        search = GridSearchCV(
+            RefinedHasher(**QUICK),
+            {"pair_weight": [0, 0.5]},
+            scoring=make_retrieval_scorer("map", gallery="validation", relevance=relevance),
+            cv=KFold(2, shuffle=True, random_state=0),
+        ).fit(X, y)
+        assert search.best_params_["pair_weight"] == best
+
+
+def test_the_space_can_be_given(data):
+    X, y = data
+    hasher = RefinedHasher(**QUICK).fit(X, y)
+    space = hasher.shared_space_.set_params(n_components=3)
+    other = RefinedHasher(**QUICK, shared_space=space).fit(X, y)
+    assert other.shared_space_.transform(X).shape == (240, 3)
+    assert other.shared_space_ is not space
+
+
+def test_a_table_with_modalities_of_its_own(data):
+    X, y = data
+    table = np.hstack([X["image"], X["text"]])
+    columns = {"image": slice(0, 20), "text": slice(20, 35)}
+    hasher = RefinedHasher(**QUICK, modalities=columns).fit(table, y)
+    assert_array_equal(hasher.codes_, RefinedHasher(**QUICK).fit(X, y).codes_)
+
+
+def test_many_rows_are_searched_by_a_sample(data):
+    X, y = data
+    whole = RefinedHasher(**QUICK).fit(X, y)
+    sample = RefinedHasher(**QUICK, max_search_rows=120, max_scoring_rows=60).fit(X, y)
+    assert sample.codes_.shape == whole.codes_.shape
+    assert held_out(sample, X)[0] > 0.7 * held_out(whole, X)[0]
+
+
+@given(st.integers(0, 2**16), st.integers(1, 4), st.sampled_from([0.0, 0.2, 1.0]))
+@settings(max_examples=25, deadline=None)
+def test_hyperplanes_divide_rows_about_their_mean(seed, n_classes, p):
+    rng = np.random.default_rng(seed)
+    L = sparse.csr_array(np.eye(n_classes, dtype=np.int8)[rng.integers(0, n_classes, 40)])
+    Z = rng.standard_normal((40, 3))
+    Z /= np.linalg.norm(Z, axis=1, keepdims=True)
+    T = mix_targets(normalise_rows(L), Z, p)
+    bits = hyperplane_bits(T, 10, np.random.RandomState(seed))
+    A = np.random.RandomState(seed).standard_normal((T.shape[1], 10))
+    dense = T.toarray()
+    values = (dense - dense.mean(axis=0)) @ A
+    clear = np.abs(values) > 1e-10
+    assert_array_equal(bits[clear], sign(values)[clear])
+
+
+def test_rows_mapped_anew_are_the_same(data):
+    X, _ = data
+    F_map = AnchorRBF(50, random_state=0).fit(X["image"])
+    kept = mapped_rows(F_map, X["image"])
+    with config_context(working_memory=0):
+        anew = mapped_rows(F_map, X["image"])
+    assert isinstance(kept, np.ndarray) and not isinstance(anew, np.ndarray)
+    assert kept.shape == anew.shape and kept.dtype == anew.dtype
+    B = np.where(np.random.default_rng(0).random((240, 4)) < 0.5, -1, 1)
+    for first, second in zip(
+        ridge_leave_one_out(kept, B, [0.1, 1.0]),
+        ridge_leave_one_out(anew, B, [0.1, 1.0]),
+        strict=True,
+    ):
+        assert_allclose(first, second, rtol=1e-6, atol=1e-9)
+    decisions = ridge_leave_one_out(kept, B, [0.1])[1]
+    assert_array_equal(ridge_leave_one_out(kept, B, [0.1], signs=True)[1], sign(decisions))
