@@ -303,10 +303,11 @@ class RefinedHasher(BaseHasher):
 
     def _learning(self):
         p = self.pair_weight
+        wrapped = getattr(self.estimator, "_learning", Learning)()
         return Learning(
             needs_labels=isinstance(p, Real) and p < 1,
             minus_one_is_unlabelled=True,
-            from_unlabelled=self.estimator is None or self.estimator._learning().from_unlabelled,
+            from_unlabelled=self.estimator is None or wrapped.from_unlabelled,
             without_labels="With pair_weight=1, or 'auto', pairs alone are learned from.",
         )
 
