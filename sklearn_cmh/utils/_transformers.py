@@ -2,23 +2,18 @@
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn import config_context
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 
 from ._sklearn import VisualBlock
 
 __all__ = ["NestedParamsMixin", "fit_transform", "inner_clone", "is_transformer", "transform"]
 
-if TYPE_CHECKING:
-    Parameters = BaseEstimator  # what the mixin is mixed into
-else:
-    Parameters = object
 
-
-class NestedParamsMixin(Parameters):
+class NestedParamsMixin:
     """Parameters of transformers inside a parameter, ``image__n_components`` for instance.
 
     A subclass lists the transformers in `_nested` and exchanges them in `_replace_nested`.
@@ -37,7 +32,7 @@ class NestedParamsMixin(Parameters):
         params : dict
             Parameter name to value.
         """
-        params = super().get_params(deep=deep)
+        params: dict[str, Any] = super().get_params(deep=deep)  # type: ignore[misc]
         if deep:
             for name, transformer in self._nested():
                 params[name] = transformer
@@ -61,7 +56,8 @@ class NestedParamsMixin(Parameters):
         """
         own = self.get_params(deep=False)
         # First what holds the nested ones, then the nested ones.
-        super().set_params(**{key: params.pop(key) for key in list(params) if key in own})
+        first = {key: params.pop(key) for key in list(params) if key in own}
+        super().set_params(**first)  # type: ignore[misc]
         for key, value in params.items():
             self._set_nested(key, value)
         return self
@@ -89,7 +85,7 @@ class NestedParamsMixin(Parameters):
             if key.startswith(f"{name}__") and hasattr(transformer, "set_params"):
                 transformer.set_params(**{key[len(name) + 2 :]: value})
                 return
-        super().set_params(**{key: value})
+        super().set_params(**{key: value})  # type: ignore[misc]
 
     def _nested(self) -> Iterable[tuple[str, Any]]:
         """(name, transformer) pairs that are parameters, though not arguments, of the estimator."""
