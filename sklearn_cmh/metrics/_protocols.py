@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.model_selection import check_cv
 from sklearn.utils import check_consistent_length, gen_batches
 from sklearn.utils.parallel import Parallel, delayed
 
 from ..data import encode_labels, labelled_rows
 from ..hamming import block_rows
-from ..model_selection import UnseenClassSplit
 from ..utils._sklearn import HasMethods, Interval, safe_indexing, validate_params
 from ..utils._typing import Labels, MatrixLike, NDArray
 from .core import find_hasher, per_query_values
@@ -164,6 +162,11 @@ def retrieval_protocols(
     """
     L, _ = encode_labels(y)
     check_consistent_length(X, L)
+    # Imported on use: they load half of scikit-learn.
+    from sklearn.model_selection import check_cv
+
+    from ..model_selection import UnseenClassSplit
+
     if cv is None:
         cv = UnseenClassSplit(3, seen_test_size=0.2, random_state=0)
     splits = check_cv(cv, y).split(X, y)

@@ -29,7 +29,6 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import cho_solve
 from scipy.sparse.linalg import LinearOperator
-from sklearn.neighbors import kneighbors_graph
 from sklearn.preprocessing import StandardScaler
 
 from ..base import Learning, ShallowHasher, Solution, modality_weights, warn_ignored
@@ -248,6 +247,9 @@ def mutual_neighbours(X, n_neighbors):
     graph : csr_array of shape (n, n)
         Symmetric, zeros and ones.
     """
+    # Imported on use: it loads half of scikit-learn.
+    from sklearn.neighbors import kneighbors_graph
+
     n = X.shape[0]
     nearest = sparse.csr_array(kneighbors_graph(X, min(n_neighbors, n - 1), include_self=False))
     return sparse.csr_array(nearest.minimum(nearest.T) + sparse.eye_array(n, format="csr"))

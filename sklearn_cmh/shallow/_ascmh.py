@@ -21,7 +21,6 @@ from numbers import Real
 import numpy as np
 from scipy import sparse
 from sklearn.base import is_classifier, is_regressor
-from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.utils import get_tags
 
 from ..base import ShallowHasher, Solution, modality_weights, warn_ignored
@@ -176,6 +175,9 @@ def fit_bits(estimator, F, B):
     A classifier sees zeros and ones, a regressor -1 and +1. An estimator that takes one
     target only is fitted bit by bit.
     """
+    # Imported on use: it loads half of scikit-learn.
+    from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
+
     tags = get_tags(estimator)
     multi_label = tags.classifier_tags is not None and tags.classifier_tags.multi_label
     several = tags.target_tags.multi_output or multi_label
@@ -190,6 +192,8 @@ def fit_bits(estimator, F, B):
 
 def score_bits(model, F, n_outputs):
     """Real-valued scores (n, n_outputs) of a model from `fit_bits`; their signs are the bits."""
+    from sklearn.multioutput import MultiOutputClassifier
+
     if isinstance(model, MultiOutputClassifier):
         Z = np.column_stack([score_bits(single, F, 1) for single in model.estimators_])
     elif is_regressor(model):
