@@ -34,7 +34,7 @@ _LOSS = 1e-4
 # anchor: it is that of the slices of `StableFactor`.
 _ROUNDING = 2.0**-42
 
-# Rows at a time: few enough for the caches.
+# Sparse rows at a time; of dense ones as many as suit the caches.
 _HEIGHT = 256
 
 
@@ -62,7 +62,8 @@ def kernel_blocks(X: Features, anchors: Features, width: float) -> Iterator[tupl
         term = row_norms(scaled, squared=True)
     right = scaled.T if anchors_sparse else StableFactor(scaled.T)
     term *= 0.5
-    for rows in gen_batches(X.shape[0], _HEIGHT):
+    n = X.shape[0]
+    for rows in gen_batches(n, _HEIGHT) if anchors_sparse else right.batches(n):
         block = X[rows]
         if sparse.issparse(block) and not anchors_sparse:
             block = block.toarray()
@@ -332,7 +333,8 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         F = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
         for rows, values in kernel_blocks(X, self.anchors_, self.width_):
             F[rows] = values
-        return self._centred(F)
+            self._centred(F[rows])  # while it is in the caches
+        return F
 
     def _validated(self, X, reset):
         X = validate_data(self, X, accept_sparse="csr", dtype=FLOAT_DTYPES, reset=reset)

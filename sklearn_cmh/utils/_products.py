@@ -55,7 +55,7 @@ class StableFactor:
 
     def batches(self, n):
         """Slices of n rows, each of a size that suits the caches."""
-        return gen_batches(n, int(np.clip(2**19 // len(self.high), 16, 512)))
+        return gen_batches(n, int(np.clip(2**19 // len(self.high), 16, 256)))
 
 
 def _slices(A, axis, bits, n_slices):
