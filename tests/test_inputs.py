@@ -10,7 +10,8 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 
-from sklearn_cmh import DSAH, MultimodalData
+from sklearn_cmh import AAH, ASCMH, DSAH, MultimodalData
+from sklearn_cmh.utils._sklearn import Interval
 from sklearn_cmh.utils.discovery import all_estimators
 
 WITHOUT = [] if find_spec("torch") else all_estimators(kind="deep")
@@ -154,3 +155,20 @@ def test_blocks_are_not_written_to(name, cls):
         np.testing.assert_array_equal(value, other)
     for key, array in arrays_of(block).items():
         np.testing.assert_array_equal(array, before[key])
+
+
+@pytest.mark.parametrize("value", ["a", None, True, [1, 2], -1, np.nan, np.inf])
+@pytest.mark.parametrize(("cls", "parameter"), [(AAH, "theta"), (ASCMH, "lambdas")])
+def test_weights_of_modalities_are_numbers(cls, parameter, value):
+    with pytest.raises(ValueError, match=f"{parameter} must hold finite numbers .* got {{'data'"):
+        cls(4, **{parameter: {"data": value}}).fit(np.eye(N), Y)
+
+
+def test_true_is_no_number(estimator):
+    """Python takes True for 1, which hides a slip of the position."""
+    constraints = estimator._parameter_constraints
+    for name, value in estimator.get_params(deep=False).items():
+        numbers = [c for c in constraints.get(name, []) if isinstance(c, Interval)]
+        if numbers and "boolean" not in constraints[name] and not isinstance(value, str):
+            with pytest.raises(ValueError, match=f"'{name}' parameter of"):
+                clone(estimator).set_params(**{name: True}).fit(np.eye(N), Y)

@@ -8,6 +8,7 @@ transformer that is no hasher takes X exactly as hashers do.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils.validation import validate_data
 
-from ..utils._sklearn import StrOptions, safe_indexing
+from ..utils._sklearn import Interval, StrOptions, safe_indexing
 from ..utils._transformers import (
     NestedParamsMixin,
     fit_transform,
@@ -296,7 +297,9 @@ def modality_weights(value, names, parameter):
             f"{parameter} must be a number, or a number for each of the modalities {list(names)}; "
             f"got {dict(value)!r}."
         )
-    weights = np.array([value[name] for name in names], dtype=np.float64)
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError(f"{parameter} must be finite and not negative; got {dict(value)!r}.")
-    return weights
+    weights = [value[name] for name in names]
+    if not all(Interval(Real, 0, np.inf, closed="left").is_satisfied_by(w) for w in weights):
+        raise ValueError(
+            f"{parameter} must hold finite numbers that are not negative; got {dict(value)!r}."
+        )
+    return np.array(weights, dtype=np.float64)

@@ -12,7 +12,7 @@ from ..data import FLOATS
 from ..persistence import unchanged_on_error
 from ..solvers import ridge_leave_one_out, sign
 from ..utils._documentation import DocumentedMixin
-from ..utils._sklearn import fit_context, validate_parameters
+from ..utils._sklearn import Interval, fit_context, validate_parameters
 from ..utils._typing import ArrayLike, Floats
 from ._bits import bit_alignment, selection_terms
 
@@ -21,12 +21,9 @@ __all__ = ["LeaveOneOutRidge", "check_positive"]
 
 def check_positive(parameter: str, values: Sequence[Any]) -> None:
     """Refuse an empty sequence, and values that are no positive numbers."""
-    if len(values) == 0 or not all(_is_positive(value) for value in values):
+    positive = Interval(Real, 0, np.inf, closed="neither").is_satisfied_by
+    if len(values) == 0 or not all(positive(value) for value in values):
         raise ValueError(f"{parameter} must hold positive numbers, at least one; got {values!r}.")
-
-
-def _is_positive(value):
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value < np.inf
 
 
 class LeaveOneOutRidge(DocumentedMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
