@@ -1,5 +1,6 @@
 """The documentation: every public name is listed, and every code block runs."""
 
+import configparser
 import contextlib
 import doctest
 import importlib.util
@@ -109,6 +110,14 @@ def test_every_listed_name_has_a_docstring():
 def test_every_public_name_has_a_page_of_the_guide():
     pages = load_api_pages().guides()
     assert all((DOCS / f"{page}.rst").is_file() for page in pages.values()), pages
+
+
+def test_every_extra_is_explained():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    page = (DOCS / "install.rst").read_text(encoding="utf-8")
+    explained = set(re.findall(r"^    \* - ``(\w+)``$", page, re.M))
+    assert explained == set(config["options.extras_require"])
 
 
 # --- References and links --------------------------------------------------------------------
