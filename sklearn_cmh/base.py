@@ -100,6 +100,9 @@ class BaseHasher(
         "verbose": ["verbose"],
     }
 
+    # Whether it is there to be measured against only; see `all_estimators`.
+    _is_baseline = False
+
     # Hooks of a method.
 
     def _learning(self) -> Learning:

@@ -105,6 +105,7 @@ GUIDE_OF_NAME = {
     "HammingRanker": "user_guide/ranking",
     "AnchorRBF": "user_guide/dsah",
     "SharedSpace": "user_guide/shared_space",
+    "CCAITQ": "user_guide/shared_space",
     "MultimodalData": "user_guide/data",
 }
 

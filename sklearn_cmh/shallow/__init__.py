@@ -2,6 +2,9 @@
 
 from ._aah import AAH
 from ._ascmh import ASCMH
+from ._cca_itq import CCAITQ
+from ._centred_sign import CentredSign
+from ._classifier_hasher import ClassifierHasher
 from ._dsah import DSAH
 
-__all__ = ["AAH", "ASCMH", "DSAH"]
+__all__ = ["AAH", "ASCMH", "CCAITQ", "CentredSign", "ClassifierHasher", "DSAH"]

@@ -74,6 +74,7 @@ def project(F, P, offset=None):
 
 def _norms(F):
     """2-norms of rows, in float64, whatever their scale."""
+    F = sparse.csr_array(F) if sparse.issparse(F) else F
     largest = abs(F).max(axis=1)
     largest = largest.toarray().ravel() if sparse.issparse(F) else largest
     unit = np.ldexp(1.0, np.maximum(np.frexp(largest.astype(np.float64))[1], -900))

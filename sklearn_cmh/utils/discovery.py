@@ -18,9 +18,10 @@ def all_estimators(kind: str | None = None) -> list[tuple[str, type]]:
 
     Parameters
     ----------
-    kind : {"hasher", "shallow", "deep", "refined", "other"}, default=None
+    kind : {"hasher", "shallow", "deep", "refined", "baseline", "other"}, default=None
         Hashers of every kind; those whose method is a shallow or a deep one; those that
-        wrap another; or estimators that are no hashers. None is all of them.
+        wrap another; baselines, which are no method of their own; or estimators that are no
+        hashers. None is all of them.
 
     Returns
     -------
@@ -51,8 +52,8 @@ def all_estimators(kind: str | None = None) -> list[tuple[str, type]]:
         found = {name: cls for name, cls in found.items() if kind in _kinds(cls)}
         if not found:
             raise ValueError(
-                "kind must be 'hasher', 'shallow', 'deep', 'refined', 'other' or None; got "
-                f"{kind!r}."
+                "kind must be 'hasher', 'shallow', 'deep', 'refined', 'baseline', 'other' or None; "
+                f"got {kind!r}."
             )
     return sorted(found.items())
 
@@ -63,6 +64,8 @@ def _kinds(cls):
 
     if not issubclass(cls, BaseHasher):
         return {"other"}
+    if cls._is_baseline:
+        return {"hasher", "baseline"}
     if issubclass(cls, ShallowHasher):
         return {"hasher", "shallow"}
     return {"hasher", "deep" if issubclass(cls, BaseDeepHasher) else "refined"}
