@@ -20,7 +20,7 @@ SHALLOW = [name for name, _ in all_estimators(kind="shallow")]
 BASELINES = [name for name, _ in all_estimators(kind="baseline")]
 ALONE = [name for name, _ in all_estimators(kind="other")]
 # What learns from pairs takes no table of one modality.
-NEED_PAIRS = ["CCAITQ", "SharedSpace"]
+NEED_PAIRS = [name for name, _ in all_estimators(kind="paired")]
 # Its modalities have columns that mean the same; those of the table below have none.
 NEED_ONE_SPACE = ["CentredSign"]
 

@@ -50,7 +50,10 @@ def small(cls, modalities=COLUMNS):
 
 @pytest.fixture(params=ESTIMATORS, ids=lambda item: item[0])
 def estimator(request):
-    return small(request.param[1])
+    estimator = small(request.param[1])
+    if request.param in all_estimators(kind="paired"):
+        estimator.set_params(modalities={"image": slice(0, 4), "text": slice(4, D)})
+    return estimator
 
 
 N, D = 60, 9

@@ -313,6 +313,9 @@ class SharedSpace(
     ((100, 8), True)
     """
 
+    # For `all_estimators`.
+    _needs_pairs = True
+
     _named_maps = ("auto", "passthrough")
 
     _parameter_constraints: dict = {

@@ -117,6 +117,7 @@ class CCAITQ(ShallowHasher):
         self.verbose = verbose
 
     _is_baseline = True
+    _needs_pairs = True
 
     def _default_feature_map(self, block):
         return linear_map(block)

@@ -18,10 +18,10 @@ def all_estimators(kind: str | None = None) -> list[tuple[str, type]]:
 
     Parameters
     ----------
-    kind : {"hasher", "shallow", "deep", "refined", "baseline", "other"}, default=None
+    kind : {"hasher", "shallow", "deep", "refined", "baseline", "other", "paired"}, default=None
         Hashers of every kind; those whose method is a shallow or a deep one; those that
-        wrap another; baselines, which are no method of their own; or estimators that are no
-        hashers. None is all of them.
+        wrap another; those that are there to be measured against; estimators that are no
+        hashers; or those of any kind that need two modalities. None is all of them.
 
     Returns
     -------
@@ -52,20 +52,29 @@ def all_estimators(kind: str | None = None) -> list[tuple[str, type]]:
         found = {name: cls for name, cls in found.items() if kind in _kinds(cls)}
         if not found:
             raise ValueError(
-                "kind must be 'hasher', 'shallow', 'deep', 'refined', 'baseline', 'other' or None; "
-                f"got {kind!r}."
+                "kind must be 'hasher', 'shallow', 'deep', 'refined', 'baseline', 'other', "
+                f"'paired' or None; got {kind!r}."
             )
     return sorted(found.items())
 
 
 def _kinds(cls):
+    kinds = {_sort(cls)}
+    if "other" not in kinds:
+        kinds.add("hasher")
+    if getattr(cls, "_needs_pairs", False):
+        kinds.add("paired")
+    return kinds
+
+
+def _sort(cls):
     from ..base import BaseHasher, ShallowHasher
     from ..deep import BaseDeepHasher
 
     if not issubclass(cls, BaseHasher):
-        return {"other"}
+        return "other"
     if cls._is_baseline:
-        return {"hasher", "baseline"}
+        return "baseline"
     if issubclass(cls, ShallowHasher):
-        return {"hasher", "shallow"}
-    return {"hasher", "deep" if issubclass(cls, BaseDeepHasher) else "refined"}
+        return "shallow"
+    return "deep" if issubclass(cls, BaseDeepHasher) else "refined"
