@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_cmh import HammingRanker, metrics
+from sklearn_cmh import AAH, HammingRanker, metrics
 from sklearn_cmh.base import BaseHasher, Learning, sign
 from sklearn_cmh.data import MultimodalData
 from sklearn_cmh.metrics import make_retrieval_scorer, mean_average_precision
@@ -381,6 +381,21 @@ def test_rows_without_labels_are_left_out(paired, no_relevant):
         assert_allclose(scorer(hasher, X[80:], L[80:]), expected)
     with pytest.warns(UserWarning, match="No query has a relevant row"):
         assert np.isnan(make_retrieval_scorer()(hasher, X[80:], np.zeros((40, 4), dtype=int)))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_unlabelled_training_rows_are_no_wrong_hits(paired):
+    """Three of four are -1, which is no label to this method; their codes are not ranked."""
+    X = MultimodalData(image=paired.image, text=paired.text)
+    y = np.where(np.arange(80) % 4 == 0, paired.y[:80], -1)
+    hasher = AAH(8, affinity="knn", max_iter=3, random_state=0).fit(X[:80], y)
+    labelled = y != -1
+    expected = mean_average_precision(
+        hasher.encode(X[80:], modality="text"),
+        *(hasher.codes_[labelled], paired.y[80:], y[labelled]),
+    )
+    scorer = make_retrieval_scorer(query="text")
+    assert_allclose(scorer(hasher, X[80:], paired.y[80:]), expected)
 
 
 def test_weights_count_queries_several_times(hasher, split):

@@ -44,7 +44,7 @@ STYLE = """
 .cmh-report .cmh-sample:last-child{border-bottom:0}
 .cmh-report .cmh-asked{flex:0 0 9.5rem}
 .cmh-report .cmh-hits{flex:1;display:grid;gap:.7rem .5rem;list-style:none;margin:0;
-  grid-template-columns:repeat(auto-fill,minmax(6.4rem,1fr));padding:0 0 0 1rem;
+  grid-template-columns:repeat(auto-fill,minmax(6rem,1fr));padding:0 0 0 1rem;
   border-left:1px solid rgba(127,127,127,.35)}
 .cmh-report .cmh-card{position:relative;box-sizing:border-box;min-height:4.5rem;
   margin:0;padding:.6rem .5rem .4rem;border:2px solid rgba(127,127,127,.35);border-radius:.5rem;

@@ -75,10 +75,9 @@ def _tied_average_precision(counts, k):
     for i, j in enumerate(cut):
         # The run that position k falls in: a random number of its relevant rows is retrieved.
         m = k - N[i, j]
-        whole = 0.0 if N[i, j] + n[i, j] > k else sums[i, j]
         hits, chance = _hypergeometric(n[i, j], r[i, j], m)
         run = _expected_precision_sum(N[i, j], R[i, j], m, hits)
-        values[i] = chance @ ((values[i] - whole + run) / np.maximum(R[i, j] + hits, 1))
+        values[i] = chance @ ((values[i] - sums[i, j] + run) / np.maximum(R[i, j] + hits, 1))
     return values, n_relevant > 0
 
 
@@ -108,8 +107,8 @@ def _hypergeometric(n, r, m):
 
 def _average_precision_within(counts, radius):
     """Expected average precision of the rows within a radius, of a block of queries."""
-    values, found = _tied_average_precision(counts[:, : radius + 1], None)
-    return np.where(found, values, 0.0), counts[:, :, 1:].any(axis=(1, 2))
+    values, _ = _tied_average_precision(counts[:, : radius + 1], None)
+    return values, counts[:, :, 1:].any(axis=(1, 2))
 
 
 def _ranked_average_precision(shared, k):
@@ -162,17 +161,19 @@ def reciprocal_rank(retrieval, k, ties):
         rows = np.arange(len(r)), (r > 0).argmax(axis=1)
         runs = np.stack([np.cumsum(n, axis=1)[rows] - n[rows], n[rows], r[rows]], axis=1)
         distinct, which = np.unique(runs, axis=0, return_inverse=True)
-        expected = np.array([_first_reciprocal_rank(*run, k=k) for run in distinct.tolist()])
-        values[block] = expected[which.reshape(-1)]
+        ranks = [_first_reciprocal_rank(run, k) for run in distinct.tolist()]
+        values[block] = np.array(ranks)[which.reshape(-1)]
     return values, has_relevant
 
 
-def _first_reciprocal_rank(N, n, r, k):
-    """Expected reciprocal rank of the first of `r` relevant among `n` tied rows after `N` others.
+def _first_reciprocal_rank(run, k):
+    """Expected reciprocal rank of the first relevant row of a run of tied rows.
 
-    Zero beyond rank k. The first relevant row is at place j of the tie where the j - 1
-    before it are others, with chance C(n - j, r - 1) / C(n, r).
+    The run (N, n, r) has `n` rows of which `r` are relevant, and `N` others before it. The
+    first relevant row is at place j of the run where the j - 1 before it are others, with
+    chance C(n - j, r - 1) / C(n, r). Zero beyond rank k.
     """
+    N, n, r = run
     if r == 0:
         return 0.0
     j = np.arange(1, min(n - r + 1, k - N) + 1)
