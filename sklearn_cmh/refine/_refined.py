@@ -7,6 +7,8 @@ refined hasher
 1. takes targets T from labels, from pairs, or from both (`mix_targets`);
 2. draws a pool of bits as random hyperplanes of the targets, ``sgn((T - mean) A)``, or learns it by
    restarts of a method;
+   From pairs alone, codes are the signs of the shared space itself, turned by ITQ, and that is
+   all;
 3. chooses, for every modality, preprocessing, width of the anchor kernel and ridge by how
    well leave-one-out predictions of the pool's first bits retrieve across modalities
    (`coordinate_search`), and fits ridge regressions from those features to all bits of
@@ -22,13 +24,21 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.parallel import Parallel, delayed
 
 from ..base import BaseHasher, Learning, ShallowHasher
 from ..data import MultimodalData, labelled_rows, normalise_rows
 from ..features import SharedSpace, mapped_rows
-from ..solvers import complete_labels, mix_targets, project, ridge_leave_one_out, sign
+from ..solvers import (
+    complete_labels,
+    itq_rotation,
+    mix_targets,
+    project,
+    quantisation_loss,
+    ridge_leave_one_out,
+    sign,
+)
 from ..utils._sklearn import HasMethods, Interval, StrOptions
 from ..utils._transformers import inner_clone, transform
 from ._bits import bit_alignment, greedy_bits, selection_terms, swap_bits
@@ -47,6 +57,7 @@ __all__ = ["RefinedHasher"]
 _PREPROCESSING = ("raw", "sqrt_norm")
 # Pair weight where labels and pairs are there; see the guide for what it costs and gains.
 _PAIR_WEIGHT = 0.1
+_BATCH_ROWS = 4096
 
 
 def hyperplane_bits(T, n_bits, rng):
@@ -175,7 +186,9 @@ class RefinedHasher(BaseHasher):
     shared_space_ : SharedSpace or None
         The fitted space of the pairs; None with a pair weight of 0.
     best_params_ : dict of {str: dict}
-        Chosen `preprocessing`, `width` and `ridge` of each modality.
+        Chosen `preprocessing`, `width` and `ridge` of each modality, where these are
+        searched: not with ``refit_hash_functions=False``, and not from pairs alone without
+        an estimator, where the hash functions are those of the shared space.
     best_score_ : float
         Score of the leave-one-out codes with these: cross-modal mAP of the classes, mean
         reciprocal rank of the own pair, or their mean weighted by the pair weight.
@@ -189,10 +202,12 @@ class RefinedHasher(BaseHasher):
         The chosen bits of the pool, in the order of their choice; bit ``j`` is bit
         ``j % pool_bits`` of restart ``j // pool_bits``.
     feature_maps_ : dict of {str: transformer}
-        Fitted feature map of each modality. Like `best_params_`, `best_score_` and
-        `cv_results_`, only with `refit_hash_functions`.
+        Fitted feature map of each modality, or None where rows are used as they are. Not with
+        ``refit_hash_functions=False``.
     projections_ : dict of {str: ndarray of shape (n_features, n_bits)}
         Hash function of each modality on its mapped features.
+    offsets_ : dict of {str: ndarray of shape (n_bits,)}
+        Thresholds of each modality's projections; from pairs alone without an estimator.
     labels_ : csr_array of shape (n, c), int8, or None
         Label indicator of the training rows.
     classes_ : ndarray of shape (c,) or None
@@ -200,8 +215,8 @@ class RefinedHasher(BaseHasher):
     modality_names_ : list of str
         Names of the modalities.
     objective_ : ndarray
-        The criterion of the chosen bits after the greedy choice and after the swaps; or
-        the estimator's objective, without `select_bits`.
+        The criterion of the chosen bits after the greedy choice and after the swaps; the
+        estimator's objective, without `select_bits`; or the quantisation loss of pairs alone.
     n_iter_ : int
         Most sweeps that a restart took; 1 without an estimator.
     n_features_in_ : int
@@ -216,6 +231,10 @@ class RefinedHasher(BaseHasher):
 
     Notes
     -----
+    From pairs alone and without an estimator, bits are not chosen from a pool: the shared
+    space is turned so that taking signs loses least (`itq_rotation`), which finds more of the
+    pairs.
+
     Rows without labels (-1 in a label vector, or an empty row of an indicator) take part:
     the pairing of their modalities counts as any other row's, and their labels are
     predicted by ridge regression on the features of all modalities.
@@ -370,6 +389,9 @@ class RefinedHasher(BaseHasher):
         parallel = Parallel(n_jobs=self.n_jobs)
         self.pair_weight_ = self._choose_pair_weight(blocks, L)
         self.shared_space_ = None
+        if self.estimator is None and self.pair_weight_ == 1:
+            self._fit_pairs(blocks, random_state)
+            return
         if self.select_bits or self.estimator is None:
             T = self._make_targets(blocks, L, random_state)
         restarts = self._fit_restarts(blocks, L, random_state, parallel)
@@ -400,6 +422,30 @@ class RefinedHasher(BaseHasher):
                 for name, coef in coefs.items()
             }
 
+    def _fit_pairs(self, blocks, rng):
+        """Codes of the shared space itself, turned so that signs lose least."""
+        self._report("shared space of the modalities")
+        self.shared_space_ = self._fit_space(blocks, rng)
+        X = MultimodalData(**blocks)
+        rows = [self.shared_space_.transform(X, modality=name) for name in blocks]
+        R = itq_rotation(np.vstack(rows), self.n_bits, rng)
+        self.feature_maps_ = self.shared_space_.feature_maps_
+        self.projections_, self.offsets_ = {}, {}
+        for (name, (mean, basis)), E in zip(
+            self.shared_space_.weighted_bases().items(), rows, strict=True
+        ):
+            P = basis @ R
+            self.projections_[name] = P.astype(E.dtype)
+            self.offsets_[name] = (mean @ P).astype(E.dtype)
+        self._restarts = []
+        self.codes_ = np.concatenate(
+            [
+                sign(self._project_blocks({name: block[part] for name, block in blocks.items()}))
+                for part in gen_batches(len(rows[0]), _BATCH_ROWS)
+            ]
+        )
+        self.objective_, self.n_iter_ = np.array([quantisation_loss(np.vstack(rows) @ R)]), 1
+
     def _make_targets(self, blocks, L, rng):
         """The targets of all rows; sets `shared_space_`."""
         p = self.pair_weight_
@@ -428,7 +474,14 @@ class RefinedHasher(BaseHasher):
             maps = {name: self._default_map(block, seed) for name, block in blocks.items()}
             space = SharedSpace(64, regularisation=0.1, feature_map=maps, random_state=seed)
         else:
-            space = SharedSpace(64, n_jobs=self.n_jobs, random_state=seed)
+            # More bits than components would repeat each other.
+            n_rows = next(iter(blocks.values())).shape[0]
+            space = SharedSpace(
+                max(64, self.n_bits),
+                n_anchors=min(1000, n_rows),
+                n_jobs=self.n_jobs,
+                random_state=seed,
+            )
         return space.fit(MultimodalData(**blocks))
 
     def _default_map(self, block, seed):
@@ -558,7 +611,9 @@ class RefinedHasher(BaseHasher):
         return selected
 
     def _project(self, name, block):
-        if not self._restarts:
-            return project(transform(self.feature_maps_[name], block), self.projections_[name])
-        Z = np.hstack([restart._project(name, block) for restart in self._restarts])
-        return Z[:, self.selected_bits_]
+        if self._restarts:
+            Z = np.hstack([restart._project(name, block) for restart in self._restarts])
+            return Z[:, self.selected_bits_]
+        feature_map = self.feature_maps_[name]
+        F = block if feature_map is None else transform(feature_map, block)
+        return project(F, self.projections_[name], getattr(self, "offsets_", {}).get(name))
