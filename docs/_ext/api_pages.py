@@ -103,6 +103,7 @@ GUIDE_OF_MODULE = {
 GUIDE_OF_NAME = {
     "RefinedHasher": "user_guide/refined",
     "HammingRanker": "user_guide/ranking",
+    "TwoStageRanker": "user_guide/ranking",
     "AnchorRBF": "user_guide/dsah",
     "SharedSpace": "user_guide/shared_space",
     "CCAITQ": "user_guide/shared_space",

@@ -525,7 +525,7 @@ class SharedSpace(
         Returns
         -------
         rows : dict
-            Modality name to unit rows (n, n_components_).
+            Modality name to unit rows (n, ``n_components_``).
         """
         check_is_fitted(self)
         blocks = self._new_blocks(X)
