@@ -11,6 +11,7 @@ from .features import AnchorRBF, SharedSpace
 from .refine import RefinedHasher
 from .retrieval import HammingRanker, TwoStageRanker
 from .shallow import AAH, ASCMH, DSAH
+from .utils._show_versions import show_versions
 
 __all__ = [
     "AAH",
@@ -23,4 +24,5 @@ __all__ = [
     "SharedSpace",
     "TwoStageRanker",
     "__version__",
+    "show_versions",
 ]
