@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from importlib.util import find_spec
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from numpy.testing import assert_array_equal
 
 from sklearn_cmh.data import encode_labels
 from sklearn_cmh.hamming import (
+    MultiIndex,
     _backends,
     _distances,
+    _multi_index,
     _nearest,
     _numpy,
     as_words,
@@ -176,6 +179,73 @@ def test_radius_and_ranking_equal_brute_force(search, radius):
         d = (query != database).sum(axis=1)
         assert_array_equal(rows[i], np.flatnonzero(d <= radius))
         assert_array_equal(distances[i], d[d <= radius])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("n_bits", [7, 64, 100, 128, 255, 256, 512, 700])
+def test_radius_of_any_backend(backend, n_bits, monkeypatch):
+    database, queries = random_bits(9000, n_bits, n_distinct=40), random_bits(3, n_bits, seed=1)
+    queries[0] = database[5]
+    d = (queries[:, None] != database).sum(axis=2)
+    for block in (64, 2**18):
+        monkeypatch.setattr(_distances, "BLOCK", block)
+        monkeypatch.setattr(_distances, "LARGE_BLOCK", block)
+        for radius in (0, 1.5, n_bits // 2, n_bits, 10 * n_bits):
+            distances, rows = within_radius(
+                [pack_codes(database)], pack_codes(queries), radius, n_bits=n_bits, backend=backend
+            )
+            for i in range(3):
+                assert_array_equal(rows[i], np.flatnonzero(d[i] <= radius))
+                assert_array_equal(distances[i], d[i][rows[i]])
+                assert distances[i].dtype == np.int32 and rows[i].dtype == np.intp
+
+
+# --- Tables of substrings ---------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    n_bits=st.sampled_from([16, 17, 32, 40, 64, 70, 96, 600]),
+    radius=st.integers(0, 20),
+    seed=st.integers(0, 99),
+    flips=st.integers(0, 10),
+    at_once=st.sampled_from([1, 50, _multi_index.AT_ONCE]),
+)
+def test_the_index_finds_what_is_within_a_radius(n_bits, radius, seed, flips, at_once):
+    """Or says that it has not looked: never anything else."""
+    rng = np.random.default_rng(seed)
+    database, queries = random_bits(200, n_bits, seed, 20), random_bits(9, n_bits, seed, 20)
+    for query in queries:  # Near rows, by bits anywhere.
+        query[rng.choice(n_bits, min(flips, n_bits), replace=False)] ^= 1
+    index = MultiIndex(pack_codes(database), n_bits)
+    d = (queries[:, None] != database).sum(axis=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_multi_index, "AT_ONCE", at_once)
+        for most in (0, 50, 5000):
+            hits, answered = index.within(pack_codes(queries), radius, most)
+            numbers, rows = np.nonzero((d <= radius) & answered[:, None])
+            assert_array_equal(hits.queries, numbers)
+            assert_array_equal(hits.rows, rows)
+            assert_array_equal(hits.distances, d[numbers, rows])
+    few = radius // index.n_tables == 0
+    assert answered.all() or not few
+
+
+def test_no_code_within_the_radius_is_missed():
+    """Every code at distance 5 from another, of 32 bits in two tables."""
+    bits = np.zeros((1, 32), dtype=np.uint8)
+    others = np.array([np.isin(np.arange(32), c) for c in combinations(range(32), 5)][::7])
+    index = MultiIndex(pack_codes(others), 32)
+    assert index.n_tables == 2
+    assert len(index.within(pack_codes(bits), 5, np.inf)[0].rows) == len(others)
+    assert len(index.within(pack_codes(bits), 4, np.inf)[0].rows) == 0
+
+
+def test_memory_of_an_index_is_as_stated():
+    index = MultiIndex(pack_codes(random_bits(20_000, 128)), 128)
+    rows = sum(rows.nbytes for rows in index.rows)
+    assert rows == 20_000 * 4 * 128 // 16
+    assert index.nbytes - rows == 8 * 8 * (2**16 + 1)
 
 
 # --- Counts of the metrics --------------------------------------------------------------------

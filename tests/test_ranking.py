@@ -17,7 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.pipeline import make_pipeline
 
 from sklearn_cmh import HammingRanker
-from sklearn_cmh.hamming import _backends
+from sklearn_cmh.hamming import _backends, _multi_index, _nearest, _scan
 from sklearn_cmh.metrics import mean_average_precision
 from sklearn_cmh.metrics.core import _counts
 
@@ -172,6 +172,48 @@ def test_score_is_mean_average_precision(data):
         ranker.score(packed(data.queries), data.y_queries)
     with pytest.raises(ValueError, match="pass y to fit"):
         HammingRanker().fit(data.database).score(data.queries, data.y_queries)
+
+
+# --- Small radii and near duplicates ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_bits", [20, 32, 64, 150])
+@pytest.mark.parametrize("n_chunks", [1, 3])
+def test_a_multi_index_changes_nothing(n_bits, n_chunks, monkeypatch):
+    monkeypatch.setattr(_multi_index, "MIN_ROWS", 100)
+    monkeypatch.setattr(_multi_index, "MAX_SHARE", 0.2)
+    rng = np.random.default_rng(0)
+    database = np.where(rng.random((60, n_bits)) < 0.5, 1, -1)[rng.integers(0, 60, 900)]
+    flipped = rng.random(database.shape) < 1.5 / n_bits
+    database[flipped] *= -1
+    queries = np.concatenate([database[::50], np.where(rng.random((5, n_bits)) < 0.5, 1, -1)])
+    plain = HammingRanker().fit(database)
+    ranker = HammingRanker(multi_index=True)
+    for part in np.array_split(database, [500, 800, 880][: n_chunks - 1]):
+        ranker.partial_fit(part)
+    assert any(ranker._indexes) == (n_bits >= 32)
+    for X in (queries, None):
+        for k in (1, 4, 30):
+            assert_array_equal(ranker.kneighbors(X, k), plain.kneighbors(X, k))
+        for radius in (0, 1, 2, 5, 12, n_bits):
+            for found, expected in zip(
+                ranker.radius_neighbors(X, radius), plain.radius_neighbors(X, radius), strict=True
+            ):
+                for one, other in zip(found, expected, strict=True):
+                    assert_array_equal(one, other)
+    other = pickle.loads(pickle.dumps(ranker))
+    assert_array_equal(other.kneighbors(queries), plain.kneighbors(queries))
+
+
+def test_a_multi_index_is_looked_up(monkeypatch):
+    """Nothing is compared with all rows where few rows are near."""
+    rng = np.random.default_rng(0)
+    packed = rng.integers(0, 256, (20_000, 8), dtype=np.uint8)
+    ranker = HammingRanker(packed=True, multi_index=True).fit(packed)
+    monkeypatch.setattr(_scan, "load_backend", lambda name: pytest.fail("compared all rows"))
+    monkeypatch.setattr(_nearest, "load_backend", lambda name: pytest.fail("compared all rows"))
+    assert_array_equal(ranker.kneighbors(packed[:9], 1)[1][:, 0], np.arange(9))
+    assert all(i in rows for i, rows in enumerate(ranker.radius_neighbors(packed[:9], 2)[1]))
 
 
 # --- The database -----------------------------------------------------------------------------

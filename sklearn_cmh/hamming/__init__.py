@@ -10,10 +10,12 @@ counting, never a heap or a full sort.
 from ._backends import choose_backend, load_kernels, with_fallback
 from ._codes import as_words, check_codes, first_non_code, pack_codes
 from ._distances import block_rows, distance_dtype, distances_to
+from ._multi_index import MultiIndex, index_chunks, nearest_by_index
 from ._nearest import nearest
 from ._scan import rank_rows, within_radius
 
 __all__ = [
+    "MultiIndex",
     "as_words",
     "block_rows",
     "check_codes",
@@ -21,8 +23,10 @@ __all__ = [
     "distance_dtype",
     "distances_to",
     "first_non_code",
+    "index_chunks",
     "load_kernels",
     "nearest",
+    "nearest_by_index",
     "pack_codes",
     "rank_rows",
     "with_fallback",

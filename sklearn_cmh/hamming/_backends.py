@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -42,23 +42,27 @@ class Backend(NamedTuple):
         Takes the block, packed queries, k, a limit per query and the number of bits; returns
         distances and rows, (n_queries, k), of the k nearest rows that are nearer than the
         limit, equal distances by row, filled up with anything at the limit or above.
+    within : callable or None
+        Takes the block, packed queries, a radius and the number of bits; gives distances
+        (int32) and rows, in their order, of all rows within the radius, query by query.
     """
 
     rows_at_once: Callable[[int, int], int]
     layout: Callable[[NDArray[Any], int], Any]
     top_k: Callable[..., tuple[NDArray[Any], NDArray[Any]]]
+    within: Callable[..., Iterable[tuple[NDArray[Any], NDArray[Any]]]] | None = None
 
 
 def load_backend(name: str) -> Backend:
     """Import a backend by name."""
     if name == "numba":
         kernels = load_kernels()
-        return Backend(kernels.rows_at_once, kernels.layout, kernels.top_k)
+        return Backend(kernels.rows_at_once, kernels.layout, kernels.top_k, kernels.within)
     if name == "faiss":
         from . import _faiss
 
         return Backend(_faiss.rows_at_once, _faiss.layout, _faiss.top_k)
-    return Backend(_numpy.rows_at_once, _numpy.layout, _numpy.top_k)
+    return Backend(_numpy.rows_at_once, _numpy.layout, _numpy.top_k, _numpy.within)
 
 
 def load_kernels() -> ModuleType:

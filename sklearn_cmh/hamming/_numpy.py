@@ -6,7 +6,7 @@ from . import _distances
 from ._codes import as_words
 from ._distances import distance_dtype, distances_to
 
-__all__ = ["layout", "rows_at_once", "top_k"]
+__all__ = ["layout", "rows_at_once", "top_k", "within"]
 
 
 # Queries that make up for laying out a database word by word.
@@ -40,6 +40,14 @@ def top_k(words, queries, k, limits, n_bits):
         # Where the next query looks first.
         radius = int(distances[i, -1])
     return distances, indices
+
+
+def within(words, queries, radius, n_bits):
+    """Find the columns within a radius of every query, as `Backend` says."""
+    d = np.empty(words.shape[1], dtype=distance_dtype(n_bits))
+    for query in as_words(queries).T:
+        near = np.flatnonzero(distances_to(words, query, out=d) <= radius)
+        yield d[near].astype(np.int32), near
 
 
 def _k_or_more_near(d, k, radius, most):

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..utils._typing import NDArray
+from ._backends import load_backend
 from ._codes import as_words, row_blocks
-from ._distances import BLOCK, distance_dtype, distances_to
+from ._distances import BLOCK, distance_dtype, distances_to, interruptible_batches
+from ._multi_index import MultiIndex, look_up
 
 __all__ = ["rank_rows", "within_radius"]
 
@@ -17,6 +19,8 @@ def within_radius(
     radius: float,
     *,
     n_bits: int,
+    backend: str = "numpy",
+    indexes: Sequence[MultiIndex | None] | None = None,
 ) -> tuple[list[NDArray[np.int32]], list[NDArray[np.intp]]]:
     """Find all rows within a radius of every query.
 
@@ -30,6 +34,10 @@ def within_radius(
         Largest distance.
     n_bits : int
         Length of the codes.
+    backend : {"numpy", "numba", "faiss"}, default="numpy"
+        What compares all rows; the result is the same. NumPy stands in for faiss.
+    indexes : list of MultiIndex or None, default=None
+        Indexes of the pieces, looked up where that is quicker.
 
     Returns
     -------
@@ -44,16 +52,35 @@ def within_radius(
     >>> within_radius([database], np.array([[3]], dtype=np.uint8), 1, n_bits=8)[1]
     [array([1, 2, 3])]
     """
-    query_words = as_words(queries)
-    found: list[list[tuple[NDArray[np.int32], NDArray[np.intp]]]] = [[] for _ in queries]
-    for first, rows in row_blocks(chunks, BLOCK):
-        words = as_words(rows)
-        d = np.empty(words.shape[1], dtype=distance_dtype(n_bits))
-        for i, parts in enumerate(found):
-            near = np.flatnonzero(distances_to(words, query_words[:, i], out=d) <= radius)
-            parts.append((d[near].astype(np.int32), near + first))
-    merged = [[np.concatenate(part) for part in zip(*parts, strict=True)] for parts in found]
-    return [d for d, _ in merged], [rows for _, rows in merged]
+    whole = int(min(radius, n_bits))
+    distances: list = [None] * len(queries)
+    indices: list = [None] * len(queries)
+    rest = np.arange(len(queries))
+    if indexes is not None:
+        hits, answered = look_up(indexes, chunks, queries, whole)
+        bounds = np.searchsorted(hits.queries, np.arange(len(queries) + 1))
+        for i in np.flatnonzero(answered):
+            own = slice(bounds[i], bounds[i + 1])
+            distances[i], indices[i] = hits.distances[own], hits.rows[own]
+        rest = np.flatnonzero(~answered)
+    if len(rest):
+        found = _compare_all(chunks, queries[rest], whole, n_bits, backend)
+        for i, parts in zip(rest, found, strict=True):
+            distances[i], indices[i] = map(np.concatenate, zip(*parts, strict=True))
+    return distances, indices
+
+
+def _compare_all(chunks, queries, radius, n_bits, backend):
+    """Distances and rows within a radius, of every query a list over blocks."""
+    engine = load_backend("numpy" if backend == "faiss" else backend)
+    found = [[] for _ in queries]
+    for first, rows in row_blocks(chunks, engine.rows_at_once(queries.shape[1], len(queries))):
+        database = engine.layout(rows, len(queries))
+        for part in interruptible_batches(rows, len(queries)):
+            near = engine.within(database, queries[part], radius, n_bits)
+            for parts, (distances, columns) in zip(found[part], near, strict=True):
+                parts.append((distances, columns + first))
+    return found
 
 
 def rank_rows(

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator
 from functools import partial
 from numbers import Integral, Real
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils import gen_batches
@@ -14,7 +14,9 @@ from ..hamming import (
     block_rows,
     choose_backend,
     first_non_code,
+    index_chunks,
     nearest,
+    nearest_by_index,
     pack_codes,
     rank_rows,
     with_fallback,
@@ -51,6 +53,11 @@ class HammingRanker(BaseRanker):
         NumPy until it has taken as long, in this process, as loading numba's kernels
         takes, and then numba; a backend that is missing or fails is replaced by NumPy,
         with a warning.
+    multi_index : bool, default=False
+        Whether to build tables at fit that find rows within small radii, and near
+        duplicates, without comparing all rows. They take 4 bytes a row for every 16 bits of
+        the codes, up to 128 bytes; codes of 32 bits or more have them. Results are the
+        same, and all rows are compared where that is quicker.
     n_jobs : int, default=None
         Threads that share the queries of `kneighbors`; None is one, -1 all processors.
 
@@ -99,6 +106,7 @@ class HammingRanker(BaseRanker):
         "packed": ["boolean"],
         "n_bits": [Interval(Integral, 1, None, closed="left"), None],
         "backend": [StrOptions({"auto", "numpy", "numba", "faiss"})],
+        "multi_index": ["boolean"],
         "n_jobs": [Integral, None],
     }
 
@@ -111,6 +119,7 @@ class HammingRanker(BaseRanker):
         packed: bool = False,
         n_bits: int | None = None,
         backend: Literal["auto", "numpy", "numba", "faiss"] = "auto",
+        multi_index: bool = False,
         n_jobs: int | None = None,
     ) -> None:
         self.n_neighbors = n_neighbors
@@ -119,7 +128,10 @@ class HammingRanker(BaseRanker):
         self.packed = packed
         self.n_bits = n_bits
         self.backend = backend
+        self.multi_index = multi_index
         self.n_jobs = n_jobs
+
+    _indexes: Any = None
 
     # --- The database -------------------------------------------------------------------------
 
@@ -133,6 +145,10 @@ class HammingRanker(BaseRanker):
             self._chunks = append_chunk(self._chunks, packed)
         else:
             self._chunks, self.n_bits_, self._indicator = [packed], n_bits, indicator
+        old = () if first or self._indexes is None else self._indexes
+        self._indexes = None
+        if self.multi_index:
+            self._indexes = index_chunks(self._chunks, self.n_bits_, old)
         self.labels_, self.classes_ = labels or (None, None)
         self.n_samples_fit_ = sum(len(chunk) for chunk in self._chunks)
         return self
@@ -225,14 +241,28 @@ class HammingRanker(BaseRanker):
         queries = self._queries(X)
         k = self._check_n_neighbors(n_neighbors, own=X is None)
         own = X is None
-        backend = choose_backend(self.backend, len(queries) * self.n_samples_fit_, self.n_bits_)
-        search = partial(
-            nearest, self._chunks, queries, k + own, n_bits=self.n_bits_, n_jobs=self.n_jobs
-        )
-        found = with_fallback(backend, search)
+        found = self._nearest(queries, k + own)
         if own:
             found = without_own_row(*found)
         return found if return_distance else found[1]
+
+    def _nearest(self, queries, k):
+        """Nearest rows of packed queries: looked up where that can be, or among all rows."""
+        if self._indexes is None:
+            return self._nearest_of_all(queries, k)
+        parts = self._indexes, self._chunks
+        distances, indices, answered = nearest_by_index(*parts, queries, k, self.n_bits_)
+        if not answered.all():
+            rest = ~answered
+            distances[rest], indices[rest] = self._nearest_of_all(queries[rest], k)
+        return distances, indices
+
+    def _nearest_of_all(self, queries, k):
+        search = partial(nearest, self._chunks, queries, k, n_bits=self.n_bits_)
+        return with_fallback(self._backend(len(queries)), partial(search, n_jobs=self.n_jobs))
+
+    def _backend(self, n_queries):
+        return choose_backend(self.backend, n_queries * self.n_samples_fit_, self.n_bits_)
 
     def radius_neighbors(
         self,
@@ -267,7 +297,17 @@ class HammingRanker(BaseRanker):
         radius = self.radius if radius is None else radius
         if not isinstance(radius, Real) or not radius >= 0:
             raise ValueError(f"radius must be a number of bits, at least 0; got {radius!r}.")
-        distances, indices = within_radius(self._chunks, queries, radius, n_bits=self.n_bits_)
+        search = partial(
+            within_radius,
+            self._chunks,
+            queries,
+            radius,
+            n_bits=self.n_bits_,
+            indexes=self._indexes,
+        )
+        # With an index, few rows are compared as a rule.
+        backend = self._backend(0 if self._indexes is not None else len(queries))
+        distances, indices = with_fallback(backend, search)
         for i in range(len(queries)):
             keep = indices[i] != i if X is None else slice(None)
             d, rows = distances[i][keep], indices[i][keep]

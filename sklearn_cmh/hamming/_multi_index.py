@@ -1,0 +1,334 @@
+"""Exact neighbours within a small radius in less than linear time, by tables of substrings.
+
+After M. Norouzi, A. Punjani, D. J. Fleet, "Fast exact search in Hamming space with multi-index
+hashing", IEEE TPAMI 36(6), 2014. Codes within radius r = f m + a of a query, 0 <= a < m, agree
+with it up to f bits in one of the first a + 1 out of m disjoint substrings, or up to f - 1 bits
+in one of the others: if all of them differed by more, the codes would differ by more than r.
+Part of a substring may stand for it, since it never differs by more bits.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from math import comb
+from typing import NamedTuple
+
+import numpy as np
+
+from ..utils._typing import NDArray
+from ._codes import as_words
+from ._distances import distance_dtype, distances_to, slices
+
+__all__ = ["Hits", "MultiIndex", "index_chunks", "look_up", "nearest_by_index"]
+
+# Bits of the part of a substring that is looked up, and substrings at most.
+KEY_BITS = 16
+MAX_TABLES = 32
+# Rows that are worth an index. Candidates of a query at most, as a share of the rows: more of
+# them take longer than to compare all rows one after the other.
+MIN_ROWS = 2**14
+MAX_SHARE = 1 / 128
+# Candidates compared, and buckets looked up, at once.
+AT_ONCE = 2**18
+
+
+class Hits(NamedTuple):
+    """Rows within a radius, by query and then by row.
+
+    Attributes
+    ----------
+    queries, rows : ndarray of shape (n_hits,), intp
+        Which query found which row.
+    distances : ndarray of shape (n_hits,), int32
+        At what distance.
+    """
+
+    queries: NDArray[np.intp]
+    rows: NDArray[np.intp]
+    distances: NDArray[np.int32]
+
+    @classmethod
+    def together(cls, parts: "Sequence[Hits]") -> "Hits":
+        """Hits of several parts, one after the other."""
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+NO_HITS = Hits(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.int32))
+
+
+class MultiIndex:
+    """Tables of which rows have which 16 bits in which substring of their codes.
+
+    There are as many substrings as fit, 32 at most, and a table takes 4 bytes a row: as much
+    memory again as two packed codes of up to 512 bits.
+
+    Parameters
+    ----------
+    packed : ndarray of shape (n, n_bytes), uint8
+        Packed codes, n below 2^32.
+    n_bits : int
+        Length of the codes, at least 16.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.hamming import MultiIndex
+    >>> packed = np.array([[0, 0, 0, 0], [0, 1, 0, 0], [9, 9, 9, 9]], dtype=np.uint8)
+    >>> index = MultiIndex(packed, 32)
+    >>> hits, answered = index.within(packed[:1], 1, max_candidates=10)
+    >>> hits.rows, answered
+    (array([0, 1]), array([ True]))
+    """
+
+    def __init__(self, packed: NDArray[np.uint8], n_bits: int) -> None:
+        self.packed = packed
+        self.n_tables = min(MAX_TABLES, n_bits // KEY_BITS)
+        # Substrings of equal length, in bytes; the first two bytes of each are its key.
+        length = n_bits // 8 // self.n_tables
+        self.columns = [slice(i * length, i * length + 2) for i in range(self.n_tables)]
+        tables = [_table(keys) for keys in self._keys(packed)]
+        self.starts = [starts for starts, _ in tables]
+        self.rows = [rows for _, rows in tables]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tables."""
+        return sum(table.nbytes for table in self.starts) + sum(rows.nbytes for rows in self.rows)
+
+    def _keys(self, packed: NDArray[np.uint8]) -> Iterator[NDArray[np.uint16]]:
+        for columns in self.columns:
+            yield np.ascontiguousarray(packed[:, columns]).view(np.uint16)[:, 0]
+
+    def within(
+        self, queries: NDArray[np.uint8], radius: int, max_candidates: float
+    ) -> tuple[Hits, NDArray[np.bool_]]:
+        """Find the rows within a radius of every query that has few candidates.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (n_queries, n_bytes), uint8
+            Packed queries.
+        radius : int
+            Largest distance.
+        max_candidates : float
+            Candidates of a query at most; a query with more of them is not answered.
+
+        Returns
+        -------
+        hits : Hits
+            What was found.
+        answered : ndarray of shape (n_queries,), bool
+            Whether a query has been answered.
+        """
+        flips = self._flips(radius)
+        n_buckets = sum(map(n_masks, flips))
+        answered = np.zeros(len(queries), dtype=bool)
+        if n_buckets > max_candidates:
+            return NO_HITS, answered
+        parts = [NO_HITS]
+        for part in slices(len(queries), max(1, AT_ONCE // n_buckets)):
+            begins, lengths, tables = self._buckets(queries[part], flips)
+            n_candidates = lengths.sum(axis=1)
+            answered[part] = n_candidates <= max_candidates
+            asked = np.flatnonzero(answered[part])
+            at_once = max(1, int(AT_ONCE // max(1, n_candidates[asked].max(initial=0))))
+            for few in slices(len(asked), at_once):
+                some = asked[few]
+                rows, numbers = self._candidates(begins[some], lengths[some], tables)
+                numbers = some[numbers] + part.start
+                parts.append(self._compare(queries, numbers, rows, radius))
+        return Hits.together(parts), answered
+
+    def _flips(self, radius):
+        """Bits that may differ in the key of every table that is looked up."""
+        flips, rest = divmod(radius, self.n_tables)
+        return [flips] * (rest + 1) + [flips - 1] * (self.n_tables - rest - 1 if flips else 0)
+
+    def _buckets(self, queries, flips):
+        """Where the buckets of every query begin, how long they are, and in which table."""
+        begins, lengths, tables = [], [], []
+        keys = zip(flips, self._keys(queries), self.starts, strict=False)
+        for i, (flip, key, starts) in enumerate(keys):
+            masks = _masks(flip)
+            looked_up = (key[:, None] ^ masks).astype(np.intp)
+            begins.append(starts[looked_up])
+            lengths.append(starts[looked_up + 1] - begins[-1])
+            tables += [i] * len(masks)
+        return np.hstack(begins), np.hstack(lengths), np.array(tables, dtype=np.intp)
+
+    def _candidates(self, begins, lengths, tables):
+        """Rows in the buckets of some queries, and whose they are."""
+        rows, numbers = [], []
+        for i, table in enumerate(self.rows):
+            mine = tables == i
+            length = lengths[:, mine].ravel()
+            stop = np.cumsum(length)
+            if not len(stop) or not stop[-1]:
+                continue
+            shift = begins[:, mine].ravel() - (stop - length)
+            rows.append(table[np.arange(stop[-1]) + np.repeat(shift, length)])
+            owner = np.repeat(np.arange(len(lengths)), mine.sum())
+            numbers.append(np.repeat(owner, length))
+        if not rows:
+            return np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.intp)
+        return np.concatenate(rows), np.concatenate(numbers)
+
+    def _compare(self, queries, numbers, rows, radius):
+        """Candidates within the radius, by query and row, each once."""
+        different = self.packed[rows]
+        different ^= queries[numbers]
+        distances = np.bitwise_count(as_words(different, copy=False)).sum(axis=0, dtype=np.int32)
+        near = distances <= radius
+        numbers, rows, distances = numbers[near], rows[near].astype(np.intp), distances[near]
+        # One number for query and row; a row may have come out of several tables.
+        _, first = np.unique(numbers * len(self.packed) + rows, return_index=True)
+        return Hits(numbers[first], rows[first], distances[first])
+
+
+def _table(keys: NDArray[np.uint16]) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
+    """Rows by key, equal keys in their order, and where the rows of every key start."""
+    starts = np.zeros(2**KEY_BITS + 1, dtype=np.intp)
+    np.cumsum(np.bincount(keys, minlength=2**KEY_BITS), out=starts[1:])
+    return starts, np.argsort(keys, kind="stable").astype(np.uint32)
+
+
+def _masks(flips: int) -> NDArray[np.uint16]:
+    """All keys with up to so many bits set."""
+    bits = [1 << i for i in range(KEY_BITS)]
+    chosen = (c for n in range(flips + 1) for c in combinations(bits, n))
+    return np.array([sum(c) for c in chosen], dtype=np.uint16)
+
+
+def n_masks(flips: int) -> int:
+    """Count the keys that differ from one by up to so many bits."""
+    return sum(comb(KEY_BITS, n) for n in range(flips + 1))
+
+
+# --- A database in pieces ---------------------------------------------------------------------
+
+
+def index_chunks(
+    chunks: Sequence[NDArray[np.uint8]], n_bits: int, old: Sequence[MultiIndex | None] = ()
+) -> list[MultiIndex | None]:
+    """Indexes of the pieces of a database, those there are already and new ones.
+
+    Parameters
+    ----------
+    chunks : list of ndarray of shape (n_chunk, n_bytes), uint8
+        The pieces.
+    n_bits : int
+        Length of the codes.
+    old : list of MultiIndex or None
+        Indexes of some pieces.
+
+    Returns
+    -------
+    indexes : list of MultiIndex or None
+        One for every piece; None for one with few rows, or for short codes.
+    """
+    known = {id(index.packed): index for index in old if index is not None}
+    short = n_bits < 2 * KEY_BITS
+    return [
+        None
+        if short or len(chunk) < MIN_ROWS
+        else known.get(id(chunk)) or MultiIndex(chunk, n_bits)
+        for chunk in chunks
+    ]
+
+
+def look_up(
+    indexes: Sequence[MultiIndex | None],
+    chunks: Sequence[NDArray[np.uint8]],
+    queries: NDArray[np.uint8],
+    radius: int,
+) -> tuple[Hits, NDArray[np.bool_]]:
+    """Find the rows within a radius, of the queries for which that is quick.
+
+    Parameters
+    ----------
+    indexes : list of MultiIndex or None
+        Indexes of the pieces of a database; a piece without one is compared as a whole.
+    chunks : list of ndarray of shape (n_chunk, n_bytes), uint8
+        The pieces.
+    queries : ndarray of shape (n_queries, n_bytes), uint8
+        Packed queries.
+    radius : int
+        Largest distance.
+
+    Returns
+    -------
+    hits : Hits
+        What was found; of queries that are not answered, in part.
+    answered : ndarray of shape (n_queries,), bool
+        Whether a query has been answered.
+    """
+    answered = np.ones(len(queries), dtype=bool)
+    parts, first = [NO_HITS], 0
+    for index, chunk in zip(indexes, chunks, strict=True):
+        if index is None:
+            hits = _scan(chunk, queries, radius)
+        else:
+            hits, here = index.within(queries, radius, MAX_SHARE * len(chunk))
+            answered &= here
+        parts.append(hits._replace(rows=hits.rows + first))
+        first += len(chunk)
+    hits = Hits.together(parts)
+    if len(chunks) > 1:
+        order = np.argsort(hits.queries, kind="stable")
+        hits = Hits(hits.queries[order], hits.rows[order], hits.distances[order])
+    return hits, answered
+
+
+def _scan(chunk, queries, radius):
+    """Hits among few rows."""
+    words, query_words = as_words(chunk), as_words(queries)
+    d = np.empty((len(queries), len(chunk)), dtype=distance_dtype(8 * chunk.shape[1]))
+    for i, row in enumerate(d):
+        distances_to(words, query_words[:, i], out=row)
+    numbers, rows = np.nonzero(d <= radius)
+    return Hits(numbers, rows, d[numbers, rows].astype(np.int32))
+
+
+def nearest_by_index(
+    indexes: Sequence[MultiIndex | None],
+    chunks: Sequence[NDArray[np.uint8]],
+    queries: NDArray[np.uint8],
+    k: int,
+    n_bits: int,
+) -> tuple[NDArray[np.int32], NDArray[np.intp], NDArray[np.bool_]]:
+    """Find the k nearest rows, of the queries that have as many within a small radius.
+
+    Parameters
+    ----------
+    indexes, chunks, queries
+        As in `look_up`.
+    k : int
+        Number of rows.
+    n_bits : int
+        Length of the codes.
+
+    Returns
+    -------
+    distances : ndarray of shape (n_queries, k), int32
+        Distances, rising.
+    indices : ndarray of shape (n_queries, k), intp
+        Rows of the database, equal distances in their order.
+    answered : ndarray of shape (n_queries,), bool
+        Whether a query has been answered; the rows of the others are empty.
+    """
+    distances = np.empty((len(queries), k), dtype=np.int32)
+    indices = np.empty((len(queries), k), dtype=np.intp)
+    answered = np.zeros(len(queries), dtype=bool)
+    n_tables = min(MAX_TABLES, n_bits // KEY_BITS)
+    # The largest radius at which no bit of a key may differ, after a smaller one.
+    for radius in sorted({n_tables // 4, n_tables - 1}):
+        asked = np.flatnonzero(~answered)
+        if len(asked) == 0:
+            break
+        hits, here = look_up(indexes, chunks, queries[asked], radius)
+        here &= np.bincount(hits.queries, minlength=len(asked)) >= k
+        order = np.lexsort((hits.distances, hits.queries))
+        starts = np.searchsorted(hits.queries, np.flatnonzero(here))
+        best = order[starts[:, None] + np.arange(k)]
+        distances[asked[here]], indices[asked[here]] = hits.distances[best], hits.rows[best]
+        answered[asked[here]] = True
+    return distances, indices, answered
