@@ -419,7 +419,7 @@ def test_a_backend_that_fails_is_replaced_with_a_warning(data, monkeypatch):
     def fail(*args):
         raise RuntimeError("cannot compile")
 
-    broken = SimpleNamespace(rows_at_once=fail, layout=fail, top_k=fail)
+    broken = SimpleNamespace(rows_at_once=fail, layout=fail, top_k=fail, within=fail)
     broken.count_pairs = broken.rank_shared = fail
     expected = HammingRanker(backend="numpy").fit(data.database).kneighbors(data.queries)
     score = mean_average_precision(data.queries, data.database, data.y_queries, data.y)
