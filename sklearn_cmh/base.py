@@ -13,12 +13,14 @@ from inspect import signature
 from numbers import Integral, Real
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from .data import (
+    MultimodalData,
     MultimodalEstimator,
     align_labels,
     encode_labels,
@@ -41,10 +43,11 @@ from .solvers import (
     sign,
     warn_constant_bits,
 )
-from .utils._callbacks import CallbackSupportMixin, end_step, fit_task
+from .utils._callbacks import CallbackSupportMixin, end_step, fit_task, report
 from .utils._documentation import DocumentedMixin
 from .utils._sklearn import Interval, check_sample_weight, fit_context
 from .utils._typing import Floats, MatrixLike
+from .utils.discovery import all_estimators
 
 __all__ = [
     "BaseHasher",
@@ -103,6 +106,9 @@ class BaseHasher(
     # Whether it is there to be measured against only; see `all_estimators`.
     _is_baseline = False
 
+    # Steps of a fit, for callbacks, beside its sweeps or epochs.
+    _n_phases = 0
+
     # Hooks of a method.
 
     def _learning(self) -> Learning:
@@ -119,7 +125,8 @@ class BaseHasher(
 
     # Fitting.
 
-    @fit_context(prefer_skip_nested_validation=True)
+    # Nested estimators validate their own parameters.
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y=None):
         """Learn codes of the training rows and a hash function per modality.
 
@@ -143,7 +150,7 @@ class BaseHasher(
         TypeError
             If X is a list of views.
         """
-        max_steps = getattr(self, "max_iter", 0)
+        max_steps = self._n_phases + getattr(self, "max_iter", 0)
         with fit_task(self, X, y, max_steps), unchanged_on_error(self):
             return self._fit(X, y)
 
@@ -167,6 +174,17 @@ class BaseHasher(
             self.codes_ = codes
         self._n_features_out = self.codes_.shape[1]
         return self
+
+    def _check_block(self, name, block):
+        if len(getattr(block, "shape", ())) > 2 and not self._block_options.get("allow_nd"):
+            deep = [c for c, cls in all_estimators("hasher") if cls._block_options.get("allow_nd")]
+            raise ValueError(
+                f"Expected rows of the modality {name!r} to be vectors, got rows of shape "
+                f"{block.shape[1:]}. {type(self).__name__} takes columns of features: extract "
+                "some, or reshape to (n, -1). Of pictures as they are learns "
+                f"{' or '.join(deep)}, in sklearn_cmh.deep."
+            )
+        return super()._check_block(name, block)
 
     def _check_labels(self, X, y):
         """Encode y; sets `labels_` and `classes_`."""
@@ -251,7 +269,22 @@ class BaseHasher(
         check_is_fitted(self)
         refuse_views(X)
         for batch in self._row_batches(X):
-            yield self._project_blocks(self._new_blocks(batch, modality))
+            try:
+                blocks = self._new_blocks(batch, modality)
+            except ValueError as error:
+                if modality is not None or not self._is_one_modality(batch):
+                    raise
+                names = " or ".join(f"modality={name!r}" for name in self.modality_names_)
+                raise ValueError(
+                    f"{error} For rows of one modality alone, name it: encode(X, {names})."
+                ) from error
+            yield self._project_blocks(blocks)
+
+    def _is_one_modality(self, X):
+        """Whether X looks like the block of one modality, where the whole was expected."""
+        tail = tuple(np.shape(X)[1:]) if not hasattr(X, "shape") else tuple(X.shape[1:])
+        tails = [m.tail for m in self._modalities if not m.dropped]
+        return not isinstance(X, MultimodalData) and len(tails) > 1 and tail in [(), *tails]
 
     def _project_blocks(self, blocks):
         return fuse({name: self._project(name, block) for name, block in blocks.items()})
@@ -329,15 +362,15 @@ class BaseHasher(
     def score(self, X, y, sample_weight=None):
         """Mean over query modalities of full-ranking mAP against the training codes.
 
-        The rows of X are the queries, one modality at a time; `codes_` is the
-        database. Ties are averaged over. Since `codes_` have seen the labels of the
-        training rows, this is an optimistic figure; see `make_retrieval_scorer` for
-        others.
+        The rows of X are the queries, one modality at a time, of those that X holds;
+        `codes_` is the database, without rows that have no label. Ties are averaged
+        over. Since `codes_` have seen the labels of the training rows, this is an
+        optimistic figure; see `make_retrieval_scorer` for others.
 
         Parameters
         ----------
         X : {array-like, sparse, DataFrame} of shape (n, d) or MultimodalData
-            Query rows, with all modalities.
+            Query rows. A MultimodalData may hold some of the modalities only.
         y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
             Their labels.
         sample_weight : array-like of shape (n,), default=None
@@ -346,7 +379,7 @@ class BaseHasher(
         Returns
         -------
         score : float
-            In [0, 1]; NaN, with a warning, if no query has a relevant row.
+            In [0, 1]; NaN, with a warning, if no query of positive weight has a relevant row.
         """
         check_is_fitted(self)
         if self.labels_ is None:
@@ -357,21 +390,24 @@ class BaseHasher(
             )
         X = self._check_table(X, reset=False)
         labels, database_labels = self._query_labels(y)
-        if sample_weight is not None:
-            sample_weight = check_sample_weight(sample_weight, labels)
-        if not (labels.sum(axis=0) * database_labels.sum(axis=0)).any():
+        weights = np.ones(labels.shape[0]) if sample_weight is None else sample_weight
+        weights = check_sample_weight(weights, labels)
+        # Rows without labels are no wrong hits: what they are is not known.
+        known = labelled_rows(database_labels)
+        if not (weights * (labels @ database_labels.sum(axis=0))).any():
             warnings.warn(
-                "No query has a relevant training row, so the score is undefined and set to NaN.",
+                "No query of positive weight has a relevant training row, so the score is "
+                "undefined and set to NaN.",
                 UndefinedMetricWarning,
             )
             return np.nan
+        names = [m for m in self.modality_names_ if not isinstance(X, MultimodalData) or m in X]
         scores = []
-        for name in self.modality_names_:
+        for name in names or self.modality_names_:
             values, relevant = average_precision_scores(
-                self.encode(X, modality=name), self.codes_, labels, database_labels
+                self.encode(X, modality=name), self.codes_[known], labels, database_labels[known]
             )
-            weights = None if sample_weight is None else sample_weight[relevant]
-            scores.append(np.average(values[relevant], weights=weights))
+            scores.append(np.average(values[relevant], weights=weights[relevant]))
         return float(np.mean(scores))
 
     # Parameters, tags.
@@ -470,6 +506,8 @@ class ModalityEncoder(
 class ShallowHasher(FeatureMapsMixin, BaseHasher):
     """Feature map and linear hash function per modality; a method overrides `_solve`."""
 
+    _n_phases = 2  # features, and the start of the solver
+
     _parameter_constraints: dict = {
         **BaseHasher._parameter_constraints,
         **FeatureMapsMixin._parameter_constraints,
@@ -489,11 +527,16 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         """Sweeps of a fit, for a solver to iterate over."""
 
         def on_sweep(sweep, objective):
-            if self.verbose:
-                print(f"[{type(self).__name__}] sweep {sweep}, objective {objective:.6e}")
+            report(self, f"sweep {sweep}, objective {objective:.6e}")
             return end_step(self, "sweep")
 
-        return Sweeps(self.max_iter, self.tol, name=type(self).__name__, on_sweep=on_sweep)
+        return Sweeps(
+            self.max_iter,
+            self.tol,
+            name=type(self).__name__,
+            on_start=lambda: end_step(self, "start"),
+            on_sweep=on_sweep,
+        )
 
     def _restart_params(self, codes_only):
         """Parameters that make one of many restarts cheap; see `RefinedHasher`.
@@ -512,11 +555,19 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
     def _fit_blocks(self, blocks, L, random_state):
         self._learn(blocks, L, random_state)
         warn_constant_bits(self.codes_, "Lower n_bits, or try another random_state.")
+        varied = ~constant_bits(self.codes_)
+        for name, block in blocks.items():
+            rows = block[:: 1 + block.shape[0] // _ENCODED_ROWS]
+            warn_equal_codes(name, sign(self._project(name, rows))[:, varied])
 
     def _learn(self, blocks, L, random_state):
         """Fit without a word on constant bits, of which `RefinedHasher` chooses none."""
         self._warn_ignored(blocks)
         features = self._fit_features(blocks, random_state)
+        for name, F in features.items():
+            check_scale(name, F)
+        end_step(self, "features")
+        report(self, "start of the solver")
         solution = self._solve(features, L, random_state).checked(
             type(self).__name__, features, self.n_bits, taken=[*_SOLVED, *fitted_names(self)]
         )
@@ -541,6 +592,9 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         return project(self._map_features(name, block), self.projections_[name], offset)
 
 
+# Training rows that are encoded after a fit, to see whether codes differ.
+_ENCODED_ROWS = 1000
+
 # Attributes that follow from a Solution.
 _SOLVED = ("codes_", "projections_", "offsets_", "objective_", "n_iter_")
 
@@ -551,6 +605,31 @@ def unwritten(hasher, hook, does):
         f"{type(hasher).__name__} is no complete hasher: write `{hook}`, which {does}. See "
         '"Adding a new method" in the documentation.'
     )
+
+
+def check_scale(name, F):
+    """Refuse features whose squares and their sums are too near the end of what F can hold."""
+    values = F.data if sparse.issparse(F) else F
+    largest = float(max(values.max(), -values.min())) if values.size else 0.0
+    limits = np.finfo(F.dtype)
+    low, high = float(limits.tiny) ** 0.4, float(limits.max) ** 0.4
+    if largest and not low <= largest <= high:
+        raise ValueError(
+            f"The features of {name!r} are of the order of {largest:.1g}, whose squares are too "
+            f"near the end of {F.dtype} to compute with: rescale them, by StandardScaler for "
+            "instance."
+        )
+
+
+def warn_equal_codes(name, codes):
+    """Warn where all rows have one code, as learned bits that vary are not."""
+    if codes.shape[1] and constant_bits(codes).all():
+        warnings.warn(
+            f"Every row of {name!r} is encoded alike, though the learned codes differ: its hash "
+            "functions are constant. Rescale the features, take outliers out, or lower the weight "
+            "of the regularisation.",
+            ConvergenceWarning,
+        )
 
 
 def clear_fitted(estimator):

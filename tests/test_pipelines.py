@@ -383,14 +383,15 @@ class Recorder:
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
         self.told.append(f"{context.estimator_name} {context.task_name} ends")
-        return context.task_name == "sweep" and context.task_id + 1 == self.stop_after
+        return self.told.count("DSAH sweep ends") == self.stop_after
 
 
 def test_callbacks_are_told_of_a_fit(callback, hasher, X, y):
     recorder = Recorder()
     hasher.set_callbacks(recorder).fit(X, y)
-    sweeps = ["DSAH sweep begins", "DSAH sweep ends"] * hasher.n_iter_
-    assert recorder.told == ["setup", "DSAH fit begins", *sweeps, "DSAH fit ends", "teardown"]
+    steps = ["features", "start", *["sweep"] * hasher.n_iter_]
+    told = [f"DSAH {step} {what}" for step in steps for what in ("begins", "ends")]
+    assert recorder.told == ["setup", "DSAH fit begins", *told, "DSAH fit ends", "teardown"]
     assert not any(name in vars(hasher) for name in ("_fit_task", "_callback_fit_ctx"))
 
 

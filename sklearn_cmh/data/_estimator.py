@@ -18,12 +18,18 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils.validation import validate_data
 
+<<<<<<< HEAD
 from ..utils._sklearn import Interval, StrOptions, safe_indexing
+=======
+from ..utils._callbacks import report
+from ..utils._sklearn import StrOptions, safe_indexing
+>>>>>>> 9e6bc9d (Text vectorisers in Pipelines, nested parameters validated, score leaves unlabelled rows out, phases reported, constant hash functions and extreme scales said, messages with the cure)
 from ..utils._transformers import (
     NestedParamsMixin,
     fit_transform,
     inner_clone,
     is_transformer,
+    named_errors,
     transform,
 )
 from ..utils._typing import MatrixLike
@@ -96,8 +102,10 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
         for name, block in select_blocks(table, self._modalities).items():
             transformer = given[name]
             if is_transformer(transformer):
+                report(self, f"transformer of {name!r}")
                 transformer = inner_clone(transformer, rng)
-                block = _same_rows(name, block, fit_transform(transformer, block, y))
+                with named_errors(f"modalities: the transformer of {name!r}"):
+                    block = _same_rows(name, block, fit_transform(transformer, block, y))
                 self.transformers_[name] = transformer
             elif transformer not in (None, "passthrough"):
                 raise ValueError(

@@ -98,7 +98,7 @@ class BaseDeepHasher(BaseHasher):
         super().fit(X, y)
         return self._raise_postponed()
 
-    @fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X, y=None):
         """Train for one epoch at the full learning rate, on these rows.
 

@@ -5,8 +5,15 @@ from numbers import Integral
 from typing import ClassVar
 
 from ..data import FLOATS, checked
+from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
-from ..utils._transformers import fit_transform, inner_clone, is_transformer, transform
+from ..utils._transformers import (
+    fit_transform,
+    inner_clone,
+    is_transformer,
+    named_errors,
+    transform,
+)
 from ._anchor_rbf import AnchorRBF
 
 __all__ = ["FeatureMapsMixin"]
@@ -73,8 +80,10 @@ class FeatureMapsMixin:
                 continue
             if feature_map is None:
                 feature_map = self._default_feature_map(block)
+            report(self, f"features of {name!r}")
             feature_map = inner_clone(feature_map, rng)
-            features[name] = self._check_features(name, fit_transform(feature_map, block))
+            with named_errors(f"feature_map of {name!r}"):
+                features[name] = self._check_features(name, fit_transform(feature_map, block))
             self.feature_maps_[name] = feature_map
         return features
 

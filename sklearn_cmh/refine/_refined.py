@@ -28,6 +28,7 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.parallel import Parallel, delayed
 
 from ..base import BaseHasher, Learning, ShallowHasher
+<<<<<<< HEAD
 from ..data import MultimodalData, labelled_rows, normalise_rows
 from ..features import SharedSpace, mapped_rows
 from ..solvers import (
@@ -42,6 +43,22 @@ from ..solvers import (
 from ..utils._sklearn import HasMethods, Interval, StrOptions
 from ..utils._transformers import inner_clone, transform
 from ._bits import bit_alignment, greedy_bits, selection_terms, swap_bits
+=======
+from ..data import normalise_rows
+from ..solvers import project, ridge_leave_one_out, sign
+from ..utils._callbacks import report
+from ..utils._sklearn import HasMethods, Interval
+from ..utils._transformers import fit_transform, transform
+from ._leave_one_out import (
+    anchor_map,
+    bit_alignment,
+    coordinate_search,
+    greedy_bits,
+    leave_one_out_codes,
+    selection_terms,
+    swap_bits,
+)
+>>>>>>> 9e6bc9d (Text vectorisers in Pipelines, nested parameters validated, score leaves unlabelled rows out, phases reported, constant hash functions and extreme scales said, messages with the cure)
 from ._ridge import check_positive
 from ._search import (
     anchor_map,
@@ -360,6 +377,7 @@ class RefinedHasher(BaseHasher):
                 f"n_bits={self.n_bits} from; raise n_restarts or pool_bits."
             )
 
+<<<<<<< HEAD
     def _choose_pair_weight(self, blocks, L):
         """The pair weight in use, given what X and y hold."""
         if self.pair_weight != "auto":
@@ -385,6 +403,8 @@ class RefinedHasher(BaseHasher):
 
     # The fit, step by step.
 
+=======
+>>>>>>> 9e6bc9d (Text vectorisers in Pipelines, nested parameters validated, score leaves unlabelled rows out, phases reported, constant hash functions and extreme scales said, messages with the cure)
     def _fit_blocks(self, blocks, L, random_state):
         parallel = Parallel(n_jobs=self.n_jobs)
         self.pair_weight_ = self._choose_pair_weight(blocks, L)
@@ -510,8 +530,14 @@ class RefinedHasher(BaseHasher):
             own = estimator.random_state
             estimator._fit_blocks(blocks, L, rng if own is None else check_random_state(own))
             return [estimator]
+<<<<<<< HEAD
         self._report(f"{self.n_restarts} restarts of {self.estimator}")
         estimator.set_params(n_bits=self.pool_bits)._validate_params()
+=======
+        report(self, f"{self.n_restarts} restarts of {self.estimator}")
+        estimator = clone(self.estimator).set_params(n_bits=self.pool_bits)
+        estimator._validate_params()
+>>>>>>> 9e6bc9d (Text vectorisers in Pipelines, nested parameters validated, score leaves unlabelled rows out, phases reported, constant hash functions and extreme scales said, messages with the cure)
         cheap = estimator._restart_params(codes_only=self.refit_hash_functions)
         estimator.set_params(**cheap)
         seeds = rng.randint(np.iinfo(np.int32).max, size=self.n_restarts)
@@ -554,7 +580,7 @@ class RefinedHasher(BaseHasher):
                     "refit_hash_functions=False."
                 )
         settings = list(product(blocks, self.preprocessing, self.widths))
-        self._report(f"leave-one-out codes on {len(settings)} feature maps")
+        report(self, f"leave-one-out codes on {len(settings)} feature maps")
         outcomes = parallel(
             delayed(leave_one_out_codes)(
                 self._feature_map(preprocessing, width, blocks[name], seeds[name]),
@@ -577,7 +603,11 @@ class RefinedHasher(BaseHasher):
             scores.update(values)
             self.best_params_[name] = candidate_params(best)
             self.best_score_ = values[best]
+<<<<<<< HEAD
             self._report(f"{name}: {self.best_params_[name]} has score {self.best_score_:.4f}")
+=======
+            report(self, f"{name}: {self.best_params_[name]} has mAP {self.best_score_:.4f}")
+>>>>>>> 9e6bc9d (Text vectorisers in Pipelines, nested parameters validated, score leaves unlabelled rows out, phases reported, constant hash functions and extreme scales said, messages with the cure)
         candidates = list(product(settings, self.ridges))
         self.cv_results_ = search_results(
             candidates, [scores.get(candidate, np.nan) for candidate in candidates], seconds
@@ -607,7 +637,7 @@ class RefinedHasher(BaseHasher):
         greedy = greedy_bits(q, G, self.n_bits)
         selected = swap_bits(q, G, greedy)
         self.objective_ = np.array([bit_alignment(q, G, s) for s in (greedy, selected)])
-        self._report(f"{self.n_bits} of {len(q)} bits have alignment {self.objective_[-1]:.4f}")
+        report(self, f"{self.n_bits} of {len(q)} bits have alignment {self.objective_[-1]:.4f}")
         return selected
 
     def _project(self, name, block):

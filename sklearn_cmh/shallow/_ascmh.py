@@ -34,8 +34,9 @@ from ..solvers import (
     sign,
     squared_norm,
 )
+from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval
-from ..utils._transformers import inner_clone
+from ..utils._transformers import inner_clone, named_errors
 
 __all__ = ["ASCMH"]
 
@@ -392,8 +393,10 @@ class ASCMH(ShallowHasher):
     def _fit_hash_estimators(self, features, varied, rng):
         estimators = {}
         for name, F in features.items():
+            report(self, f"hash functions of {name!r}")
             estimator = inner_clone(self.hash_estimator, rng)
-            estimators[name] = fit_bits(estimator, F, varied) if varied.size else None
+            with named_errors("hash_estimator"):
+                estimators[name] = fit_bits(estimator, F, varied) if varied.size else None
         return estimators
 
     def _project(self, name, block):

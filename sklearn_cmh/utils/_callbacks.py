@@ -1,7 +1,8 @@
-"""scikit-learn's callbacks, from version 1.9 on; before, nothing.
+"""Who hears of a fit: the user who set `verbose`, and scikit-learn's callbacks.
 
-A fit is a task of as many steps as it has sweeps or epochs: a progress bar counts
-them. A scoring monitor scores the fitted hasher.
+Callbacks are there from scikit-learn 1.9 on; before, nothing. A fit is a task of as many
+steps as it has phases before the solver, and sweeps or epochs: a progress bar counts them.
+A scoring monitor scores the fitted hasher.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 from ._sklearn import CallbackSupportMixin
 
-__all__ = ["CallbackSupportMixin", "end_step", "fit_task"]
+__all__ = ["CallbackSupportMixin", "end_step", "fit_task", "report"]
 
 
 @contextmanager
@@ -37,3 +38,9 @@ def end_step(estimator: Any, name: str) -> bool:
     step = context.subcontext(task_name=name)
     step.call_on_fit_task_begin(estimator=estimator)
     return bool(step.call_on_fit_task_end(estimator=estimator))
+
+
+def report(estimator, message):
+    """Print a line if the estimator is verbose: what begins, or what has ended."""
+    if getattr(estimator, "verbose", 0):
+        print(f"[{type(estimator).__name__}] {message}")

@@ -1,16 +1,29 @@
 """Transformers that a user gives to an estimator: cloned, fitted, and reached by parameters."""
 
+<<<<<<< HEAD
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Self
+=======
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, Self
+>>>>>>> 9e6bc9d (Text vectorisers in Pipelines, nested parameters validated, score leaves unlabelled rows out, phases reported, constant hash functions and extreme scales said, messages with the cure)
 
 import numpy as np
 from sklearn import config_context
 from sklearn.base import clone
 
-from ._sklearn import VisualBlock
+from ._sklearn import InvalidParameterError, VisualBlock
 
-__all__ = ["NestedParamsMixin", "fit_transform", "inner_clone", "is_transformer", "transform"]
+__all__ = [
+    "NestedParamsMixin",
+    "fit_transform",
+    "inner_clone",
+    "is_transformer",
+    "named_errors",
+    "transform",
+]
 
 
 class NestedParamsMixin:
@@ -103,6 +116,15 @@ def _is_estimator(value: Any) -> bool:
 def is_transformer(value: Any) -> bool:
     """Whether `value` can be fitted and transforms."""
     return hasattr(value, "fit") and hasattr(value, "transform")
+
+
+@contextmanager
+def named_errors(where: str) -> Iterator[None]:
+    """Say of a wrong parameter of a nested estimator `where` that estimator is."""
+    try:
+        yield
+    except InvalidParameterError as error:
+        raise InvalidParameterError(f"{where}: {error}") from error
 
 
 def plain_output() -> AbstractContextManager[None]:
