@@ -18,12 +18,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils.validation import validate_data
 
-<<<<<<< HEAD
-from ..utils._sklearn import Interval, StrOptions, safe_indexing
-=======
 from ..utils._callbacks import report
-from ..utils._sklearn import StrOptions, safe_indexing
->>>>>>> 9e6bc9d (Text vectorisers in Pipelines, nested parameters validated, score leaves unlabelled rows out, phases reported, constant hash functions and extreme scales said, messages with the cure)
+from ..utils._sklearn import Interval, StrOptions, safe_indexing
 from ..utils._transformers import (
     NestedParamsMixin,
     fit_transform,

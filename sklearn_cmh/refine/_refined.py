@@ -28,7 +28,6 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.parallel import Parallel, delayed
 
 from ..base import BaseHasher, Learning, ShallowHasher
-<<<<<<< HEAD
 from ..data import MultimodalData, labelled_rows, normalise_rows
 from ..features import SharedSpace, mapped_rows
 from ..solvers import (
@@ -40,25 +39,10 @@ from ..solvers import (
     ridge_leave_one_out,
     sign,
 )
+from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
 from ..utils._transformers import inner_clone, transform
 from ._bits import bit_alignment, greedy_bits, selection_terms, swap_bits
-=======
-from ..data import normalise_rows
-from ..solvers import project, ridge_leave_one_out, sign
-from ..utils._callbacks import report
-from ..utils._sklearn import HasMethods, Interval
-from ..utils._transformers import fit_transform, transform
-from ._leave_one_out import (
-    anchor_map,
-    bit_alignment,
-    coordinate_search,
-    greedy_bits,
-    leave_one_out_codes,
-    selection_terms,
-    swap_bits,
-)
->>>>>>> 9e6bc9d (Text vectorisers in Pipelines, nested parameters validated, score leaves unlabelled rows out, phases reported, constant hash functions and extreme scales said, messages with the cure)
 from ._ridge import check_positive
 from ._search import (
     anchor_map,
@@ -377,7 +361,6 @@ class RefinedHasher(BaseHasher):
                 f"n_bits={self.n_bits} from; raise n_restarts or pool_bits."
             )
 
-<<<<<<< HEAD
     def _choose_pair_weight(self, blocks, L):
         """The pair weight in use, given what X and y hold."""
         if self.pair_weight != "auto":
@@ -397,14 +380,8 @@ class RefinedHasher(BaseHasher):
             self._check_classes(L[labelled_rows(L)])
         return p
 
-    def _report(self, message):
-        if self.verbose:
-            print(f"[{type(self).__name__}] {message}")
-
     # The fit, step by step.
 
-=======
->>>>>>> 9e6bc9d (Text vectorisers in Pipelines, nested parameters validated, score leaves unlabelled rows out, phases reported, constant hash functions and extreme scales said, messages with the cure)
     def _fit_blocks(self, blocks, L, random_state):
         parallel = Parallel(n_jobs=self.n_jobs)
         self.pair_weight_ = self._choose_pair_weight(blocks, L)
@@ -444,7 +421,7 @@ class RefinedHasher(BaseHasher):
 
     def _fit_pairs(self, blocks, rng):
         """Codes of the shared space itself, turned so that signs lose least."""
-        self._report("shared space of the modalities")
+        report(self, "shared space of the modalities")
         self.shared_space_ = self._fit_space(blocks, rng)
         X = MultimodalData(**blocks)
         rows = [self.shared_space_.transform(X, modality=name) for name in blocks]
@@ -471,14 +448,14 @@ class RefinedHasher(BaseHasher):
         p = self.pair_weight_
         Z, Lt = None, None
         if p > 0:
-            self._report("shared space of the modalities")
+            report(self, "shared space of the modalities")
             self.shared_space_ = self._fit_space(blocks, rng)
             Z = self.shared_space_.transform(MultimodalData(**blocks))
         if p < 1:
             if labelled_rows(L).all():
                 Lt = normalise_rows(L)
             else:
-                self._report("labels of the rows that have none")
+                report(self, "labels of the rows that have none")
                 seed = rng.randint(np.iinfo(np.int32).max)
                 maps = [self._default_map(block, seed) for block in blocks.values()]
                 Lt = complete_labels(
@@ -530,14 +507,8 @@ class RefinedHasher(BaseHasher):
             own = estimator.random_state
             estimator._fit_blocks(blocks, L, rng if own is None else check_random_state(own))
             return [estimator]
-<<<<<<< HEAD
-        self._report(f"{self.n_restarts} restarts of {self.estimator}")
-        estimator.set_params(n_bits=self.pool_bits)._validate_params()
-=======
         report(self, f"{self.n_restarts} restarts of {self.estimator}")
-        estimator = clone(self.estimator).set_params(n_bits=self.pool_bits)
-        estimator._validate_params()
->>>>>>> 9e6bc9d (Text vectorisers in Pipelines, nested parameters validated, score leaves unlabelled rows out, phases reported, constant hash functions and extreme scales said, messages with the cure)
+        estimator.set_params(n_bits=self.pool_bits)._validate_params()
         cheap = estimator._restart_params(codes_only=self.refit_hash_functions)
         estimator.set_params(**cheap)
         seeds = rng.randint(np.iinfo(np.int32).max, size=self.n_restarts)
@@ -556,7 +527,7 @@ class RefinedHasher(BaseHasher):
         maps, coefs, bits = {}, {}, {}
         for name, block in blocks.items():
             best = self.best_params_[name]
-            self._report(f"{name}: hash functions of {pool.shape[1]} bits")
+            report(self, f"{name}: hash functions of {pool.shape[1]} bits")
             maps[name] = self._feature_map(best["preprocessing"], best["width"], block, seeds[name])
             F = mapped_rows(maps[name].fit(block), block)
             coef, codes = ridge_leave_one_out(F, pool, [best["ridge"]], signs=True)
@@ -603,11 +574,7 @@ class RefinedHasher(BaseHasher):
             scores.update(values)
             self.best_params_[name] = candidate_params(best)
             self.best_score_ = values[best]
-<<<<<<< HEAD
-            self._report(f"{name}: {self.best_params_[name]} has score {self.best_score_:.4f}")
-=======
-            report(self, f"{name}: {self.best_params_[name]} has mAP {self.best_score_:.4f}")
->>>>>>> 9e6bc9d (Text vectorisers in Pipelines, nested parameters validated, score leaves unlabelled rows out, phases reported, constant hash functions and extreme scales said, messages with the cure)
+            report(self, f"{name}: {self.best_params_[name]} has score {self.best_score_:.4f}")
         candidates = list(product(settings, self.ridges))
         self.cv_results_ = search_results(
             candidates, [scores.get(candidate, np.nan) for candidate in candidates], seconds

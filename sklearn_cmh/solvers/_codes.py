@@ -73,14 +73,15 @@ def project(F, P, offset=None):
 
 
 def _norms(F):
-    """2-norms of rows, in float64, whatever their scale."""
-    F = sparse.csr_array(F) if sparse.issparse(F) else F
+    """2-norms of rows, in float64, of any scale."""
     largest = abs(F).max(axis=1)
     largest = largest.toarray().ravel() if sparse.issparse(F) else largest
     unit = np.ldexp(1.0, np.maximum(np.frexp(largest.astype(np.float64))[1], -900))
-    scale = (1 / unit)[:, None]
-    # Of sparse matrices, as text vectorisers make them, * is the matrix product.
-    scaled = F.multiply(scale).tocsr() if sparse.issparse(F) else F * scale
+    if sparse.issparse(F):
+        data = F.data / np.repeat(unit, np.diff(F.indptr))
+        scaled = sparse.csr_array((data, F.indices, F.indptr), shape=F.shape)
+    else:
+        scaled = F / unit[:, None]
     return row_norms(scaled) * unit
 
 

@@ -1,14 +1,8 @@
 """Transformers that a user gives to an estimator: cloned, fitted, and reached by parameters."""
 
-<<<<<<< HEAD
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
-from typing import Any, Self
-=======
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, Self
->>>>>>> 9e6bc9d (Text vectorisers in Pipelines, nested parameters validated, score leaves unlabelled rows out, phases reported, constant hash functions and extreme scales said, messages with the cure)
+from typing import Any, Self
 
 import numpy as np
 from sklearn import config_context
