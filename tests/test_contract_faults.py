@@ -168,8 +168,6 @@ def test_some_modalities_are_scored_by_themselves(X, paired):
 def test_what_to_do_without_labels(X):
     with pytest.raises(ValueError, match="affinity='knn' learns without labels"):
         AAH(8).fit(X)
-    with pytest.raises(ValueError, match=r"by retrieval.*AAH alone learns without"):
-        RefinedHasher(AAH(8, affinity="knn"), 8).fit(X)
 
 
 def test_a_block_alone_points_to_encode(captioned, X, paired):
