@@ -108,6 +108,7 @@ GUIDE_OF_NAME = {
     "SharedSpace": "user_guide/shared_space",
     "CCAITQ": "user_guide/shared_space",
     "MultimodalData": "user_guide/data",
+    "show_versions": "install",
 }
 
 

@@ -10,8 +10,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import normalize
 
 from ..base import BaseHasher
@@ -34,6 +32,8 @@ def class_scores(classifier: Any, F: Features, codes: str) -> Floats:
     if codes == "probability_lsh":
         return P
     chosen = P == P.max(axis=1, keepdims=True)
+    from sklearn.multiclass import OneVsRestClassifier
+
     if isinstance(classifier, OneVsRestClassifier) and classifier.multilabel_:
         chosen |= P > 0.5
     else:
@@ -128,6 +128,10 @@ class ClassifierHasher(FeatureMapsMixin, BaseHasher):
         self.verbose = verbose
 
     def _fit_blocks(self, blocks, L, random_state):
+        # Imported on use: they load half of scikit-learn.
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.multiclass import OneVsRestClassifier
+
         features = self._fit_features(blocks, random_state)
         classifier = self.classifier
         if classifier is None:
