@@ -261,6 +261,19 @@ def test_harmonic_difference_is_exact(N, n):
     assert_allclose(float(harmonic_difference(N, n)), float(terms.sum()), rtol=2e-15, atol=1e-300)
 
 
+def test_metrics_by_name_are_the_metrics():
+    problem = random_problem()
+    for metric, function in [
+        ("map", mean_average_precision),
+        ("precision_at_k", precision_at_k),
+        ("recall_at_k", recall_at_k),
+        ("ndcg_at_k", ndcg_at_k),
+        ("lookup_precision", lookup_precision),
+    ]:
+        values, has_relevant = per_query_values(metric, *problem)
+        assert_allclose(values[has_relevant].mean(), function(*problem), rtol=1e-14)
+
+
 # --- The partner as the one relevant row -------------------------------------------------------
 
 

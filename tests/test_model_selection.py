@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from scipy import sparse
+from sklearn import config_context
 from sklearn.model_selection import GridSearchCV, cross_validate
 
 from sklearn_cmh import DSAH, MultimodalData
@@ -106,4 +107,7 @@ def test_searches_and_cross_validation_take_it(paired, form):
     assert np.isfinite(found["test_score"]).all()
     search = GridSearchCV(hasher, {"alpha": [0.1, 1.0]}, cv=cv, scoring=scorer).fit(X, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    with config_context(enable_metadata_routing=True):
+        again = cross_validate(hasher, X, y, cv=cv, scoring=scorer, params={})
+    assert_array_equal(again["test_score"], found["test_score"])
     assert "test_classes=0.28" in repr(cv)

@@ -407,6 +407,19 @@ def test_weights_count_queries_several_times(hasher, split):
     assert_allclose(scorer(hasher, X_query, y_query, sample_weight=weights), expected)
     with pytest.raises(ValueError, match=r"(?i)negative"):
         scorer(hasher, X_query, y_query, sample_weight=-weights)
+    with pytest.raises(ValueError, match="inconsistent numbers"):
+        scorer(hasher, X_query, y_query, sample_weight=[*weights, 1.0])
+
+
+def test_weights_stay_with_their_rows(paired):
+    L = paired.indicator.copy()
+    L[::3] = 0
+    hasher = LinearHasher(modalities=COLUMNS).fit(paired.X[:80], L[:80])
+    X, L = paired.X[80:], L[80:]
+    weights, labelled = np.random.RandomState(0).rand(40), L.any(axis=1)
+    scorer = make_retrieval_scorer(gallery="validation")
+    expected = scorer(hasher, X[labelled], L[labelled], sample_weight=weights[labelled])
+    assert_allclose(scorer(hasher, X, L, sample_weight=weights), expected)
 
 
 def test_weights_are_routed(paired):

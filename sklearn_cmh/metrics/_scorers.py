@@ -9,6 +9,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_consistent_length
 from sklearn.utils.metadata_routing import MetadataRequest
 from sklearn.utils.validation import check_is_fitted
 
@@ -244,6 +245,8 @@ class RetrievalScorer:
             The larger, the better.
         """
         scores = []
+        if sample_weight is not None:
+            check_consistent_length(X, sample_weight)
         for search in self.searches(estimator, X, y):
             values, has_relevant = search.values(
                 self.metric, k=self.k, radius=self.radius, ties=self.ties
