@@ -1,4 +1,4 @@
-"""The reader of .mat files: what scipy reads, and no harm from any file."""
+"""The reader of .mat files: what scipy reads, and no harm from any file; its layouts."""
 
 import struct
 import tracemalloc
@@ -9,6 +9,8 @@ import pytest
 from scipy import sparse
 from scipy.io import loadmat, savemat
 
+from sklearn_cmh import DSAH
+from sklearn_cmh.datasets import load_mat
 from sklearn_cmh.datasets._mat import read_mat
 
 MIB = 2**20
@@ -156,3 +158,81 @@ def test_memory_is_bounded(small):
         finally:
             tracemalloc.stop()
         assert peak < 6 * MIB
+
+
+# --- load_mat -------------------------------------------------------------------------
+
+
+def flickr_like(suffix, n):
+    """MIRFlickr-25K as files with its split have it: features, tags and 24 labels."""
+    return {
+        f"I_{suffix}": RNG.rand(n, 16).astype(np.float32),
+        f"T_{suffix}": (RNG.rand(n, 30) < 0.1).astype(np.uint8),
+        f"L_{suffix}": (RNG.rand(n, 24) < 0.2).astype(np.float64),
+    }
+
+
+@pytest.mark.parametrize("tags", [np.asarray, sparse.csc_array], ids=["dense", "sparse"])
+def test_a_file_with_its_split(tmp_path, tags):
+    arrays = flickr_like("tr", 20) | flickr_like("te", 7)
+    for name in ("T_tr", "T_te"):
+        arrays[name] = tags(arrays[name].astype(float))
+    savemat(tmp_path / "flickr.mat", arrays, do_compression=True)
+    flickr = load_mat(tmp_path / "flickr.mat")
+    assert flickr.data.shape == (27, 46) and flickr.data["image"].dtype == np.float32
+    for part, suffix in (("train", "tr"), ("test", "te")):
+        rows = flickr.data[flickr[part]]
+        np.testing.assert_array_equal(rows["image"], arrays[f"I_{suffix}"])
+        assert abs(rows["text"] - arrays[f"T_{suffix}"]).sum() == 0
+        np.testing.assert_array_equal(flickr.target[flickr[part]], arrays[f"L_{suffix}"])
+    X, Y = load_mat(str(tmp_path / "flickr.mat"), return_X_y=True)
+    assert Y.dtype == np.int8 and sparse.issparse(X["text"]) == (tags is not np.asarray)
+    assert DSAH(8, n_anchors=10).fit(X, Y).codes_.shape == (27, 8)
+
+
+def test_a_single_column_of_labels(tmp_path):
+    arrays = flickr_like("tr", 6) | flickr_like("te", 3)
+    arrays |= {"L_tr": np.arange(6)[:, None] % 3, "L_te": np.array([[2], [0], [1]])}
+    savemat(tmp_path / "labels.mat", arrays)
+    assert load_mat(tmp_path / "labels.mat").target.tolist() == [0, 1, 2, 0, 1, 2, 2, 0, 1]
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (1, 2, 3, 0), (0, 3, 1, 2), (3, 1, 2, 0)])
+def test_pictures_tags_and_labels_of_all_rows(tmp_path, axes):
+    pixels = RNG.randint(0, 256, (9, 4, 5, 3)).astype(np.uint8)
+    tags, labels = RNG.rand(9, 12), (RNG.rand(9, 5) < 0.4).astype(np.uint8)
+    arrays = {"images": pixels.transpose(axes), "YAll": tags, "LAll": labels}
+    savemat(tmp_path / "whole.mat", arrays)
+    whole = load_mat(tmp_path / "whole.mat")
+    assert set(whole) == {"data", "target"}
+    np.testing.assert_array_equal(whole.data["image"], pixels)
+    np.testing.assert_array_equal(whole.data["text"], tags)
+    np.testing.assert_array_equal(whole.target, labels)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"L_te": None}, r"another layout: of its variables, only \['I_te', .*expected are I_tr"),
+        ({"T_tr": np.eye(20)}, "training and test rows have different columns"),
+        ({"I_te": np.eye(6)}, "the rows of I_te, T_te, L_te do not agree"),
+        ({"I_te": np.full((7, 16), np.nan)}, "I_te holds NaN or infinite"),
+        ({"L_te": np.full((7, 24), 2.0)}, "L_te of shape .* zeros and ones"),
+        ({"L_te": np.full((7, 24), 0.5)}, "L_te must hold .* whole numbers"),
+        ({"I_tr": np.zeros((20, 4, 4, 2))}, "I_tr of shape .* are no pictures"),
+        ({"T_te": np.full((7, 30), 1j)}, "T_te holds complex numbers"),
+    ],
+)
+def test_files_that_do_not_agree(tmp_path, change, message):
+    arrays = flickr_like("tr", 20) | flickr_like("te", 7) | change
+    savemat(tmp_path / "bad.mat", {k: v for k, v in arrays.items() if v is not None})
+    with pytest.raises(ValueError, match=rf"bad\.mat.*{message}"):
+        load_mat(tmp_path / "bad.mat")
+
+
+def test_too_large_and_absent(tmp_path):
+    savemat(tmp_path / "large.mat", flickr_like("tr", 50) | flickr_like("te", 7))
+    with pytest.raises(ValueError, match=r"large\.mat .*more than"):
+        load_mat(tmp_path / "large.mat", max_bytes=5000)
+    with pytest.raises(FileNotFoundError, match=r"no file .*absent\.mat"):
+        load_mat(tmp_path / "absent.mat")

@@ -17,7 +17,8 @@ from sklearn.utils import Bunch
 from ..data import MultimodalData
 from ..utils._sklearn import Interval, StrOptions, validate_params
 from ._files import DataHome, keep_file, open_home
-from ._mat import dense, read_mat
+from ._mat import dense
+from ._paired_mat import checked_features, read_arrays
 
 __all__ = ["fetch_wiki"]
 
@@ -196,15 +197,8 @@ def fetch_wiki(
 
 def _read(path, content=None):
     """Rows of a .mat file as ``{"train": (image, text, target), "test": ...}``."""
-    if content is None and not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
     names = [f"{letter}_{suffix}" for letter in "ITL" for suffix in ("tr", "te")]
-    try:
-        arrays = read_mat(content or path, names, max_bytes=MAX_BYTES)
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is no readable .mat file, or not a whole one: {error}."
-        ) from error
+    arrays = read_arrays(path, names, MAX_BYTES, content)
     missing = [name for name in ("I_tr", "T_tr", "I_te", "T_te") if name not in arrays]
     if missing:
         raise ValueError(
@@ -236,18 +230,13 @@ def _read(path, content=None):
 
 
 def _features(path, name, arrays):
-    """A variable of real features, as float64."""
+    """A variable of features as a dense array, float64."""
+    features = checked_features(path, name, arrays)
     try:
-        features = dense(arrays[name], MAX_BYTES).astype(np.float64)
+        features = dense(features, MAX_BYTES)
     except ValueError as error:
         raise ValueError(f"{path}: {name} {error}.") from error
-    if features.ndim != 2 or features.shape[1] == 0:
-        raise ValueError(
-            f"{path}: {name} must have rows and columns; its shape is {features.shape}."
-        )
-    if not np.isfinite(features).all():
-        raise ValueError(f"{path}: {name} holds NaN or infinite numbers.")
-    return features
+    return features.astype(np.float64)
 
 
 def _read_labels(path):
