@@ -15,7 +15,7 @@ from sklearn.base import clone
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from sklearn_cmh import MultimodalData  # noqa: E402
-from sklearn_cmh.deep import DSPAH, SCHGAN  # noqa: E402
+from sklearn_cmh.deep import DCMH, DSPAH, SCHGAN, SSAH  # noqa: E402
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 TINY = {"n_bits": 16, "hidden": (64,), "learning_rate": 5e-3, "random_state": 0}
-HASHERS = [DSPAH(**TINY), SCHGAN(**TINY)]
+HASHERS = [DSPAH(**TINY), SCHGAN(**TINY), DCMH(**TINY), SSAH(**TINY, n_semantic=32)]
 
 
 @pytest.fixture(params=HASHERS, ids=lambda hasher: type(hasher).__name__)

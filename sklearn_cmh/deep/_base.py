@@ -32,8 +32,9 @@ __all__ = ["BaseDeepHasher"]
 class BaseDeepHasher(BaseHasher):
     """A hasher whose pathways are networks; a method overrides the hooks below."""
 
-    # Projections are tanh(slope * output): with 1/2, a sigmoid stretched to (-1, 1).
-    _output_slope = 1.0
+    # Projections are tanh(slope * output): with 1/2, a sigmoid stretched to (-1, 1). None leaves
+    # outputs as they are.
+    _output_slope: float | None = 1.0
 
     # Pixels stay bytes and keep their shape.
     _block_options: ClassVar[dict] = {"dtype": "numeric", "allow_nd": True}
@@ -297,7 +298,9 @@ class BaseDeepHasher(BaseHasher):
         """Set what does not come from chance: statistics of the inputs."""
         from ._networks import Standardise
 
-        block = blocks[name.removeprefix("generator__")]
+        block = blocks.get(name.removeprefix("generator__"))
+        if block is None:
+            return
         for module in network.modules():
             if isinstance(module, Standardise):
                 module.set_statistics(*column_statistics(block))
@@ -371,7 +374,9 @@ class BaseDeepHasher(BaseHasher):
                 f"{n_infinite} of {len(rows)} rows of {name!r} exceed the single precision of the "
                 "networks: rescale them as the training rows were."
             )
-        Z = (self._output_slope * outputs).tanh().cpu().numpy()
+        if self._output_slope is not None:
+            outputs = (self._output_slope * outputs).tanh()
+        Z = outputs.cpu().numpy()
         # The sign of what is within rounding of zero would depend on the machine.
         Z[np.abs(Z) < 1e-6] = 0
         return Z
@@ -384,6 +389,16 @@ def column_statistics(block):
         chunk = block[rows]
         scaler.partial_fit(chunk if chunk.ndim == 2 else chunk.reshape(len(chunk), -1))
     return scaler.mean_, scaler.var_
+
+
+def refuse_unlabelled(estimator, L):
+    """Raise where rows have no label, for a method that can learn nothing from them."""
+    n_unlabelled = L.shape[0] - int(labelled_rows(L).sum())
+    if n_unlabelled:
+        raise ValueError(
+            f"{n_unlabelled} rows of y have no label, and {type(estimator).__name__} has no use "
+            "for them: leave them out, or use SCHGAN, which learns from unlabelled rows too."
+        )
 
 
 def check_scale(name, block):

@@ -3,7 +3,8 @@
 DSPAH (Chen, Wu and Chen, 2022) regresses inner products of relaxed codes on the
 fine-grained similarity of label sets, its equations (2) to (6). SCH-GAN (Zhang,
 Peng and Yuan, 2018) plays a triplet ranking loss against a generator that is
-trained by policy gradient, its equations (5) to (11). Nothing here holds state,
+trained by policy gradient, its equations (5) to (11). DCMH (Jiang and Li, 2017)
+and SSAH (Li et al., 2018) fit a likelihood of pairs. Nothing here holds state,
 and similarities are only ever slices: rows of a batch against some columns.
 """
 
@@ -11,9 +12,11 @@ import torch
 
 __all__ = [
     "advantage",
+    "balance_loss",
     "fgsc",
     "label_profile",
     "pair_distance",
+    "pair_likelihood",
     "pairwise_loss",
     "policy_loss",
     "quantisation_loss",
@@ -65,6 +68,33 @@ def pairwise_loss(F, G, S):
         The mean: the printed sum over pairs grows with n^2 k^2, which no step size survives.
     """
     return ((F @ G.T / F.shape[1] + 1) / 2 - S).square().mean()
+
+
+def pair_likelihood(F, G, S):
+    """Mean over pairs of log(1 + exp t_ij) - s_ij t_ij, t_ij = <f_i, g_j> / 2.
+
+    The negative logarithm of the likelihood that two rows share a label with probability
+    sigmoid(t_ij): the first term of DCMH's eq. 1, and of SSAH's eqs. 3 and 4.
+
+    Parameters
+    ----------
+    F, G : Tensor of shape (a, k), (b, k)
+        Outputs of two networks.
+    S : Tensor of shape (a, b)
+        1.0 where the rows share a label, else 0.0.
+
+    Returns
+    -------
+    Tensor
+        The mean.
+    """
+    theta = F @ G.T / 2
+    return (torch.nn.functional.softplus(theta) - S * theta).mean()
+
+
+def balance_loss(means):
+    """Mean over bits of their squared means over rows, the balance term of DCMH's eq. 1."""
+    return means.square().mean()
 
 
 def quantisation_loss(B, F):

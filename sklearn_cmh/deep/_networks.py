@@ -25,6 +25,7 @@ __all__ = [
     "HashResNet",
     "MultiScaleText",
     "PixelResNet",
+    "SemanticMLP",
     "Standardise",
     "build_network",
     "load_backbone",
@@ -82,6 +83,47 @@ class MLP(nn.Sequential):
         if output_std is not None:
             nn.init.normal_(last.weight, std=output_std)
         super().__init__(*layers, last)
+
+
+class SemanticMLP(nn.Module):
+    """Fully connected pathway with three heads: semantic features, hash layer, labels.
+
+    The features are the tanh of the last hidden layer: signed, so that their inner products can
+    tell rows apart as well as bring them together.
+
+    Parameters
+    ----------
+    n_inputs, n_bits : int
+        Widths of input and hash layer.
+    n_classes : int
+        Labels to predict.
+    n_features : int
+        Width of the semantic features.
+    standardise : bool
+        Whether inputs are centred and divided by one scale.
+    **options
+        Of the `MLP` below the features.
+    """
+
+    def __init__(self, n_inputs, n_bits, *, n_classes, n_features=512, standardise=True, **options):
+        super().__init__()
+        self.trunk = nn.Sequential(
+            nn.Flatten(),
+            Standardise(n_inputs) if standardise else nn.Identity(),
+            MLP(n_inputs, n_features, **options),
+            nn.Tanh(),
+        )
+        self.hash = nn.Linear(n_features, n_bits)
+        self.labels = nn.Linear(n_features, n_classes)
+
+    def heads(self, x):
+        """Features (b, n_features), relaxed codes in (-1, 1)^k, and label logits (b, n_classes)."""
+        features = self.trunk(x).float()
+        return features, self.hash(features).tanh(), self.labels(features)
+
+    def forward(self, x):
+        """Map (b, d) to (b, n_bits), before the tanh."""
+        return self.hash(self.trunk(x))
 
 
 class CBAM(nn.Module):
@@ -409,9 +451,9 @@ def build_network(spec):
     Parameters
     ----------
     spec : dict
-        ``{"network": "mlp" | "resnet34" | "multiscale" | callable, "input_shape": ..., "n_bits":
-        ..., **options}``. A callable takes (input_shape, n_bits) and returns an `nn.Module` that
-        maps a float batch of that shape to (b, n_bits).
+        ``{"network": "mlp" | "resnet34" | "multiscale" | "semantic" | "discriminator" | callable,
+        "input_shape": ..., "n_bits": ..., **options}``. A callable takes (input_shape, n_bits) and
+        returns an `nn.Module` that maps a float batch of that shape to (b, n_bits).
 
     Returns
     -------
@@ -431,6 +473,10 @@ def build_network(spec):
     if network == "resnet34":
         return PixelResNet(input_shape, n_bits, **spec)
     n_inputs = math.prod(input_shape)
+    if network == "semantic":
+        return SemanticMLP(n_inputs, n_bits, **spec)
+    if network == "discriminator":
+        return MLP(n_inputs, n_bits, **spec)
     if network == "multiscale":
         return nn.Sequential(nn.Flatten(), MultiScaleText(n_inputs, n_bits, **spec))
     return nn.Sequential(nn.Flatten(), Standardise(n_inputs), MLP(n_inputs, n_bits, **spec))

@@ -20,7 +20,13 @@ from os import PathLike
 
 from ..base import warn_ignored
 from ..utils._sklearn import Interval, StrOptions
-from ._base import BaseDeepHasher, layer_widths, per_modality, whole_numbers
+from ._base import (
+    BaseDeepHasher,
+    layer_widths,
+    per_modality,
+    refuse_unlabelled,
+    whole_numbers,
+)
 
 __all__ = ["DSPAH"]
 
@@ -261,12 +267,7 @@ class DSPAH(BaseDeepHasher):
         return {"n_bits": [16, 32, 64]}
 
     def _check_labelled(self, L):
-        n_unlabelled = int((L.sum(axis=1) == 0).sum())
-        if n_unlabelled:
-            raise ValueError(
-                f"{n_unlabelled} rows of y have no label, and DSPAH has no use for them: leave "
-                "them out, or use SCHGAN, which learns from unlabelled rows too."
-            )
+        refuse_unlabelled(self, L)
 
     def _network_specs(self, blocks):
         networks = per_modality(self.network, blocks, "network")

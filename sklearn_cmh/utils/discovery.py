@@ -37,9 +37,9 @@ def all_estimators(kind: str | None = None) -> list[tuple[str, type]]:
     --------
     >>> from sklearn_cmh.utils.discovery import all_estimators
     >>> [name for name, _ in all_estimators() if name.startswith("D")]
-    ['DSAH', 'DSPAH']
+    ['DCMH', 'DSAH', 'DSPAH']
     >>> [name for name, _ in all_estimators(kind="deep")]
-    ['DSPAH', 'SCHGAN']
+    ['DCMH', 'DSPAH', 'SCHGAN', 'SSAH']
     """
     found = {}
     for module_name in PUBLIC_MODULES:

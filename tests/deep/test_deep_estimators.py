@@ -1,4 +1,4 @@
-"""DSPAH and SCHGAN as scikit-learn estimators, on tiny networks."""
+"""The deep methods as scikit-learn estimators, on tiny networks."""
 
 import pickle
 import subprocess
@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from sklearn_cmh import MultimodalData  # noqa: E402
-from sklearn_cmh.deep import DSPAH, SCHGAN  # noqa: E402
+from sklearn_cmh.deep import DCMH, DSPAH, SCHGAN, SSAH  # noqa: E402
 from sklearn_cmh.metrics import mean_average_precision  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -28,6 +28,8 @@ TINY = {"n_bits": 8, "hidden": (16,), "learning_rate": 1e-2, "random_state": 0}
 HASHERS = [
     DSPAH(**TINY, max_iter=15, batch_size=32),
     SCHGAN(**TINY, pretrain_iter=8, max_iter=15, batch_size=32, n_candidates=50, n_selected=5),
+    DCMH(**TINY, max_iter=15, batch_size=32),
+    SSAH(**TINY, n_semantic=16, max_iter=15, batch_size=32),
 ]
 
 
@@ -147,6 +149,41 @@ def test_variants_of_schgan(options, X, paired):
     assert np.isnan(rates[:n_pretrain]).all()
     assert ((rates[n_pretrain:] >= 0) & (rates[n_pretrain:] <= 1)).all()
     assert ("generator__text" in hasher.weights_) == ("baseline" not in options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimiser": "sgd", "learning_rate": 0.1},
+        {"gamma": 0.1, "eta": 0.1},
+        {"hidden": ()},
+    ],
+    ids=str,
+)
+def test_variants_of_dcmh(options, X, paired):
+    hasher = clone(HASHERS[2]).set_params(**options).fit(X[:80], paired.y[:80])
+    assert hasher.score(X[80:], paired.y[80:]) > 0.5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"adversarial_weight": 0.0}, {"beta": 0.0}, {"dropout": 0.0}],
+    ids=str,
+)
+def test_variants_of_ssah(options, X, paired):
+    hasher = clone(HASHERS[3]).set_params(**options).fit(X[:80], paired.y[:80])
+    assert hasher.score(X[80:], paired.y[80:]) > 0.5
+    assert ("discriminator__text" in hasher.weights_) == ("adversarial_weight" not in options)
+
+
+def test_codes_are_the_signs_of_projections(hasher, X, paired):
+    hasher.fit(X, paired.y)
+    for modality in ["image", "text", None]:
+        Z = hasher.project(X, modality=modality)
+        assert Z.shape == (120, 8) and Z.dtype == np.float32
+        np.testing.assert_array_equal(np.where(Z >= 0, 1, -1), hasher.encode(X, modality=modality))
+    image, text = (hasher.project(X[name], modality=name) for name in X.names)
+    np.testing.assert_allclose(hasher.project(X), (image + text) / 2, atol=2e-6)
 
 
 def test_without_the_guard_selections_are_mostly_relevant(X, paired):
@@ -405,11 +442,14 @@ def test_a_fit_in_a_thread_is_not_disturbed_by_models_that_are_loaded(X, paired)
 def test_unlabelled_rows_are_for_schgan_only(X, paired):
     Y = paired.indicator.copy()
     Y[:30] = 0
-    with pytest.raises(ValueError, match=r"30 rows .* use SCHGAN"):
-        clone(HASHERS[0]).fit(X, Y)
+    for hasher in HASHERS:
+        if isinstance(hasher, SCHGAN):
+            continue
+        with pytest.raises(ValueError, match=r"30 rows .* use SCHGAN"):
+            clone(hasher).fit(X, Y)
+        with pytest.raises(ValueError, match="-1"):
+            clone(hasher).fit(X, np.where(Y.any(1, keepdims=True), Y, -1))
     Y[:30] = -1
-    with pytest.raises(ValueError, match="-1"):
-        clone(HASHERS[0]).fit(X, Y)
     known = np.where(np.arange(120) < 30, -1, paired.y)
     codes = [clone(HASHERS[1]).fit(X, y) for y in [Y, known]]
     np.testing.assert_array_equal(codes[0].codes_, codes[1].codes_)
@@ -625,8 +665,8 @@ class NoTorch:
             raise ImportError(name)
 
 sys.meta_path.insert(0, NoTorch())
-from sklearn_cmh.deep import DSPAH, SCHGAN
-for cls in (DSPAH, SCHGAN):
+from sklearn_cmh.deep import DCMH, DSPAH, SCHGAN, SSAH
+for cls in (DCMH, DSPAH, SCHGAN, SSAH):
     try:
         cls(8).fit(np.random.rand(10, 3), np.arange(10) % 2)
     except ImportError as error:

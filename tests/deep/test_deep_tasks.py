@@ -13,7 +13,10 @@ from torch.nn.utils import parameters_to_vector  # noqa: E402
 
 from sklearn_cmh.deep import _losses as losses  # noqa: E402
 from sklearn_cmh.deep._adversarial import AdversarialTask  # noqa: E402
+from sklearn_cmh.deep._likelihood import LikelihoodTask  # noqa: E402
+from sklearn_cmh.deep._networks import SemanticMLP  # noqa: E402
 from sklearn_cmh.deep._pairwise import PairwiseTask  # noqa: E402
+from sklearn_cmh.deep._semantic import SemanticTask  # noqa: E402
 from sklearn_cmh.deep._training import BlockReader  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -266,3 +269,160 @@ def test_players_take_turns(blocks, labels):
     assert list(steps(0)) == ["D", "G", "D", "G"]
     assert list(steps(1)) == ["D", "D", "G", "G"]
     assert np.isfinite(task.end_epoch()["relevant_rate"])
+
+
+# DCMH.
+
+
+def likelihood(blocks, labels, rows=ROWS, **options):
+    options = {"gamma": 0.7, "eta": 0.3, "batch_size": 4, **options}
+    reader = BlockReader(blocks, CPU)
+    return LikelihoodTask(
+        linear(blocks), reader, labels, rows, optimiser="adam", learning_rate=0.01, **options
+    )
+
+
+def negative_log_likelihood(F, G, S):
+    """Mean over pairs, one by one, of what DCMH's eq. 1 prints."""
+    terms = [
+        np.log1p(np.exp(f @ g / 2)) - s * (f @ g / 2)
+        for f, row in zip(F, S, strict=True)
+        for g, s in zip(G, row, strict=True)
+    ]
+    return np.mean(terms)
+
+
+@pytest.mark.parametrize("n_modalities", [1, 2, 3])
+def test_loss_of_dcmh_is_its_equation_1_with_means(blocks, labels, n_modalities):
+    names = list(blocks)[:n_modalities]
+    blocks = {name: blocks[name] for name in names}
+    rows = ROWS[::-1].copy()
+    task = likelihood(blocks, labels, rows)
+    outputs = {
+        name: blocks[name][rows] @ net.weight.detach().numpy().T + net.bias.detach().numpy()
+        for name, net in task.pathways.items()
+    }
+    L = labels.numpy()[rows]
+    S = (L @ L.T > 0).astype(float)
+    B = np.where(sum(outputs.values()) >= 0, 1, -1)
+    batch = np.array([1, 4, 10])
+    F = outputs["image"]
+    others = [outputs[name] for name in names[1:]] or [F]
+    expected = sum(negative_log_likelihood(F[batch], G, S[batch]) for G in others)
+    expected += 0.7 * np.mean((B - F)[batch] ** 2) + 0.3 * np.mean(F.mean(0) ** 2)
+    loss = task.loss("image", batch)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    loss.backward()
+    assert {name for name, net in task.pathways.items() if net.weight.grad is not None} == {"image"}
+
+
+def test_dcmh_trains_one_network_after_the_other_on_the_latest_outputs(blocks, labels):
+    task = likelihood(blocks, labels)
+    steps = [task.optimisers.index(optimiser) for optimiser, _ in task.epoch(0)]
+    assert steps == [0] * 3 + [1] * 3 + [2] * 3
+    with torch.no_grad():
+        task.pathways["text"].bias += 1
+    batch = np.array([2, 7])
+    before = task.buffers["text"]
+    task.loss("text", batch)
+    changed = (task.buffers["text"] != before).all(1).nonzero().flatten()
+    assert changed.tolist() == [2, 7]
+
+
+# SSAH.
+
+
+def semantic(blocks, labels, rows=ROWS, discriminators=True, **options):
+    weights = {"alpha": 0.5, "gamma": 2.0, "eta": 0.3, "beta": 0.7, "adversarial_weight": 0.9}
+    shape = {"n_classes": 5, "n_features": 7, "hidden": (), "dropout": 0.0}
+    return SemanticTask(
+        {name: SemanticMLP(block.shape[1], 6, **shape) for name, block in blocks.items()},
+        SemanticMLP(5, 6, standardise=False, **shape),
+        {name: torch.nn.Linear(7, 1) for name in blocks if discriminators},
+        BlockReader(blocks, CPU),
+        labels,
+        rows,
+        learning_rate=0.01,
+        batch_size=6,
+        **{**weights, **options},
+    )
+
+
+def test_losses_of_ssah_are_its_equations_3_and_4_with_means(blocks, labels):
+    rows = ROWS[::-1].copy()
+    task = semantic(blocks, labels, rows)
+    batch = np.array([1, 4, 10])
+    L = labels[rows[batch]]
+    S = (L @ L.T > 0).double().numpy()
+    x = torch.tensor(blocks["text"][rows[batch]], dtype=torch.float32)
+    with torch.no_grad():
+        leader, text = [
+            [head.double().numpy() for head in heads]
+            for heads in (task.label_network.heads(L), task.pathways["text"].heads(x))
+        ]
+    for found, heads in [
+        (task.label_loss(batch), leader),
+        (task.modality_loss("text", batch), text),
+    ]:
+        features, codes, scores = heads
+        expected = 0.5 * negative_log_likelihood(leader[0], features, S)
+        expected += 2.0 * negative_log_likelihood(leader[1], codes, S)
+        expected += 0.3 * np.mean((task.B[batch].numpy() - codes) ** 2)
+        expected += 0.7 * np.mean((1 / (1 + np.exp(-scores)) - L.numpy()) ** 2)
+        if heads is text:
+            D = task.D["text"](torch.tensor(features).float()).detach().numpy()
+            expected += 0.9 * np.mean((D - 1) ** 2)
+        assert found.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_players_of_ssah_take_turns_and_leave_one_another_alone(blocks, labels):
+    task = semantic(blocks, labels, first=False)
+    players = [[task.label_network], list(task.D.values()), *([n] for n in task.pathways.values())]
+    seen = []
+    for optimiser, loss in task.epoch(0):
+        task.modules.zero_grad()
+        loss().backward()
+        seen.append(task.optimisers.index(optimiser))
+        for i, player in enumerate(players):
+            grads = [p.grad for net in player for p in net.parameters()]
+            # The discriminators tell a modality which way to go, and do not move then.
+            if i == seen[-1]:
+                assert any(grad is not None for grad in grads)
+            elif i != 1:
+                assert all(grad is None for grad in grads)
+    assert seen == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert len(semantic(blocks, labels, discriminators=False).optimisers) == 4
+
+
+def test_the_network_of_labels_trains_ahead_towards_its_own_signs(blocks, labels):
+    task = semantic(blocks, labels)
+    seen = []
+    for optimiser, _ in task.epoch(0):
+        seen.append(task.optimisers.index(optimiser))
+        if seen == [0] * 3:
+            with torch.no_grad():
+                codes = task.label_network.heads(labels)[1]
+            assert torch.equal(task.B, torch.where(codes >= 0, 1.0, -1.0))
+    assert seen == [0] * 22 + [1, 1, 2, 2, 3, 3, 4, 4]
+    assert len(list(task.epoch(1))) == 10
+
+
+def test_discriminators_learn_to_tell_modalities_from_labels(blocks, labels):
+    task = semantic(blocks, labels)
+    for _ in range(300):
+        task.optimisers[1].zero_grad()
+        task.discriminator_loss(ROWS).backward()
+        task.optimisers[1].step()
+    with torch.no_grad():
+        real = task.label_network.heads(labels)[0]
+        for name, network in task.D.items():
+            assert network(real).mean() > network(task.heads(name, ROWS)[0]).mean() + 0.2
+
+
+def test_codes_to_quantise_to_are_those_of_labels_and_modalities_together(blocks, labels):
+    task = semantic(blocks, labels)
+    task.modules.eval()
+    with torch.no_grad():
+        codes = task.label_network.heads(labels)[1]
+        codes = codes + sum(task.heads(name, ROWS)[1] for name in blocks)
+    assert torch.equal(task.B, torch.where(codes >= 0, 1.0, -1.0))
