@@ -32,9 +32,9 @@ X_test, y_test = X[emoji.test], y[emoji.test]
 schgan = SCHGAN(64, pretrain_iter=20, max_iter=40, random_state=0)
 deep = {
     "SCHGAN": schgan,
-    "no pair term": clone(schgan).set_params(pair_weight=0.0),
+    "no pair term": clone(schgan).set_params(pair_penalty=0.0),
     "discriminator": clone(schgan).set_params(baseline="dis"),
-    "discriminator, no pair term": clone(schgan).set_params(baseline="dis", pair_weight=0.0),
+    "discriminator, no pair term": clone(schgan).set_params(baseline="dis", pair_penalty=0.0),
 }
 shallow = {"DSAH": DSAH(64, random_state=0), "AAH": AAH(64, random_state=0)}
 fractions = [0.10, 0.25, 0.50]

@@ -43,7 +43,7 @@ class AdversarialTask:
         Rows to train on.
     n_pretrain : int
         Epochs of triplet loss alone.
-    margin, pair_weight, adversarial_weight : float
+    margin, pair_penalty, adversarial_weight : float
         Margin of the ranking loss, weight of the pair term, weight of the selected rows.
     n_selected, n_candidates : int
         Selections per query, and rows that they are selected from.
@@ -64,7 +64,7 @@ class AdversarialTask:
         *,
         n_pretrain,
         margin,
-        pair_weight,
+        pair_penalty,
         adversarial_weight,
         n_selected,
         n_candidates,
@@ -76,7 +76,7 @@ class AdversarialTask:
         self.labelled = labelled
         self.candidates = unlabelled if len(unlabelled) else labelled
         self.everything = np.concatenate([labelled, unlabelled])
-        self.n_pretrain, self.margin, self.pair_weight = n_pretrain, margin, pair_weight
+        self.n_pretrain, self.margin, self.pair_penalty = n_pretrain, margin, pair_penalty
         self.adversarial_weight, self.guard = adversarial_weight, guard
         self.n_selected, self.n_candidates = n_selected, n_candidates
         self.batch_size = batch_size
@@ -141,10 +141,10 @@ class AdversarialTask:
                 f = self.selection_loss(H[query], C[target], distances, S, selected)
                 f = f * (has_positive & valid).float()[:, None]
                 loss = loss + self.adversarial_weight * f.mean()
-        if self.pair_weight and self.pairs:
+        if self.pair_penalty and self.pairs:
             P = self.hash_layers(player, draw(self.everything, 4 * self.batch_size))
             distances = sum(pair_distance(P[first], P[second]) for first, second in self.pairs)
-            loss = loss + self.pair_weight * distances
+            loss = loss + self.pair_penalty * distances
         return loss
 
     def generator_loss(self, queries):

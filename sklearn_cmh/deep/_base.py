@@ -63,13 +63,17 @@ class BaseDeepHasher(BaseHasher):
         raise unwritten(self, "_network_specs(self, blocks)", "returns specs by name")
 
     def _task(self, networks, reader, labels, rows, epochs_done):
-        """Return the task for the training loop; `labels` is L as a tensor."""
+        """Return the task for the training loop; `labels` is the supervision as a tensor."""
         raise unwritten(
             self, "_task(self, networks, reader, labels, rows, epochs_done)", "returns a task"
         )
 
     def _check_labelled(self, L):
         """Raise where the method cannot learn from such labels."""
+
+    def _supervision(self, blocks, L, rng, resume):
+        """What rows are to be told apart by, an array with a row for each: labels."""
+        return L.toarray()
 
     # Fitting.
 
@@ -150,14 +154,15 @@ class BaseDeepHasher(BaseHasher):
 
         device = _training.resolve_device(self.device)
         self._check_labelled(L)
-        n = L.shape[0]
+        n = next(iter(blocks.values())).shape[0]
         epochs_done = self.n_iter_ if resume else 0
         seed = rng.randint(np.iinfo(np.int32).max) + epochs_done
-        rows, held_out = self._split(L, rng)
+        rows, held_out = self._split(n, L, rng)
         for name, block in blocks.items():
             check_scale(name, block)
         reader = _training.BlockReader(blocks, device)
-        labels = torch.from_numpy(L.toarray().astype(np.float32)).to(device)
+        supervision = self._supervision(blocks, L, rng, resume)
+        labels = torch.from_numpy(supervision.astype(np.float32)).to(device)
         with _training.reproducible(device, seed):
             networks = self._start(blocks, device, resume)
             self._check_outputs(networks, reader)
@@ -198,11 +203,15 @@ class BaseDeepHasher(BaseHasher):
             )
         warn_constant_bits(self.codes_, "Train longer (max_iter), or lower learning_rate.")
 
-    def _split(self, L, rng):
+    def _split(self, n, L, rng):
         """Rows to train on, and with early stopping labelled rows to validate on."""
-        n = L.shape[0]
         if not self.early_stopping:
             return np.arange(n), None
+        if L is None:
+            raise ValueError(
+                "early_stopping=True scores rows by their labels, but y is None: pass y, or set "
+                "early_stopping=False."
+            )
         labelled = np.flatnonzero(labelled_rows(L))
         n_held_out = max(2, round(self.validation_fraction * len(labelled)))
         if len(labelled) - n_held_out < 2:

@@ -25,6 +25,7 @@ __all__ = [
     "selection_logits",
     "shared_label",
     "squared_distances",
+    "target_similarity",
     "triplet_loss",
 ]
 
@@ -44,6 +45,11 @@ def fgsc(rows, columns):
     """
     rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1)
     columns = columns / columns.norm(dim=1, keepdim=True).clamp_min(1)
+    return rows @ columns.T
+
+
+def target_similarity(rows, columns):
+    """Inner products of targets (a, t) and (b, t), a slice of S = T T'; shape (a, b)."""
     return rows @ columns.T
 
 

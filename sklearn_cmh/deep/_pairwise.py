@@ -3,7 +3,13 @@
 import torch
 from torch import nn
 
-from ._losses import fgsc, pairwise_loss, quantisation_loss, shared_label
+from ._losses import (
+    fgsc,
+    pairwise_loss,
+    quantisation_loss,
+    shared_label,
+    target_similarity,
+)
 from ._training import forward, make_optimiser, row_batches
 
 __all__ = ["PairwiseTask"]
@@ -19,11 +25,11 @@ class PairwiseTask:
     reader : BlockReader
         Gives the rows of a modality as tensors.
     labels : Tensor of shape (n, c)
-        Label indicator, on the device.
+        Label indicator, or targets, on the device.
     rows : ndarray of shape (n_train,)
         Rows to train on.
-    similarity : {"cosine", "any"}
-        Fine-grained similarity, or 1 for any shared label.
+    similarity : {"cosine", "any", "targets"}
+        Fine-grained similarity, 1 for any shared label, or inner products of targets.
     quantisation : float
         Weight of the quantisation loss.
     pairs : {"batch", "buffer"}
@@ -50,7 +56,8 @@ class PairwiseTask:
         batch_size=128,
     ):
         self.pathways, self.reader, self.labels, self.rows = pathways, reader, labels, rows
-        self.similarity = {"cosine": fgsc, "any": shared_label}[similarity]
+        similarities = {"cosine": fgsc, "any": shared_label, "targets": target_similarity}
+        self.similarity = similarities[similarity]
         self.quantisation, self.pairs, self.batch_size = quantisation, pairs, batch_size
         self.modules = nn.ModuleList(pathways.values())
         groups = [[name] for name in pathways] if updates == "alternating" else [list(pathways)]

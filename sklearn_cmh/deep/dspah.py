@@ -8,6 +8,9 @@ modality and s_ij the cosine of label sets (eq. 2), it minimises
         mean over rows i, j of ((<f_i, g_j> + k) / 2 - k s_ij)^2 / k^2             (eq. 5)
     + quantisation * sum over modalities of mean (B - F)^2,   B = sgn(F + G)       (eq. 6)
 
+Beyond the paper, s_ij may be an inner product of targets that hold the pairing of the modalities
+too; see `pair_weight`.
+
 Means stand where the paper prints sums. As printed, with stochastic gradient descent at
 10^-1.5, every bit collapses to a constant, and the two terms of eq. 7 differ by a factor
 n k^2, so that the second is absent in effect.
@@ -18,8 +21,8 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from os import PathLike
 
-from ..base import warn_ignored
-from ..utils._sklearn import Interval, StrOptions
+from ..base import Learning, warn_ignored
+from ..utils._sklearn import HasMethods, Interval, StrOptions
 from ._base import (
     BaseDeepHasher,
     layer_widths,
@@ -27,6 +30,7 @@ from ._base import (
     refuse_unlabelled,
     whole_numbers,
 )
+from ._targets import fit_space, make_targets
 
 __all__ = ["DSPAH"]
 
@@ -38,7 +42,7 @@ class DSPAH(BaseDeepHasher):
 
     One network per modality maps rows to relaxed codes whose inner products follow the
     fine-grained similarity of the label sets. Needs PyTorch: ``pip install
-    "sklearn-cmh[torch]"``. Every row needs labels; where some have none, see `SCHGAN`.
+    "sklearn-cmh[torch]"``. Every row needs labels, unless `pair_weight` is above 0.
 
     Parameters
     ----------
@@ -70,6 +74,15 @@ class DSPAH(BaseDeepHasher):
         Random flips and shifts of pictures while training.
     similarity : {"cosine", "any"}, default="cosine"
         Fine-grained similarity, or 1 for pairs that share any label.
+    pair_weight : float, default=0.0
+        Weight p of the pairing in the similarity of rows, in [0, 1]: ``(1 - p)`` times that of
+        their labels and ``p`` times that in a space that the modalities share. 0 is the paper, and
+        finds classes; above 0, codes tell rows of a class apart and find the row's own partner,
+        and rows without labels take part (-1, or an empty indicator row); 1 needs no y.
+    shared_space : SharedSpace, default=None
+        The space of the pairing, cloned and fitted. None is one of 64 components on 1,000 anchors
+        a modality where labels are there as well, and one whose settings are searched where
+        `pair_weight` is 1. Pictures are rows of pixels to it.
     quantisation : float, default=0.01
         Weight of the quantisation loss.
     pairs : {"batch", "buffer"}, default="batch"
@@ -115,6 +128,8 @@ class DSPAH(BaseDeepHasher):
         Modality name to {parameter: ndarray}.
     specs_ : dict
         Modality name to the architecture of its network.
+    shared_space_ : SharedSpace or None
+        The space of the pairing; None where `pair_weight` is 0.
     history_ : list of dict
         Loss of every epoch and, with early stopping, validation score.
     objective_ : ndarray of shape (n_iter_,)
@@ -122,7 +137,7 @@ class DSPAH(BaseDeepHasher):
     n_iter_ : int
         Epochs done.
     labels_ : csr_array of shape (n, c), int8
-        Label indicator of the training rows.
+        Label indicator of the training rows; None where `y` was None.
     classes_ : ndarray of shape (c,)
         Class of every column of `labels_`.
     modality_names_ : list of str
@@ -182,6 +197,8 @@ class DSPAH(BaseDeepHasher):
         "pretrained": [str, PathLike, Mapping, None],
         "augment": ["boolean"],
         "similarity": [StrOptions({"cosine", "any"})],
+        "pair_weight": [Interval(Real, 0, 1, closed="both")],
+        "shared_space": [HasMethods(["fit", "transform"]), None],
         "quantisation": [Interval(Real, 0, None, closed="left")],
         "pairs": [StrOptions({"batch", "buffer"})],
         "updates": [StrOptions({"joint", "alternating"})],
@@ -202,6 +219,8 @@ class DSPAH(BaseDeepHasher):
         pretrained=None,
         augment=False,
         similarity="cosine",
+        pair_weight=0.0,
+        shared_space=None,
         quantisation=0.01,
         pairs="batch",
         updates="joint",
@@ -231,6 +250,8 @@ class DSPAH(BaseDeepHasher):
         self.pretrained = pretrained
         self.augment = augment
         self.similarity = similarity
+        self.pair_weight = pair_weight
+        self.shared_space = shared_space
         self.quantisation = quantisation
         self.pairs = pairs
         self.updates = updates
@@ -266,8 +287,31 @@ class DSPAH(BaseDeepHasher):
         """
         return {"n_bits": [16, 32, 64]}
 
+    def _learning(self):
+        return Learning(
+            needs_labels=self.pair_weight < 1,
+            minus_one_is_unlabelled=self.pair_weight > 0,
+            from_unlabelled=True,
+            without_labels="With pair_weight=1, pairs alone are learned from.",
+        )
+
     def _check_labelled(self, L):
-        refuse_unlabelled(self, L)
+        if self.pair_weight == 0:
+            refuse_unlabelled(self, L)
+        elif self.similarity == "any" and self.pair_weight < 1:
+            raise ValueError(
+                'similarity="any" is not graded, so that pairs cannot be mixed into it: set '
+                f'pair_weight=0 ({self.pair_weight} now) or similarity="cosine".'
+            )
+
+    def _supervision(self, blocks, L, rng, resume):
+        if self.pair_weight == 0:
+            warn_ignored(self, ["shared_space"], "pair_weight=0")
+            self.shared_space_ = None
+            return super()._supervision(blocks, L, rng, resume)
+        if not resume or getattr(self, "shared_space_", None) is None:
+            self.shared_space_ = fit_space(blocks, self.pair_weight, self.shared_space, rng)
+        return make_targets(blocks, L, self.pair_weight, self.shared_space_, rng).toarray()
 
     def _network_specs(self, blocks):
         networks = per_modality(self.network, blocks, "network")
@@ -349,7 +393,7 @@ class DSPAH(BaseDeepHasher):
             reader,
             labels,
             rows,
-            similarity=self.similarity,
+            similarity="targets" if self.pair_weight else self.similarity,
             quantisation=self.quantisation,
             pairs=self.pairs,
             updates=self.updates,

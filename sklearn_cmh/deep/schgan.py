@@ -42,9 +42,11 @@ class SCHGAN(BaseDeepHasher):
         Epochs on labelled triplets, before generator and discriminator play.
     max_iter : int, default=60
         Epochs in all.
-    pair_weight : float, default=0.1
+    pair_penalty : float, default=0.1
         Weight of the squared distance between the modalities of the same row, labelled or not.
-        The paper has no such term (0), its authors' code has this one.
+        The paper has no such term (0), its authors' code has this one. It draws the two codes
+        of a row together; `pair_weight` of other methods, which mixes the pairing into what
+        rows are told apart by, is another thing.
     adversarial_weight : float, default=0.1
         Weight of the selected rows beside labelled negatives in the discriminator's loss. The
         paper weighs both alike (1).
@@ -159,7 +161,7 @@ class SCHGAN(BaseDeepHasher):
         "hidden": ["array-like"],
         "margin": [Interval(Real, 0, None, closed="neither"), None],
         "pretrain_iter": [Interval(Integral, 0, None, closed="left")],
-        "pair_weight": [Interval(Real, 0, None, closed="left")],
+        "pair_penalty": [Interval(Real, 0, None, closed="left")],
         "adversarial_weight": [Interval(Real, 0, None, closed="left")],
         "n_selected": [Interval(Integral, 2, None, closed="left")],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
@@ -175,7 +177,7 @@ class SCHGAN(BaseDeepHasher):
         margin=None,
         pretrain_iter=30,
         max_iter=60,
-        pair_weight=0.1,
+        pair_penalty=0.1,
         adversarial_weight=0.1,
         n_selected=20,
         n_candidates=500,
@@ -199,7 +201,7 @@ class SCHGAN(BaseDeepHasher):
         self.margin = margin
         self.pretrain_iter = pretrain_iter
         self.max_iter = max_iter
-        self.pair_weight = pair_weight
+        self.pair_penalty = pair_penalty
         self.adversarial_weight = adversarial_weight
         self.n_selected = n_selected
         self.n_candidates = n_candidates
@@ -275,7 +277,7 @@ class SCHGAN(BaseDeepHasher):
             unlabelled=rows[~is_labelled[rows]],
             n_pretrain=max(0, self.pretrain_iter - epochs_done),
             margin=5 * int(self.n_bits) / 64 if self.margin is None else self.margin,
-            pair_weight=self.pair_weight,
+            pair_penalty=self.pair_penalty,
             adversarial_weight=self.adversarial_weight,
             n_selected=int(self.n_selected),
             n_candidates=int(self.n_candidates),

@@ -18,9 +18,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
-from sklearn_cmh import MultimodalData  # noqa: E402
+from sklearn_cmh import MultimodalData, SharedSpace  # noqa: E402
+from sklearn_cmh.data import normalise_rows  # noqa: E402
 from sklearn_cmh.deep import DCMH, DSPAH, SCHGAN, SSAH  # noqa: E402
-from sklearn_cmh.metrics import mean_average_precision  # noqa: E402
+from sklearn_cmh.metrics import mean_average_precision, mean_reciprocal_rank  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -42,6 +43,15 @@ def all_but_the_first(X):
         clone(hasher).set_params(max_iter=6, modalities=modalities)
         for hasher in HASHERS
         for modalities in [None, {"first": slice(0, 1), "second": all_but_the_first}]
+    ]
+    + [
+        clone(HASHERS[0]).set_params(
+            max_iter=6,
+            modalities={"first": slice(0, 1), "second": all_but_the_first},
+            pair_weight=pair_weight,
+            shared_space=SharedSpace(4, feature_map="passthrough", regularisation=0.1),
+        )
+        for pair_weight in [0.3, 1.0]
     ]
 )
 def test_scikit_learn(estimator, check):
@@ -133,7 +143,7 @@ def test_variants_of_dspah(options, X, paired):
     [
         {"baseline": "dis"},
         {"guard": False},
-        {"pair_weight": 0.0},
+        {"pair_penalty": 0.0},
         {"pretrain_iter": 0},
         {"adversarial_weight": 1.0, "margin": 2.0},
     ],
@@ -210,6 +220,97 @@ def test_one_and_three_modalities(hasher, X, paired):
         assert fitted.score(data, paired.y) > 0.5
         for name in data.names:
             assert fitted.encode(data[name], modality=name).shape == (120, 8)
+
+
+# Pairs.
+
+
+@pytest.fixture(scope="module")
+def things():
+    """Rows of four classes, each with something of its own that both modalities show."""
+    rng = np.random.RandomState(0)
+    y = np.arange(160) % 4
+    own = rng.randn(160, 6)
+    centres = 3 * rng.randn(2, 4, 10)
+    mixing = rng.randn(2, 6, 10)
+    image, text = (centres[m][y] + own @ mixing[m] + 0.3 * rng.randn(160, 10) for m in (0, 1))
+    return MultimodalData(image=image, text=text), y
+
+
+def own_pair_rank(hasher, X):
+    """Mean reciprocal rank of the own partner."""
+    codes = {name: hasher.encode(X[name], modality=name) for name in X.names}
+    return mean_reciprocal_rank(codes["text"], codes["image"])
+
+
+PAIRED = DSPAH(32, hidden=(64,), dropout=0.0, max_iter=30, batch_size=32, random_state=0)
+
+
+def test_similarity_of_a_batch_is_a_slice_of_labels_and_pairs_mixed(things):
+    X, y = things
+    space = SharedSpace(5, feature_map="passthrough", regularisation=0.1, random_state=0)
+    hasher = clone(PAIRED).set_params(pair_weight=0.3, shared_space=space, max_iter=1).fit(X, y)
+    blocks = {name: X[name] for name in X.names}
+    T = hasher._supervision(blocks, hasher.labels_, None, resume=True)
+    Z = hasher.shared_space_.transform(X)
+    assert Z.shape == (160, 5)
+    Lt = normalise_rows(hasher.labels_).toarray()
+    np.testing.assert_allclose(T @ T.T, 0.7 * Lt @ Lt.T + 0.3 * Z @ Z.T, atol=1e-6)
+
+
+def test_pairs_find_the_thing_itself(things):
+    X, y = things
+    found = {}
+    for pair_weight in [0.0, 0.3, 1.0]:
+        hasher = clone(PAIRED).set_params(pair_weight=pair_weight)
+        hasher.fit(X[:100], y[:100] if pair_weight < 1 else None)
+        n_codes = len(np.unique(hasher.codes_, axis=0))
+        found[pair_weight] = own_pair_rank(hasher, X[100:]), n_codes
+    ranks, n_codes = zip(*found.values(), strict=True)
+    assert list(ranks) == sorted(ranks) and ranks[0] + 0.05 < ranks[-1]
+    assert n_codes[0] < min(n_codes[1:])
+    assert hasher.labels_ is None
+    with pytest.raises(ValueError, match="fitted without y"):
+        hasher.score(X, y)
+
+
+def test_rows_without_labels_take_part_in_pairs(things):
+    X, y = things
+    known = np.where(np.arange(160) < 40, y, -1)
+    Y = np.eye(4, dtype=int)[y] * (known >= 0)[:, None]
+    hasher = clone(PAIRED).set_params(pair_weight=0.2, max_iter=15)
+    codes = [clone(hasher).fit(X, labels).codes_ for labels in [known, Y]]
+    np.testing.assert_array_equal(*codes)
+    fitted = clone(hasher).fit(X, known)
+    assert fitted.labels_[40:].nnz == 0
+    query = fitted.encode(X["text"][40:], modality="text")
+    assert mean_average_precision(query, fitted.codes_[40:], y[40:], y[40:]) > 0.5
+    assert own_pair_rank(fitted, X) > own_pair_rank(clone(hasher).fit(X[:40], y[:40]), X)
+
+
+def test_pairs_of_pictures_and_later_epochs(things):
+    X, y = pictures()
+    hasher = DSPAH(8, width=2, pair_weight=0.5, max_iter=1, random_state=0).partial_fit(X, y)
+    space = hasher.shared_space_
+    assert hasher.partial_fit(X[:10], y[:10]).shared_space_ is space
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(hasher)).encode(X), hasher.encode(X))
+
+
+def test_pair_weights_that_cannot_be(things):
+    X, y = things
+    hasher = clone(PAIRED).set_params(pair_weight=0.5)
+    with pytest.raises(ValueError, match="pairs need two modalities"):
+        hasher.fit(X["text"], y)
+    with pytest.raises(ValueError, match='similarity="any" is not graded'):
+        clone(hasher).set_params(similarity="any").fit(X, y)
+    with pytest.raises(ValueError, match=r"requires y to be passed.*pair_weight=1"):
+        hasher.fit(X)
+    with pytest.raises(ValueError, match="early_stopping=True scores"):
+        clone(hasher).set_params(pair_weight=1.0, early_stopping=True).fit(X)
+    with pytest.raises(ValueError, match="pair_weight"):
+        clone(hasher).set_params(pair_weight=1.5).fit(X, y)
+    with pytest.warns(UserWarning, match="shared_space has no effect with pair_weight=0"):
+        clone(hasher).set_params(pair_weight=0.0, max_iter=1, shared_space=SharedSpace()).fit(X, y)
 
 
 # The data contract.

@@ -137,7 +137,7 @@ def adversarial(blocks, labels, labelled=ROWS, unlabelled=ROWS[:0], generator=Tr
     defaults = dict(
         n_pretrain=0,
         margin=1.0,
-        pair_weight=0.0,
+        pair_penalty=0.0,
         adversarial_weight=1.0,
         n_selected=4,
         n_candidates=N,
@@ -219,7 +219,7 @@ def test_ranking_loss_of_single_positives_and_negatives(blocks):
         own, other = distances.diagonal(), distances[[0, 1], [1, 0]]
         expected += np.maximum(0, 1 + own - other).mean()
     assert task.ranking_loss(task.D, ROWS[:2]).item() == pytest.approx(expected, rel=1e-5)
-    task.pair_weight = 0.3
+    task.pair_penalty = 0.3
     expected += 0.3 * ((D["image"] - D["text"]) ** 2).sum(1).mean()
     assert task.ranking_loss(task.D, ROWS[:2]).item() == pytest.approx(expected, rel=1e-5)
 
