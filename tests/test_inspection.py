@@ -176,7 +176,7 @@ def test_figures_are_the_scorers(hasher, data, gallery):
 def test_figures_of_finding_the_own_row(hasher, data, gallery):
     X, y = data
     options = {"gallery": gallery, "relevance": "pair"}
-    report = RetrievalReport.from_estimator(hasher, X, k=5, n_samples=[3], n_hits=79, **options)
+    report = RetrievalReport.from_estimator(hasher, X, k=5, n_samples=[3], n_hits=80, **options)
     figures = report.to_frame()
     assert list(figures) == ["MRR", "R@1", "R@5"]
     for metric, k, column in [("mrr", None, "MRR"), ("recall_at_k", 1, "R@1")]:
@@ -185,6 +185,7 @@ def test_figures_of_finding_the_own_row(hasher, data, gallery):
     for samples in report.samples.values():
         (sample,) = samples
         np.testing.assert_array_equal(sample.relevant, sample.hits == 3)
+        assert sample.relevant.sum() == 1
         assert 0 < sample.average_precision <= 1
     # Labels are shown where they are known.
     assert report.show.query_labels(3) == ""
@@ -256,6 +257,20 @@ def test_texts_without_a_known_word_are_explained():
     assert page.count("without a known word;") == 1
     # The texts that X holds are shown without being asked for.
     assert report.show.query(1, "text") == ["zebra"] and report.show.query(1, "image") == []
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_texts_of_a_table_are_shown(library):
+    frames = pytest.importorskip(library)
+    table = frames.DataFrame(
+        {"a": np.arange(20.0), "b": np.arange(20.0) ** 2, "name": [f"cat {i}" for i in range(20)]}
+    )
+    modalities = [("image", None, ["a", "b"]), ("text", CountVectorizer(dtype=float), "name")]
+    hasher = AAH(4, modalities=modalities, max_iter=2, random_state=0).fit(table, np.arange(20) % 2)
+    report = RetrievalReport.from_estimator(
+        *(hasher, table[:5], np.arange(5) % 2), gallery=(table[5:], np.arange(5, 20) % 2)
+    )
+    assert report.show.query(3, "text") == ["cat 3"] and report.show.hit(0) == ["cat 5"]
 
 
 def test_a_page_says_with_what_it_was_made(report, fragment):

@@ -309,6 +309,8 @@ def test_partners_among_the_learned_codes(hasher, split):
     expected = metrics.pair_recall_at_k(hasher.encode(X, modality="text"), hasher.codes_, k=5)
     assert_allclose(scorer(hasher, X), expected)
     assert_allclose(scorer(hasher, X, y), expected)
+    # Labels in another form than at fit say nothing here.
+    assert_allclose(scorer(hasher, X, np.eye(4, dtype=int)[y]), expected)
     for rows, labels in [(X_query, y_query), (X_query, None), (X, y[::-1])]:
         with pytest.raises(ValueError, match=r"X is not these.*gallery='validation'"):
             scorer(hasher, rows, labels)

@@ -15,7 +15,7 @@ from scipy import sparse
 from sklearn.utils import check_random_state
 
 from .._version import __version__
-from ..data import MultimodalData, align_labels, encode_labels, is_indicator
+from ..data import MultimodalData, align_labels, encode_labels, is_indicator, select_blocks
 from ..hamming import check_codes
 from ..metrics import (
     PrecisionAtKDisplay,
@@ -297,14 +297,15 @@ class RetrievalReport:
         else:
             learned = isinstance(gallery, str)
             ranked = "learned codes of the training rows" if learned else "encoded rows"
+        X_asked = prepare(X)
         if show_queries is None:
-            show_queries = _texts(X)
+            show_queries = _texts(hasher, X_asked)
         if own and show_database is None:
             show_database = show_queries
         if show_database is None and not isinstance(gallery, str):
-            show_database = _texts(gallery[0])
+            show_database = _texts(hasher, prepare(gallery[0]))
         labels = _row_labels(hasher, y, gallery)
-        find_empty = cache(partial(_empty_rows, hasher, prepare(X)))
+        find_empty = cache(partial(_empty_rows, hasher, X_asked))
         return cls._from_searches(
             searches,
             labels,
@@ -632,13 +633,17 @@ def _row_labels(hasher, y, gallery):
     return align_labels(L, classes, L_database, database_classes)
 
 
-def _texts(X):
-    """Blocks of a MultimodalData that hold texts: {name: texts}, or None."""
-    if not isinstance(X, MultimodalData):
+def _texts(hasher, X):
+    """Modalities of a MultimodalData or a DataFrame that are texts: {name: texts}, or None."""
+    if isinstance(X, MultimodalData):
+        blocks = X.blocks
+    elif hasattr(X, "columns"):
+        blocks = select_blocks(X, hasher._modalities)
+    else:
         return None
     texts = {
         name: block
-        for name, block in X.blocks.items()
+        for name, block in blocks.items()
         if np.ndim(block) == 1 and len(block) and isinstance(_at(block, 0), str)
     }
     return texts or None
