@@ -192,7 +192,7 @@ class RefinedHasher(BaseHasher):
         an estimator, where the hash functions are those of the shared space.
     best_score_ : float
         Score of the leave-one-out codes with these: cross-modal mAP of the classes, mean
-        reciprocal rank of the own pair, or their mean weighted by the pair weight.
+        reciprocal rank of the own pair, or their geometric mean weighted by the pair weight.
     cv_results_ : dict of {str: ndarray}
         All candidates in the form of scikit-learn's searches, as a DataFrame takes it:
         `params`, `param_modality`, `param_preprocessing`, `param_width`, `param_ridge`,
@@ -469,7 +469,10 @@ class RefinedHasher(BaseHasher):
             space = inner_clone(self.shared_space, rng)
         elif self.pair_weight_ < 1:
             maps = {name: self._default_map(block, seed) for name, block in blocks.items()}
-            space = SharedSpace(64, regularisation=0.1, feature_map=maps, random_state=seed)
+            # Beside labels, what tells things apart matters more than what pairs share most.
+            space = SharedSpace(
+                64, regularisation=0.1, feature_map=maps, power=0.5, random_state=seed
+            )
         else:
             # More bits than components would repeat each other.
             n_rows = next(iter(blocks.values())).shape[0]

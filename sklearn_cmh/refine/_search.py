@@ -60,8 +60,10 @@ def cross_modal_score(codes, others, L, pair_weight=0.0):
     L : csr_array of shape (n, c)
         Label indicator of the rows; not looked at where the pair weight is 1.
     pair_weight : float, default=0.0
-        Weight p of the score ``(1 - p) mAP + p MRR``: mean average precision of the classes,
-        own pair left out, and mean reciprocal rank of the own pair.
+        Weight p of the score ``mAP^(1 - p) MRR^p``, of the mean average precision of the
+        classes, own pair left out, and the mean reciprocal rank of the own pair. The mean is
+        geometric because the two differ by orders of magnitude: what counts is by how many
+        per cent a candidate is better.
 
     Returns
     -------
@@ -69,12 +71,12 @@ def cross_modal_score(codes, others, L, pair_weight=0.0):
         In [0, 1].
     """
     directions = [pair for other in others for pair in ((codes, other), (other, codes))]
-    score = 0.0
+    score = 1.0
     if pair_weight < 1:
         classes = [class_map(*pair, L) for pair in directions or [(codes, codes)]]
-        score += (1 - pair_weight) * np.mean(classes)
+        score *= np.mean(classes) ** (1 - pair_weight)
     if pair_weight > 0 and directions:
-        score += pair_weight * np.mean([mean_reciprocal_rank(*pair) for pair in directions])
+        score *= np.mean([mean_reciprocal_rank(*pair) for pair in directions]) ** pair_weight
     return float(score)
 
 
