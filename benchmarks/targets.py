@@ -45,7 +45,7 @@ SUPERVISED = {
     DEFAULT: lambda k, s: RefinedHasher(n_bits=k, random_state=s),
 }
 LABEL_FREE = {
-    "CCAITQ": lambda k, s: CCAITQ(k, random_state=s),
+    "CCAITQ": lambda k, s: CCAITQ(n_bits=k, random_state=s),
     "AAH-knn": lambda k, s: AAH(k, affinity="knn", random_state=s),
     "RefinedHasher, no labels": lambda k, s: RefinedHasher(n_bits=k, random_state=s),
 }

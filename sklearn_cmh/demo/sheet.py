@@ -7,7 +7,7 @@ import numpy as np
 
 WHITE, INK, GREY, BAND, RULE = "#ffffff", "#1f2328", "#656d76", "#f3f5f8", "#d1d9e0"
 # Told apart by every kind of colour vision, and by their marks besides.
-RIGHT, WRONG = "#00825f", "#cd4b00"
+RIGHT, WRONG, ITSELF = "#00825f", "#cd4b00", "#0b57d0"
 
 MARGIN = 28
 PICTURE = 96
@@ -22,7 +22,7 @@ class Row:
     """One query: its words, its group, perhaps its picture, and the answers.
 
     `hits` holds pairs of a picture and its name, `right` whether each is of the
-    query's group, or None where that is unknown.
+    query's group, "itself" where it is the very thing, or None where nothing is known.
     """
 
     text: str
@@ -140,7 +140,7 @@ def draw_query(canvas, row, y):
 
 
 def draw_hit(canvas, pixels, name, right, x, y):
-    """Draw one answer in its frame: solid and ticked if right, dashed and crossed if wrong."""
+    """Draw one answer in its frame: ticked if right, bold if the thing itself, dashed if wrong."""
     if right is False:
         # Faded, so that the right ones stand out at a glance.
         pixels = (0.45 * pixels + 0.55 * 255).astype(np.uint8)
@@ -149,8 +149,9 @@ def draw_hit(canvas, pixels, name, right, x, y):
     if right is None:
         canvas.box(x, y, CELL, CELL, outline=RULE, line=1.5)
     elif right:
-        canvas.box(x, y, CELL, CELL, outline=RIGHT, line=2.5)
-        canvas.disc(x + CELL - 13, y + 13, 9.5, RIGHT)
+        colour = ITSELF if right == "itself" else RIGHT
+        canvas.box(x, y, CELL, CELL, outline=colour, line=4 if right == "itself" else 2.5)
+        canvas.disc(x + CELL - 13, y + 13, 9.5, colour)
         tick = [(-4.5, 0.5), (-1.5, 3.5), (4.5, -3.5)]
         canvas.line([(x + CELL - 13 + dx, y + 13 + dy) for dx, dy in tick], WHITE, 2)
     else:
@@ -175,8 +176,11 @@ def draw_legend(canvas, y, marked):
     """Explain the frames, and name the artists."""
     x = MARGIN
     if marked:
-        for colour, text in ((RIGHT, "of the query's group"), (WRONG, "of another group")):
-            mark = "✓" if colour == RIGHT else "✗"
+        for mark, colour, text in (
+            ("✓", ITSELF, "the thing itself"),
+            ("✓", RIGHT, "of the query's group"),
+            ("✗", WRONG, "of another group"),
+        ):
             canvas.text(x, y, mark, 14, colour, bold=True)
             canvas.text(x + 18, y + 1, text, 13, GREY)
             x += 42 + text_width(text, 13)
