@@ -103,6 +103,21 @@ def test_many_queries_find_what_each_finds_alone(n, n_bits):
         assert_array_equal(np.concatenate([found[i] for found in alone]), expected[i][:, :k])
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("n_bits", [255, 256, 65_535, 65_536])
+def test_distances_that_need_another_type(backend, n_bits):
+    """Codes that differ in every bit, or in all but one, where a narrower type just fails."""
+    bits = np.zeros((3, n_bits), dtype=np.uint8)
+    bits[1], bits[2, 1:] = 1, 1
+    chunks, queries = [pack_codes(bits)], pack_codes(bits[:1])
+    distances, rows = nearest(chunks, queries, 3, n_bits=n_bits, backend=backend)
+    assert_array_equal(distances, [[0, n_bits - 1, n_bits]])
+    assert_array_equal(rows, [[0, 2, 1]])
+    found = within_radius(chunks, queries, n_bits - 1, n_bits=n_bits, backend=backend)
+    assert_array_equal(found[1], [[0, 2]])
+    assert_array_equal(rank_rows(chunks, queries, n_bits=n_bits)[0], distances)
+
+
 @st.composite
 def searches(draw):
     """Queries, database in chunks, k: with many ties, few rows, equal rows."""

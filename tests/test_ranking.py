@@ -20,6 +20,7 @@ from sklearn_cmh import HammingRanker
 from sklearn_cmh.hamming import _backends, _multi_index, _nearest, _scan
 from sklearn_cmh.metrics import mean_average_precision
 from sklearn_cmh.metrics.core import _counts
+from sklearn_cmh.retrieval import _base
 
 
 @pytest.fixture
@@ -324,6 +325,30 @@ def test_partial_fit_of_many_single_rows_keeps_few_chunks(data):
     assert len(ranker._chunks) < 8
     expected = HammingRanker().fit(data.database).kneighbors(data.queries)
     assert_array_equal(ranker.kneighbors(data.queries), expected)
+
+
+def test_partial_fit_copies_a_row_a_few_times_only(monkeypatch):
+    """As often as the logarithm of the number of calls, codes and labels."""
+    copied = {"codes": 0, "labels": 0}
+
+    def count(kind, stack):
+        def counted(parts, *args, **options):
+            stacked = stack(parts, *args, **options)
+            copied[kind] += stacked.shape[0]
+            return stacked
+
+        return counted
+
+    monkeypatch.setattr(_base.np, "concatenate", count("codes", np.concatenate))
+    monkeypatch.setattr(_base.sparse, "vstack", count("labels", sparse.vstack))
+    plain, labelled = HammingRanker(), HammingRanker()
+    for _ in range(256):
+        plain.partial_fit(np.ones((1, 8)))
+    assert copied == {"codes": 256 * 8, "labels": 0}
+    for i in range(256):
+        labelled.partial_fit(np.ones((1, 8)), [i % 3])
+    assert copied["labels"] == 256 * 8
+    assert labelled.labels_.shape == (256, 3)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -42,8 +42,8 @@ class BaseRanker(
 
     n_neighbors: int
     n_samples_fit_: int
-    labels_: Any
     classes_: Any
+    _label_chunks: list[Any]
     _indicator: bool | None
 
     # --- The database -------------------------------------------------------------------------
@@ -176,15 +176,21 @@ class BaseRanker(
 
     # --- Score --------------------------------------------------------------------------------
 
-    def _encode_labels(self, X: Any, y: Labels | None) -> tuple[Any, bool | None]:
-        """Label matrix, classes and form of the rows that come in, or None."""
-        if y is None:
-            return None, None
-        check_consistent_length(X, y)
-        return encode_labels(y), is_indicator(y)
+    def _store_labels(self, X: Any, y: Labels | None, first: bool) -> None:
+        """Keep the labels of the rows, the first ones or further ones."""
+        labels, classes, indicator = None, None, None
+        if y is not None:
+            check_consistent_length(X, y)
+            (labels, classes), indicator = encode_labels(y), is_indicator(y)
+        if first:
+            self._label_chunks = [labels]
+        else:
+            labels, classes = self._check_further_labels(labels, classes, indicator)
+            self._label_chunks = append_chunk(self._label_chunks, labels)
+        self.classes_, self._indicator = classes, indicator
 
-    def _append_labels(self, labels: Any, indicator: bool | None) -> Any:
-        """Label matrix and classes of the rows there are and of those that come in."""
+    def _check_further_labels(self, labels, classes, indicator):
+        """Labels of further rows, over the classes of all, and these."""
         if indicator != self._indicator:
             forms = {None: "without labels", True: "with a label indicator", False: "with labels"}
             raise ValueError(
@@ -192,19 +198,29 @@ class BaseRanker(
                 "pass y in one form for all rows, or for none."
             )
         if labels is None:
-            return None
-        if indicator and len(labels[1]) != len(self.classes_):
+            return None, None
+        if indicator and len(classes) != len(self.classes_):
             raise ValueError(
-                f"y has {len(labels[1])} columns, but the first rows had {len(self.classes_)}."
+                f"y has {len(classes)} columns, but the first rows had {len(self.classes_)}."
             )
-        old, new, classes = align_labels(self.labels_, self.classes_, *labels)
-        return sparse.vstack([old, new], format="csr"), classes
+        aligned = [
+            align_labels(chunk, self.classes_, labels, classes) for chunk in self._label_chunks
+        ]
+        self._label_chunks = [chunk for chunk, _, _ in aligned]
+        return aligned[0][1:]
+
+    @property
+    def labels_(self):
+        """Label indicator of the database, or None."""
+        first, *others = self._label_chunks
+        return sparse.vstack([first, *others], format="csr") if others else first
 
     def _query_labels(
         self, n_queries: int, y: Labels, sample_weight: ArrayLike | None
     ) -> tuple[sparse.csr_array, sparse.csr_array, NDArray[Any] | None]:
         """Labels of queries and database over the same classes, and the queries' weights."""
-        if self.labels_ is None:
+        labels = self.labels_
+        if labels is None:
             raise ValueError(
                 "The database has no labels, so no row is known to be relevant: pass y to fit."
             )
@@ -221,7 +237,7 @@ class BaseRanker(
         weights = None
         if sample_weight is not None:
             weights = check_sample_weight(sample_weight, rows, ensure_non_negative=True)
-        L, L_database, _ = align_labels(query_labels, query_classes, self.labels_, self.classes_)
+        L, L_database, _ = align_labels(query_labels, query_classes, labels, self.classes_)
         return L, L_database, weights
 
     @property
@@ -234,13 +250,20 @@ class BaseRanker(
         return tags
 
 
-def append_chunk(chunks: list[NDArray[Any]], rows: NDArray[Any]) -> list[NDArray[Any]]:
-    """Append rows; small chunks are merged, so that their number grows with the logarithm."""
+def append_chunk(chunks: list[Any], rows: Any) -> list[Any]:
+    """Append rows; small chunks are merged, so that their number grows with the logarithm.
+
+    All of the work of appending n rows grows as n log n. Memory-mapped chunks stay as they are;
+    None is no rows.
+    """
+    if rows is None:
+        return chunks
     chunks = [*chunks, rows]
-    while len(chunks[-2:]) == 2 and len(chunks[-2]) <= len(chunks[-1]):
-        if any(isinstance(chunk.base, np.memmap) for chunk in chunks[-2:]):
+    while len(chunks[-2:]) == 2 and chunks[-2].shape[0] <= chunks[-1].shape[0]:
+        if any(isinstance(getattr(chunk, "base", None), np.memmap) for chunk in chunks[-2:]):
             break
-        chunks[-2:] = [np.concatenate(chunks[-2:])]
+        stack = sparse.vstack if sparse.issparse(chunks[-1]) else np.concatenate
+        chunks[-2:] = [stack(chunks[-2:])]
     return chunks
 
 

@@ -139,17 +139,13 @@ class HammingRanker(BaseRanker):
         X = validate_data(self, X, reset=first, dtype=None if self.packed else "numeric")
         n_bits = self._count_bits(X)
         packed = self._pack(X, n_bits)
-        labels, indicator = self._encode_labels(X, y)
-        if not first:
-            labels = self._append_labels(labels, indicator)
-            self._chunks = append_chunk(self._chunks, packed)
-        else:
-            self._chunks, self.n_bits_, self._indicator = [packed], n_bits, indicator
+        self._store_labels(X, y, first)
         old = () if first or self._indexes is None else self._indexes
-        self._indexes = None
-        if self.multi_index:
-            self._indexes = index_chunks(self._chunks, self.n_bits_, old)
-        self.labels_, self.classes_ = labels or (None, None)
+        if first:
+            self._chunks, self.n_bits_ = [packed], n_bits
+        else:
+            self._chunks = append_chunk(self._chunks, packed)
+        self._indexes = index_chunks(self._chunks, n_bits, old) if self.multi_index else None
         self.n_samples_fit_ = sum(len(chunk) for chunk in self._chunks)
         return self
 

@@ -167,7 +167,7 @@ class TwoStageRanker(BaseRanker):
             if vectors is not None:
                 self._vectors = append_chunk(self._vectors, vectors)
         self.n_bits_, self.n_samples_fit_ = ranker.n_bits_, ranker.n_samples_fit_
-        self.labels_, self.classes_ = ranker.labels_, ranker.classes_
+        self._label_chunks, self.classes_ = ranker._label_chunks, ranker.classes_
         self._indicator = ranker._indicator
         return self
 
