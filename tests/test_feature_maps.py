@@ -16,7 +16,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.pipeline import make_pipeline
 
 from sklearn_cmh import DSAH
-from sklearn_cmh.features import AnchorRBF
+from sklearn_cmh.features import AnchorRBF, signed_sqrt, sqrt_norm
 from sklearn_cmh.features._anchor_rbf import kernel_blocks
 
 FORMS = [np.asarray, np.asfortranarray, sparse.csr_array, sparse.csr_matrix, sparse.csc_array]
@@ -261,3 +261,18 @@ def test_duplicate_entries_count_as_their_sum(form):
     again = AnchorRBF(20, random_state=0).fit_transform(tokens)
     np.testing.assert_array_equal(again, rbf.transform(summed))
     assert tokens.nnz == 900 and not tokens.has_sorted_indices
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil", "bsr", "dia"])
+def test_roots_of_sums_not_sums_of_roots(form):
+    X = sparse.coo_array(([4.0, 5.0, -4.0, 1.0], ([0, 0, 1, 1], [2, 2, 0, 1])), shape=(2, 3))
+    given = (
+        X.asformat(form)
+        if form != "csr"
+        else sparse.csr_array((X.data, X.coords[1], [0, 2, 4]), shape=X.shape)
+    )
+    stored = given.data.copy()
+    roots = signed_sqrt(given)
+    np.testing.assert_array_equal(roots.toarray(), [[0, 0, 3], [-2, 1, 0]])
+    np.testing.assert_array_equal(sqrt_norm().fit_transform(given).toarray()[0], [0, 0, 1])
+    np.testing.assert_array_equal(given.data, stored)

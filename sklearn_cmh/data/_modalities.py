@@ -215,7 +215,7 @@ def _resolve_multimodal(triples, X):
 def _resolve_table(triples, X):
     d = X.shape[1]
     labels = list(X.columns) if hasattr(X, "columns") else None
-    named = _column_names(X) is not None
+    all_names = _column_names(X)
     owner = np.full(d, -1)
     resolved = []
     for i, (name, transformer, columns) in enumerate(triples):
@@ -243,7 +243,7 @@ def _resolve_table(triples, X):
             )
         owner[positions] = i
         tail = () if isinstance(columns, (str, int, np.integer)) else (len(positions),)
-        names = [labels[j] for j in positions] if named else None
+        names = None if all_names is None else [all_names[j] for j in positions]
         resolved.append(Modality(name, transformer, positions, names, tail, sparse.issparse(X)))
     if (owner < 0).any():
         free = np.flatnonzero(owner < 0)
@@ -319,14 +319,14 @@ def _refuse_from_the_end(name, columns, d):
         if any(isinstance(end, str) for end in (columns.start, columns.stop)):
             return
         start, stop, step = columns.indices(d)
-        is_open = columns.stop is None and (start, step) != (0, 1)
-        negative = min(columns.start or 0, columns.stop or 0, step) < 0
+        relative = columns.stop is None and (start, step) != (0, 1)
+        relative = relative or min(columns.start or 0, columns.stop or 0, step) < 0
         counted = f"slice({start}, {stop})" if step == 1 else f"range({start}, {stop}, {step})"
     else:
         numbers = [c for c in np.ravel(columns).tolist() if type(c) is int]
-        is_open, negative = False, min(numbers, default=0) < 0
-        counted = [c % d for c in numbers]
-    if is_open or negative:
+        relative = min(numbers, default=0) < 0
+        counted = str([c % d for c in numbers])
+    if relative:
         raise ValueError(
             f"modalities: {name!r} selects {columns!r}, which depends on the width of X: behind "
             "an earlier step that changed it, these would silently be other columns. Count from "
@@ -440,7 +440,7 @@ def _find(modality, columns, modalities):
 
 def _known_names(modalities):
     """Names of all columns of the whole table, in its order; None where there is none."""
-    known = {}
+    known: dict[int, str | None] = {}
     for m in modalities:
         known.update(zip(m.positions, m.names or [None] * len(m.positions), strict=True))
     return [known[j] for j in sorted(known)]

@@ -1,15 +1,27 @@
 """Preprocessing that suits histograms and counts."""
 
+from typing import Any
+
 import numpy as np
 from scipy import sparse
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 
 __all__ = ["signed_sqrt", "sqrt_norm"]
 
 
-def signed_sqrt(X):
+def signed_sqrt(X: Any) -> Any:
     """Square root of the magnitudes of `X` (dense or sparse), signs kept.
+
+    Parameters
+    ----------
+    X : {ndarray, sparse} of any shape
+        Numbers. Several entries of a sparse matrix at one place count as their sum.
+
+    Returns
+    -------
+    roots : {ndarray, sparse}
+        A new array or matrix; float64, or float32 for float32.
 
     Examples
     --------
@@ -19,13 +31,15 @@ def signed_sqrt(X):
     array([[-2.,  3.]])
     """
     if sparse.issparse(X):
-        X = X.astype(np.result_type(X.dtype, np.float32))
+        X = X if X.format in ("csr", "csc", "coo") else X.tocsr()
+        X = X.astype(np.result_type(X.dtype, np.float32), copy=True)
+        X.sum_duplicates()
         X.data = signed_sqrt(X.data)
         return X
     return np.copysign(np.sqrt(np.abs(X)), X)
 
 
-def sqrt_norm():
+def sqrt_norm() -> Pipeline:
     """Signed square root, then rows of unit 2-norm: a transformer for histograms and counts.
 
     Returns

@@ -114,12 +114,8 @@ class LeaveOneOutRidge(DocumentedMixin, MultiOutputMixin, RegressorMixin, BaseEs
         mean = targets.mean(axis=0)
         coef, decisions = ridge_leave_one_out(X, targets, self.alphas)
         everything = np.arange(targets.shape[1])
-        self.alignments_ = np.array(
-            [
-                bit_alignment(*selection_terms([sign(decision)], targets - mean), everything)
-                for decision in decisions
-            ]
-        )
+        terms = (selection_terms([sign(decision)], targets - mean) for decision in decisions)
+        self.alignments_ = np.array([bit_alignment(q, G, everything) for q, G in terms])
         best = int(self.alignments_.argmax())
         self.alpha_ = float(self.alphas[best])
         offset = np.zeros_like(mean)
