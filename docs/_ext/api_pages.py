@@ -107,6 +107,7 @@ GUIDE_OF_NAME = {
     "AnchorRBF": "user_guide/dsah",
     "SharedSpace": "user_guide/shared_space",
     "CCAITQ": "user_guide/shared_space",
+    "CentredSign": "user_guide/embeddings",
     "MultimodalData": "user_guide/data",
     "show_versions": "install",
 }
