@@ -32,7 +32,6 @@ from .data import (
 )
 from .features import FeatureMapsMixin
 from .metrics import average_precision_scores
-from .persistence import VersionedStateMixin, unchanged_on_error
 from .solvers import (
     Solution,
     Sweeps,
@@ -46,8 +45,8 @@ from .solvers import (
 from .utils._callbacks import CallbackSupportMixin, end_step, fit_task, report
 from .utils._documentation import DocumentedMixin
 from .utils._sklearn import Interval, check_sample_weight, fit_context
+from .utils._state import VersionedStateMixin, unchanged_on_error
 from .utils._typing import Floats, MatrixLike
-from .utils.discovery import all_estimators
 
 __all__ = [
     "BaseHasher",
@@ -103,7 +102,9 @@ class BaseHasher(
         "verbose": ["verbose"],
     }
 
-    # Whether it is there to be measured against only; see `all_estimators`.
+    # Of which sort it is, and whether it is there to be measured against only; see
+    # `all_estimators`.
+    _sort = "refined"
     _is_baseline = False
 
     # Steps of a fit, for callbacks, beside its sweeps or epochs.
@@ -177,12 +178,11 @@ class BaseHasher(
 
     def _check_block(self, name, block):
         if len(getattr(block, "shape", ())) > 2 and not self._block_options.get("allow_nd"):
-            deep = [c for c, cls in all_estimators("hasher") if cls._block_options.get("allow_nd")]
             raise ValueError(
                 f"Expected rows of the modality {name!r} to be vectors, got rows of shape "
                 f"{block.shape[1:]}. {type(self).__name__} takes columns of features: extract "
-                "some, or reshape to (n, -1). Of pictures as they are learns "
-                f"{' or '.join(deep)}, in sklearn_cmh.deep."
+                "some, or reshape to (n, -1). From pictures as they are learns "
+                "sklearn_cmh.deep.DSPAH."
             )
         return super()._check_block(name, block)
 
@@ -506,6 +506,7 @@ class ModalityEncoder(
 class ShallowHasher(FeatureMapsMixin, BaseHasher):
     """Feature map and linear hash function per modality; a method overrides `_solve`."""
 
+    _sort = "shallow"
     _n_phases = 2  # features, and the start of the solver
 
     _parameter_constraints: dict = {

@@ -15,12 +15,16 @@ import sklearn_cmh
 from sklearn_cmh import MultimodalData
 from sklearn_cmh.utils.discovery import all_estimators
 
+
+def names_of(kind):
+    """Names of the estimators of one kind."""
+    return [name for name, _ in all_estimators(kind=kind)]
+
+
 ESTIMATORS = dict(all_estimators())
-SHALLOW = [name for name, _ in all_estimators(kind="shallow")]
-BASELINES = [name for name, _ in all_estimators(kind="baseline")]
-ALONE = [name for name, _ in all_estimators(kind="other")]
+SHALLOW, BASELINES, ALONE = names_of("shallow"), names_of("baseline"), names_of("other")
 # What learns from pairs takes no table of one modality.
-NEED_PAIRS = [name for name, _ in all_estimators(kind="paired")]
+NEED_PAIRS = names_of("paired")
 # Its modalities have columns that mean the same; those of the table below have none.
 NEED_ONE_SPACE = ["CentredSign"]
 

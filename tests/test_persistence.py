@@ -18,7 +18,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_cmh import AAH, ASCMH, DSAH, HammingRanker, MultimodalData, RefinedHasher, __version__
 from sklearn_cmh.datasets import make_multimodal_classification
-from sklearn_cmh.persistence import FORMAT, TRUSTED_TYPES
+from sklearn_cmh.persistence import TRUSTED_TYPES
+from sklearn_cmh.utils._state import FORMAT
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 DATA = Path(__file__).parent / "data"

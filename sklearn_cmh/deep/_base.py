@@ -20,10 +20,10 @@ from sklearn.utils import check_random_state, gen_batches
 from ..base import BaseHasher, Learning, unwritten
 from ..data import labelled_rows
 from ..metrics import average_precision_scores
-from ..persistence import unchanged_on_error
 from ..solvers import sign, warn_constant_bits
 from ..utils._callbacks import end_step
 from ..utils._sklearn import Interval, fit_context
+from ..utils._state import unchanged_on_error
 from ._torch import require_torch
 
 __all__ = ["BaseDeepHasher"]
@@ -32,6 +32,7 @@ __all__ = ["BaseDeepHasher"]
 class BaseDeepHasher(BaseHasher):
     """A hasher whose pathways are networks; a method overrides the hooks below."""
 
+    _sort = "deep"
     # Projections are tanh(slope * output): with 1/2, a sigmoid stretched to (-1, 1). None leaves
     # outputs as they are.
     _output_slope: float | None = 1.0

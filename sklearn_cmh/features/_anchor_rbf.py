@@ -19,10 +19,10 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
 from ..data import canonical
-from ..persistence import unchanged_on_error
 from ..utils._documentation import DocumentedMixin
 from ..utils._products import StableFactor
 from ..utils._sklearn import Interval, StrOptions, fit_context, validate_parameters
+from ..utils._state import unchanged_on_error
 from ..utils._typing import Features, Floats, MatrixLike, RandomState
 
 __all__ = ["AnchorRBF"]

@@ -27,11 +27,11 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from ..data import MultimodalEstimator, modality_weights, refuse_views
-from ..persistence import VersionedStateMixin, unchanged_on_error
 from ..solvers import out_of_fold_components, shared_bases
 from ..utils._documentation import DocumentedMixin
 from ..utils._products import stable_dot
 from ..utils._sklearn import Interval, StrOptions, fit_context
+from ..utils._state import VersionedStateMixin, unchanged_on_error
 from ..utils._transformers import fit_transform, inner_clone
 from ..utils._typing import Floats, MatrixLike, Modalities, NDArray, RandomState
 from ._anchor_rbf import AnchorRBF

@@ -42,6 +42,7 @@ from ..solvers import (
 from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
 from ..utils._transformers import inner_clone, transform
+from ..utils.discovery import all_estimators
 from ._bits import bit_alignment, greedy_bits, selection_terms, swap_bits
 from ._ridge import check_positive
 from ._search import (
@@ -338,9 +339,10 @@ class RefinedHasher(BaseHasher):
     def _check_parameters(self):
         """Refuse what the constraints of single parameters cannot see."""
         if not (self.estimator is None or isinstance(self.estimator, ShallowHasher)):
+            shallow = ", ".join(name for name, _ in all_estimators(kind="shallow"))
             raise TypeError(
-                "estimator must be None or a shallow hasher, a subclass of ShallowHasher such as "
-                "DSAH, AAH or ASCMH, whose codes can be learned apart from its hash functions; got "
+                "estimator must be None or a shallow hasher, whose codes can be learned apart from "
+                f"its hash functions: {shallow}, or a subclass of ShallowHasher of your own; got "
                 f"{self.estimator!r}, which has no solver for codes on mapped features (`_solve`)."
             )
         if self.estimator is None and not self.refit_hash_functions:

@@ -9,10 +9,10 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..data import FLOATS
-from ..persistence import unchanged_on_error
 from ..solvers import ridge_leave_one_out, sign
 from ..utils._documentation import DocumentedMixin
 from ..utils._sklearn import Interval, fit_context, validate_parameters
+from ..utils._state import unchanged_on_error
 from ..utils._typing import ArrayLike, Floats
 from ._bits import bit_alignment, selection_terms
 

@@ -11,9 +11,9 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ..data import align_labels, encode_labels, is_indicator
-from ..persistence import VersionedStateMixin, unchanged_on_error
 from ..utils._documentation import DocumentedMixin
 from ..utils._sklearn import Interval, check_sample_weight, fit_context
+from ..utils._state import VersionedStateMixin, unchanged_on_error
 from ..utils._typing import ArrayLike, Labels, MatrixLike, NDArray
 
 __all__ = ["BaseRanker", "Neighbors", "append_chunk", "without_own_row", "ragged"]
