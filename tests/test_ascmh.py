@@ -102,7 +102,7 @@ def test_rotation_basis_and_codes_solve_their_subproblems(point):
     R = ascmh.update_rotation(point.problem, point.state)
     np.testing.assert_allclose(R.T @ R, np.eye(K), atol=1e-12)
     V = ascmh.update_basis(point.problem, point.state, LAMBDAS, point.rng)
-    B = ascmh.update_codes(point.L, point.state.M)
+    B = ascmh.update_codes(point.problem, point.state.M)
     for scale in (1e-3, 1e-1, 1.0):
         for _ in range(10):
             other = polar_factor(R + scale * point.rng.randn(K, K))

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from sklearn_cmh.data import encode_labels, labelled_rows, normalise_rows
-from sklearn_cmh.solvers import CosineSimilarity, GraphSimilarity, SharedLabelSimilarity
+from sklearn_cmh.solvers import (
+    CosineSimilarity,
+    GraphSimilarity,
+    SharedLabelSimilarity,
+    label_targets,
+)
 from sklearn_cmh.solvers import _similarities as similarity
 
 
@@ -52,7 +57,7 @@ def check_operator(S, dense, rtol=1e-12):
 @settings(deadline=None)
 @given(indicators(), st.sampled_from([(1.0, 0.0), (2.0, 1.0), (0.5, -3.0)]))
 def test_cosine_is_its_dense_matrix(L, scale_shift):
-    check_operator(CosineSimilarity(L, *scale_shift), dense_cosine(L, *scale_shift))
+    check_operator(CosineSimilarity(label_targets(L), *scale_shift), dense_cosine(L, *scale_shift))
 
 
 @settings(deadline=None)
@@ -75,7 +80,8 @@ def test_dtype_is_kept(make, dtype):
         S = make(sparse.csr_array(dense), dtype=dtype)
     else:
         dense = dense_cosine(L, 1, 0) if make is CosineSimilarity else dense_shared(L)
-        S = make(L, dtype=dtype)
+        given = label_targets(L) if make is CosineSimilarity else L
+        S = make(given, dtype=dtype)
     check_operator(S, dense, rtol=1e-6 if dtype == np.float32 else 1e-13)
     check_operator(pickle.loads(pickle.dumps(S)), dense, rtol=1e-6)
 
@@ -85,7 +91,8 @@ def test_sums_over_many_float32_rows_are_accurate():
     n = 300_000
     L, _ = encode_labels(np.zeros(n, dtype=int))
     A = np.full((n, 1), 0.1, dtype=np.float32)
-    for S in (CosineSimilarity(L, dtype=np.float32), SharedLabelSimilarity(L, dtype=np.float32)):
+    T = label_targets(L)
+    for S in (CosineSimilarity(T, dtype=np.float32), SharedLabelSimilarity(L, dtype=np.float32)):
         np.testing.assert_allclose(S @ A, 0.1 * n, rtol=1e-6)
         assert (S.degrees() == n).all()
 

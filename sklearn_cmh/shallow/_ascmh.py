@@ -8,7 +8,8 @@ the label indicator L with rows of norm one, F_m the mapped features of modality
     subject to V'V = n I, 1'V = 0, R'R = I, B in {-1, +1}
 
 then, from these codes, hash functions of any kind, equation (23). The n x n term is never
-formed: with the constraints it is ``n ||L M||^2 - 2 k tr(R'V'G G'L M) + k^2 ||G'G||^2``.
+formed: with the constraints it is ``n ||L M||^2 - 2 k tr(R'V'G G'L M) + k^2 ||G'G||^2``. Other
+targets than those of labels take the place of G, and, times the 2-norms of its rows, of L.
 
 Errata. The paper's (12) and (14) to (20) mix row and column conventions (R is k x k, not
 n x k) and switch to V'V = I on the way. Every update here is the exact minimiser of its
@@ -19,15 +20,15 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import is_classifier, is_regressor
 from sklearn.utils import get_tags
 
 from ..base import ShallowHasher, Solution, modality_weights, warn_ignored
-from ..data import normalise_rows
 from ..solvers import (
+    Targets,
     constant_bits,
     inner,
+    label_targets,
     orthonormal_basis,
     polar_factor,
     ridge_projection,
@@ -37,6 +38,7 @@ from ..solvers import (
 from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval
 from ..utils._transformers import inner_clone, named_errors
+from ._targets import TargetsMixin, no_labels
 
 __all__ = ["ASCMH"]
 
@@ -50,8 +52,8 @@ class Problem:
     """
 
     features: list
-    labels: sparse.csr_array
-    targets: sparse.csr_array
+    labels: Targets
+    targets: Targets
     GL: np.ndarray
     GG: np.ndarray
     LL: np.ndarray
@@ -59,16 +61,24 @@ class Problem:
     energies: list
 
     @classmethod
-    def from_data(cls, features, L):
-        """Prepare features [(n, q_m) arrays] and the indicator L (n, c), every row labelled."""
-        G, L = normalise_rows(L), L.astype(np.float64)
-        GL, GG, LL = ((A.T @ B).toarray() for A, B in ((G, L), (G, G), (L, L)))
+    def from_data(cls, features, L, targets=None):
+        """Prepare features [(n, q_m) arrays], the indicator L (n, c), and targets.
+
+        None stands for the targets of L. Others take the place of G, and with the 2-norms of the
+        rows of L that of L: the rows of L are those of G times their norms.
+        """
+        if targets is None:
+            G, A = label_targets(L), Targets(L.astype(np.float64), np.zeros((L.shape[0], 0)))
+        else:
+            norms = np.sqrt(np.maximum(np.diff(L.indptr), 1))
+            G, A = targets, targets.scaled(norms.astype(targets.dtype))
+        LL = A.cross(A)
         return cls(
             features=features,
-            labels=L,
+            labels=A,
             targets=G,
-            GL=GL,
-            GG=GG,
+            GL=G.cross(A),
+            GG=G.cross(G),
             LL=LL,
             LL_inverse=np.linalg.pinv(LL, hermitian=True),
             energies=[squared_norm(F) for F in features],
@@ -115,15 +125,15 @@ def update_basis(problem, state, lambdas, rng):
     ``Z = k G G'L M R' + sum_m lambda_m F_m P_m'``.
     """
     k = len(state.R)
-    Z = problem.targets @ (k * (problem.GL @ state.M) @ state.R.T)
+    Z = problem.targets.expand(k * (problem.GL @ state.M) @ state.R.T)
     for weight, F, P in zip(lambdas, problem.features, state.P, strict=True):
         Z += weight * (F @ P.T)
     return orthonormal_basis(Z, rng)
 
 
-def update_codes(L, M):
+def update_codes(problem, M):
     """B, eq. (22)."""
-    return sign(L @ M)
+    return sign(problem.labels.expand(M))
 
 
 def objective(problem, state, omega, lambdas):
@@ -140,11 +150,12 @@ def objective(problem, state, omega, lambdas):
 
 def start(problem, k, rng):
     """Random V, R and B, and the P_m of that V."""
-    n, c = problem.labels.shape
+    n, t = problem.labels.shape
     V = orthonormal_basis(rng.standard_normal((n, k)), rng)
     R = polar_factor(rng.standard_normal((k, k)))
-    B = update_codes(problem.labels, rng.standard_normal((c, k)))
-    return State(V, R, None, B, _loadings(problem, V), problem.targets.T @ V, problem.labels.T @ B)
+    B = update_codes(problem, rng.standard_normal((t, k)))
+    GV, LB = problem.targets.pool(V), problem.labels.pool(B)
+    return State(V, R, None, B, _loadings(problem, V), GV, LB)
 
 
 def sweep(problem, state, omega, lambdas, rng):
@@ -152,8 +163,8 @@ def sweep(problem, state, omega, lambdas, rng):
     state.M = update_label_map(problem, state, omega)
     state.R = update_rotation(problem, state)
     state.V = update_basis(problem, state, lambdas, rng)
-    state.B = update_codes(problem.labels, state.M)
-    state.GV, state.LB = problem.targets.T @ state.V, problem.labels.T @ state.B
+    state.B = update_codes(problem, state.M)
+    state.GV, state.LB = problem.targets.pool(state.V), problem.labels.pool(state.B)
     state.P = _loadings(problem, state.V)
 
 
@@ -213,7 +224,7 @@ def score_bits(model, F, n_outputs):
     return np.reshape(Z, (F.shape[0], n_outputs))
 
 
-class ASCMH(ShallowHasher):
+class ASCMH(TargetsMixin, ShallowHasher):
     """Asymmetric scalable cross-modal hashing.
 
     Learns the codes of the training rows first, from their labels and from what the
@@ -240,6 +251,16 @@ class ASCMH(ShallowHasher):
         predictions, classifiers by decision values or, failing these, probabilities.
         None is ridge regression with `lambda_h` and no intercept, since mapped features
         are centred. ``Ridge(alpha)`` has one: it keeps the share of ones of every bit.
+    pair_weight : float, default=0.0
+        Weight p of the pairing in what codes preserve, in [0, 1]. 0 is the paper: labels alone.
+        1 is pairs alone: a space that the modalities share, learned without labels; y is
+        optional then and serves `score` alone. In between, targets are
+        ``[sqrt(1 - p) Lt, sqrt(p) Z]``, of labels and of the shared space, and rows of one class
+        are told apart. Above 0 rows without labels, -1 or an empty row of an indicator, take
+        part: with a label part that is predicted from the others'. Needs two modalities.
+    shared_space : SharedSpace, default=None
+        The shared space for ``pair_weight > 0``, fitted to a clone. None takes a plain one from
+        the mapped features: 64 components, weighted by their correlation.
     n_anchors : int, default=1000
         Anchors of the default feature map.
     feature_map : transformer, dict or "passthrough", default=None
@@ -262,8 +283,8 @@ class ASCMH(ShallowHasher):
     Attributes
     ----------
     codes_ : ndarray of shape (n, n_bits), int8
-        Learned codes of the training rows, -1 and +1. Rows with the same labels have
-        the same code.
+        Learned codes of the training rows, -1 and +1. At ``pair_weight=0``, rows with the same
+        labels have the same code.
     projections_ : dict
         Modality name to the (q, n_bits) matrix of its hash function; only where
         `hash_estimator` is None.
@@ -272,9 +293,11 @@ class ASCMH(ShallowHasher):
         rows, or None if none does; only where `hash_estimator` is given.
     feature_maps_ : dict
         Modality name to the fitted feature map.
-    labels_ : csr_array of shape (n, c)
-        Label indicator of the training rows.
-    classes_ : ndarray of shape (c,)
+    shared_space_ : SharedSpace
+        The fitted shared space, where `shared_space` is given and ``pair_weight > 0``.
+    labels_ : csr_array of shape (n, c) or None
+        Label indicator of the training rows; None without y.
+    classes_ : ndarray of shape (c,) or None
         Classes of the columns of `labels_`.
     modality_names_ : list of str
         Names of the modalities.
@@ -297,7 +320,9 @@ class ASCMH(ShallowHasher):
     Time and memory grow linearly with the rows; no n x n matrix is formed.
 
     The codes depend on a row's labels alone (``B = sgn(L M)``), and at the published
-    weights the features all but do not enter; they matter for the hash functions.
+    weights the features all but do not enter; they matter for the hash functions. With
+    ``pair_weight > 0``, targets T take the place of G, and those times the 2-norms of the rows
+    of L that of L (1 where a row has no labels), as L is G times these norms: ``B = sgn(T M)``.
 
     References
     ----------
@@ -321,6 +346,7 @@ class ASCMH(ShallowHasher):
 
     _parameter_constraints: dict = {
         **ShallowHasher._parameter_constraints,
+        **TargetsMixin._parameter_constraints,
         "omega": [Interval(Real, 0, None, closed="left")],
         "lambdas": [Interval(Real, 0, None, closed="left"), dict],
         "lambda_h": [Interval(Real, 0, None, closed="left")],
@@ -335,6 +361,8 @@ class ASCMH(ShallowHasher):
         lambdas=0.5,
         lambda_h=1e-3,
         hash_estimator=None,
+        pair_weight=0.0,
+        shared_space=None,
         n_anchors=1000,
         feature_map=None,
         modalities=None,
@@ -348,6 +376,8 @@ class ASCMH(ShallowHasher):
         self.lambdas = lambdas
         self.lambda_h = lambda_h
         self.hash_estimator = hash_estimator
+        self.pair_weight = pair_weight
+        self.shared_space = shared_space
         self.n_anchors = n_anchors
         self.feature_map = feature_map
         self.modalities = modalities
@@ -361,10 +391,12 @@ class ASCMH(ShallowHasher):
         if self.hash_estimator is not None:
             warn_ignored(self, ["lambda_h"], "a hash_estimator")
 
-    def _solve(self, features, L, rng):
+    def _solve(self, features, supervision, rng):
         F, sweeps = list(features.values()), self._sweeps()
+        T = self._targets(F, supervision) if self.pair_weight else None
+        L = supervision.labels
         B = solve(
-            Problem.from_data(F, L),
+            Problem.from_data(F, no_labels(len(T)) if L is None else L, T),
             self.n_bits,
             omega=self.omega,
             lambdas=modality_weights(self.lambdas, list(features), "lambdas").tolist(),

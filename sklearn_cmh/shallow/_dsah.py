@@ -11,8 +11,9 @@ modalities, with ``Z_m = F_m P_m`` the projections of modality m:
     + delta sum_m ||P_m||^2                               (not in the paper)
 
 over codes B (n, k) in {-1, +1}, label projection R (k, c) and hash functions P_m (q_m, k);
-``S = 2 Lt Lt' - 1 1'`` with Lt the indicator L, rows of norm one. Rows are samples here; the
-paper's matrices are the transposes. Two things differ from the paper: eps = 1 smooths the
+``S = 2 Lt Lt' - 1 1'`` with Lt the indicator L, rows of norm one, or ``S = 2 T T' - 1 1'`` with
+other targets T; the label term counts rows with labels. Rows are samples here; the paper's
+matrices are the transposes. Two things differ from the paper: eps = 1 smooths the
 2,1-norm, without which a class that is fitted exactly would freeze B, and
 ``delta = 1e-6 n^2``, as F'F is singular where anchors are training rows and the map is
 centred.
@@ -36,28 +37,35 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 
 from ..base import ShallowHasher, Solution, warn_ignored
-from ..data import normalise_rows
-from ..solvers import CosineSimilarity, gram, inner, sign
+from ..data import labelled_rows
+from ..solvers import CosineSimilarity, Targets, column_means, gram, inner, label_targets, sign
 from ..utils._sklearn import Interval, StrOptions
+from ._targets import TargetsMixin, no_labels
 
 __all__ = ["DSAH"]
 
 _EPS = 1.0
 _RIDGE = 1e-6
 _BLOCK_ROWS = 4096
+_HUGE = 1e20
 
 
 @dataclass
 class Problem:
     """What the sweeps need of the data, computed once.
 
-    `features` holds F_m, `labels` L, `similarity` S and `similarity_norm` ||S||^2;
+    `features` holds F_m, `labels` L, `targets` T, `similarity` S and `similarity_norm` ||S||^2;
     `grams[l, m]` is F_l'F_m, `eigen` the (lam, U) of every F_m'F_m, and `pooled` the
-    (c + 1, q_m) matrices ``E'F_m`` of ``S = E C E'``. `dtype` is that of products over rows.
+    (t + 1, q_m) matrices ``E'F_m`` of ``S = E C E'``. `dtype` is that of products over rows.
+    `labelled` and `unlabelled` are the rows that the label term counts and those that it does
+    not: slices where they are all or none.
     """
 
     features: list
     labels: sparse.csr_array
+    labelled: np.ndarray | slice
+    unlabelled: np.ndarray | slice
+    targets: Targets
     similarity: CosineSimilarity
     similarity_norm: float
     grams: dict
@@ -66,26 +74,36 @@ class Problem:
     dtype: np.dtype
 
     @classmethod
-    def from_data(cls, features, L):
-        """Prepare features [(n, q_m) arrays] and the indicator L (n, c), every row labelled."""
-        M = len(features)
+    def from_data(cls, features, L, targets=None, grams=None):
+        """Prepare features [(n, q_m) arrays], the indicator L (n, c), and targets.
+
+        A row without labels is empty in L, which has no column where there are none at all. None
+        stands for the targets of L, and for Gram matrices that are computed here.
+        """
+        T = label_targets(L) if targets is None else targets
+        grams = gram_matrices(features) if grams is None else grams
+        S = CosineSimilarity(T, 2.0, 1.0)
         dtype = np.result_type(*(F.dtype for F in features))
-        S = CosineSimilarity(L, 2.0, 1.0)
-        grams = {(m, m): gram(F) for m, F in enumerate(features)}
-        for m in range(M):
-            for l in range(m):
-                grams[l, m] = cross(features[l], features[m])
-                grams[m, l] = grams[l, m].T
+        has_labels = labelled_rows(L)
+        some = L.shape[1] > 0 and not has_labels.all()
         return cls(
             features=features,
             labels=L.astype(dtype),
+            labelled=np.flatnonzero(has_labels) if some else slice(None),
+            unlabelled=np.flatnonzero(~has_labels) if some else slice(0, 0),
+            targets=T,
             similarity=S,
-            similarity_norm=similarity_norm(L),
+            similarity_norm=similarity_norm(T),
             grams=grams,
-            eigen=[eigen(grams[m, m]) for m in range(M)],
-            pooled=[dense(S.pool(F)) for F in features],
+            eigen=[eigen(grams[m, m]) for m in range(len(features))],
+            pooled=[S.pool(F) for F in features],
             dtype=dtype,
         )
+
+    @property
+    def all_labelled(self):
+        """Whether the label term counts every row."""
+        return isinstance(self.labelled, slice)
 
     @property
     def delta(self):
@@ -95,9 +113,13 @@ class Problem:
 
 @dataclass
 class CodeStatistics:
-    """Small products of the codes: B'B, B'L, and for every modality F_m'B and F_m'S B."""
+    """Small products of the codes: B'B, B'L, and for every modality F_m'B and F_m'S B.
+
+    `label_gram` is B'B over the rows that have labels.
+    """
 
     gram: np.ndarray
+    label_gram: np.ndarray
     labels: np.ndarray
     features: list
     similar: list
@@ -107,12 +129,30 @@ def code_statistics(problem, B):
     """All that R, P and the objective need of the codes: the one pass over rows for them."""
     S = problem.similarity
     classes = S.core(S.pool(B))
+    products = gram(B)
     return CodeStatistics(
-        gram=gram(B),
+        gram=products,
+        label_gram=products if problem.all_labelled else gram(B[problem.labelled]),
         labels=cross(B, problem.labels),
         features=[cross(F, B) for F in problem.features],
         similar=[pooled.T @ classes for pooled in problem.pooled],
     )
+
+
+def gram_matrices(features):
+    """``F_l'F_m`` for all modalities l and m."""
+    grams = {(m, m): gram(F) for m, F in enumerate(features)}
+    for m in range(len(features)):
+        for l in range(m):
+            grams[l, m] = cross(features[l], features[m])
+            grams[m, l] = grams[l, m].T
+    return grams
+
+
+def centred(grams, features):
+    """Gram matrices of the centred features, divided by the number of rows."""
+    n, means = features[0].shape[0], [column_means(F) for F in features]
+    return {(l, m): G / n - np.outer(means[l], means[m]) for (l, m), G in grams.items() if l <= m}
 
 
 def cross(A, B):
@@ -141,22 +181,24 @@ def eigen(G):
     return np.maximum(lam, 0), U
 
 
-def similarity_norm(L):
-    """``||S||^2 = 4 ||Lt'Lt||^2 - 4 ||Lt'1||^2 + n^2`` for S = 2 Lt Lt' - 1 1'."""
-    Lt = normalise_rows(L)
-    return 4 * (Lt.T @ Lt).power(2).sum() - 4 * np.square(Lt.sum(axis=0)).sum() + L.shape[0] ** 2
+def similarity_norm(T):
+    """``||S||^2 = 4 ||T'T||^2 - 4 ||T'1||^2 + n^2`` for S = 2 T T' - 1 1', rows of norm one."""
+    labels, pairs = T.labels, T.pairs.astype(np.float64, copy=False)
+    value = 4 * (labels.T @ labels).power(2).sum() - 4 * np.square(T.sum()).sum()
+    value += 8 * np.square(labels.T @ pairs).sum() + 4 * np.square(pairs.T @ pairs).sum()
+    return value + np.count_nonzero(T.present()) ** 2
 
 
 # Updates of solver="exact".
 
 
-def start_codes(L, n_bits, rng):
-    """sgn(L A) with A random: rows with the same labels start alike.
+def start_codes(problem, n_bits, rng):
+    """sgn(T A) with A random: rows with the same targets start alike.
 
     From codes that are random row by row, short codes fall into poor local minima.
     """
-    A = rng.standard_normal((L.shape[1], n_bits))
-    return sign(L @ A).astype(L.dtype)
+    A = rng.standard_normal((problem.targets.shape[1], n_bits))
+    return sign(problem.targets.expand(A)).astype(problem.dtype)
 
 
 def improve_start(problem, B, gamma, n_rounds, rng):
@@ -171,7 +213,7 @@ def improve_start(problem, B, gamma, n_rounds, rng):
     B, products, sums = B.copy(), gram(B), S.pool(B)
     best = _similarity_at_best_projection(problem, turned, products, sums, gamma)
     for _ in range(n_rounds):
-        fresh = start_codes(problem.labels, B.shape[1], rng)
+        fresh = start_codes(problem, B.shape[1], rng)
         fresh_sums = S.pool(fresh)
         for j in range(B.shape[1]):
             trial, trial_sums = products.copy(), sums.copy()
@@ -204,7 +246,8 @@ def codes_problem(problem, R, weights, P, alpha):
     """Q (k, k) and N (n, k) of the problem in B: min tr(B Q B') - 2 tr(B N').
 
     ``Q = sum_m Z_m'Z_m + R D R'``, the first term of which (10) drops, and
-    ``N = k S sum_m Z_m + L D R' + alpha mean_m Z_m``.
+    ``N = k S sum_m Z_m + L D R' + alpha mean_m Z_m``. This Q is that of rows with labels; for
+    the others, it lacks ``R D R'``.
     """
     M, k = len(P), R.shape[0]
     S = problem.similarity
@@ -240,6 +283,16 @@ def update_codes(B, Q, N, n_passes=3):
     return B
 
 
+def update_by_labels(problem, update, Q, RDR, *rows):
+    """Codes of all rows: ``update(Q, ...)`` of those with labels, less R D R' of the others."""
+    if problem.all_labelled:
+        return update(Q, *rows)
+    B = np.empty_like(rows[0])
+    for part, quadratic in ((problem.labelled, Q), (problem.unlabelled, Q - RDR)):
+        B[part] = update(quadratic, *(array[part] for array in rows))
+    return B
+
+
 def update_relaxed_codes(Q, N, alpha):
     """B without the discrete constraint: ``N (Q + alpha I)^-1``."""
     w, V = eigen(Q)
@@ -247,15 +300,18 @@ def update_relaxed_codes(Q, N, alpha):
 
 
 def update_label_projection(statistics, weights, gamma):
-    """R, eq. (21): ``(B'B + (gamma / d_j) I) r_j = B'l_j``, for all classes at once."""
-    w, V = eigen(statistics.gram)
+    """R, eq. (21): ``(B'B + (gamma / d_j) I) r_j = B'l_j``, for all classes at once.
+
+    B'B is that of the rows with labels.
+    """
+    w, V = eigen(statistics.label_gram)
     return V @ ((V.T @ statistics.labels) / _positive(w[:, None] + gamma / weights))
 
 
 def label_errors(problem, statistics, R):
-    """Squared norms ||e_j||^2 of the columns of E = B R - L."""
+    """Squared norms ||e_j||^2 of the columns of E = B R - L, over the rows with labels."""
     counts = np.bincount(problem.labels.indices, minlength=problem.labels.shape[1])
-    fit = np.einsum("kj,kj->j", R, statistics.gram @ R - 2 * statistics.labels)
+    fit = np.einsum("kj,kj->j", R, statistics.label_gram @ R - 2 * statistics.labels)
     return np.maximum(fit + counts, 0)
 
 
@@ -339,7 +395,11 @@ def start(problem, B, alpha, gamma, label_term):
 def sweep(problem, state, alpha, gamma, label_term, relaxed=False):
     """One sweep of the exact solver: B, R, D, P_1, ..., P_M. The objective does not rise."""
     Q, N = codes_problem(problem, state.R, state.weights, state.P, alpha)
-    B = update_relaxed_codes(Q, N, alpha) if relaxed else update_codes(state.B, Q, N)
+    RDR = (state.R * state.weights) @ state.R.T
+    if relaxed:
+        B = update_by_labels(problem, lambda Q, N: update_relaxed_codes(Q, N, alpha), Q, RDR, N)
+    else:
+        B = update_by_labels(problem, lambda Q, B, N: update_codes(B, Q, N), Q, RDR, state.B, N)
     return fit_codes(problem, B, state.weights, state.P, alpha, gamma, label_term)
 
 
@@ -357,7 +417,7 @@ def solve_exact(
 ):
     """Block coordinate descent from improved random codes; the trace never rises."""
     weighting = (alpha, gamma, label_term)
-    B = start_codes(problem.labels, n_bits, rng)
+    B = start_codes(problem, n_bits, rng)
     B = improve_start(problem, B, gamma, n_perturbations, rng)
     state = start(problem, B, *weighting)
     sweeps.start(state.objective)
@@ -375,12 +435,16 @@ def alm_codes(problem, R, weights, P, V, J, alpha, xi):
     """B, eq. (12): no quadratic term of Z, and R D R' acts on the auxiliary V."""
     RDR = (R * weights) @ R.T
     _, N = codes_problem(problem, R, weights, P, alpha)
-    return sign(2 * N - V @ RDR + xi * V - J).astype(problem.dtype)
+    target = 2 * N + xi * V - J
+    target[problem.labelled] -= V[problem.labelled] @ RDR
+    return sign(target).astype(problem.dtype)
 
 
-def alm_auxiliary(B, R, weights, J, xi):
+def alm_auxiliary(problem, B, R, weights, J, xi):
     """V, eq. (16)."""
-    return sign(xi * B - B @ ((R * weights) @ R.T) + J).astype(B.dtype)
+    target = xi * B + J
+    target[problem.labelled] -= B[problem.labelled] @ ((R * weights) @ R.T)
+    return sign(target).astype(B.dtype)
 
 
 def alm_relaxed_codes(problem, R, weights, P, alpha):
@@ -390,16 +454,20 @@ def alm_relaxed_codes(problem, R, weights, P, alpha):
     """
     Z = sum(F @ P_m.astype(F.dtype) for F, P_m in zip(problem.features, P, strict=True))
     N = alpha * Z + problem.labels @ (weights[:, None] * R.T)
-    return update_relaxed_codes((R * weights) @ R.T, N, len(P) * alpha).astype(problem.dtype)
+    RDR = (R * weights) @ R.T
+    B = update_by_labels(
+        problem, lambda Q, N: update_relaxed_codes(Q, N, len(P) * alpha), RDR, RDR, N
+    )
+    return B.astype(problem.dtype)
 
 
-def at_scale_of_codes(B):
-    """Relaxed codes with a root mean square of one, as codes have it.
+def bounded(B):
+    """Relaxed codes, scaled down where they are huge: codes do not depend on their scale.
 
-    The printed updates of P and of relaxed codes feed each other: without a bound, B grows by
-    a factor of about ``k n`` every sweep, and soon overflows.
+    The printed updates of P and of relaxed codes feed each other: B grows by a factor of about
+    ``k n`` every sweep, and would overflow.
     """
-    return B / max(np.sqrt(inner(B, B) / B.size), np.finfo(B.dtype).tiny)
+    return B * min(1, _HUGE / max(np.sqrt(inner(B, B) / B.size), 1))
 
 
 def alm_projection(problem, statistics, P, m, alpha, gamma):
@@ -439,10 +507,10 @@ def solve_alm(
     weights = np.ones(c)
     for _ in sweeps:
         if relaxed:
-            B = at_scale_of_codes(alm_relaxed_codes(problem, R, weights, P, alpha))
+            B = bounded(alm_relaxed_codes(problem, R, weights, P, alpha))
         else:
             B = alm_codes(problem, R, weights, P, V, J, alpha, xi)
-            V = alm_auxiliary(B, R, weights, J, xi)
+            V = alm_auxiliary(problem, B, R, weights, J, xi)
             J += xi * (B - V)  # eq. (17)
             xi *= rho
         statistics = code_statistics(problem, B)
@@ -462,10 +530,10 @@ def threshold_at_mean(B):
 
 def _positive(w):
     """Keep eigenvalues away from zero; what they would divide is zero there too."""
-    return np.maximum(w, 1e-12 * np.max(w) + np.finfo(np.float64).tiny)
+    return np.maximum(w, 1e-12 * np.max(w, initial=0) + np.finfo(np.float64).tiny)
 
 
-class DSAH(ShallowHasher):
+class DSAH(TargetsMixin, ShallowHasher):
     """Discrete semantics-guided asymmetric hashing.
 
     Learns one code per row so that its inner products with real-valued projections of
@@ -500,6 +568,16 @@ class DSAH(ShallowHasher):
     n_perturbations : int, default=10
         Rounds in which every bit of the random first codes is drawn anew, and kept if it
         is better. Short codes gain most. ``solver="exact"`` only.
+    pair_weight : float, default=0.0
+        Weight p of the pairing in what codes preserve, in [0, 1]. 0 is the paper: labels alone.
+        1 is pairs alone: a space that the modalities share, learned without labels; y is
+        optional then and serves `score` alone. In between, targets are
+        ``[sqrt(1 - p) Lt, sqrt(p) Z]``, of labels and of the shared space, and rows of one class
+        are told apart. Above 0 rows without labels, -1 or an empty row of an indicator, take
+        part: with a label part that is predicted from the others'. Needs two modalities.
+    shared_space : SharedSpace, default=None
+        The shared space for ``pair_weight > 0``, fitted to a clone. None takes a plain one from
+        the mapped features: 64 components, weighted by their correlation.
     n_anchors : int, default=1000
         Anchors of the default feature map.
     feature_map : transformer, dict or "passthrough", default=None
@@ -526,9 +604,11 @@ class DSAH(ShallowHasher):
         Modality name to the (q, n_bits) matrix of its hash function.
     feature_maps_ : dict
         Modality name to the fitted feature map.
-    labels_ : csr_array of shape (n, c)
-        Label indicator of the training rows.
-    classes_ : ndarray of shape (c,)
+    shared_space_ : SharedSpace
+        The fitted shared space, where `shared_space` is given and ``pair_weight > 0``.
+    labels_ : csr_array of shape (n, c) or None
+        Label indicator of the training rows; None without y.
+    classes_ : ndarray of shape (c,) or None
         Classes of the columns of `labels_`.
     modality_names_ : list of str
         Names of the modalities.
@@ -557,6 +637,11 @@ class DSAH(ShallowHasher):
     ``rho`` to the number of sweeps: where rows are hundreds or more, `xi` and `rho` change
     nothing at the published values.
 
+    With ``pair_weight > 0`` the similarity is ``S = 2 T T' - 1 1'`` with targets T, and the label
+    term ``||B R - L||`` counts the rows that have labels: of the others there is no L to be
+    aligned with, and a predicted one would only repeat what their targets say already.
+    Without labels there is no such term.
+
     References
     ----------
     .. [1] Long, J., Sun, L., Hua, L. and Yang, Z. (2021). Discrete semantics-guided asymmetric
@@ -580,6 +665,7 @@ class DSAH(ShallowHasher):
 
     _parameter_constraints: dict = {
         **ShallowHasher._parameter_constraints,
+        **TargetsMixin._parameter_constraints,
         "alpha": [Interval(Real, 0, None, closed="left")],
         "gamma": [Interval(Real, 0, None, closed="left")],
         "xi": [Interval(Real, 0, None, closed="neither")],
@@ -602,6 +688,8 @@ class DSAH(ShallowHasher):
         label_term="l21",
         relaxed=False,
         n_perturbations=10,
+        pair_weight=0.0,
+        shared_space=None,
         n_anchors=1000,
         feature_map=None,
         modalities=None,
@@ -619,6 +707,8 @@ class DSAH(ShallowHasher):
         self.label_term = label_term
         self.relaxed = relaxed
         self.n_perturbations = n_perturbations
+        self.pair_weight = pair_weight
+        self.shared_space = shared_space
         self.n_anchors = n_anchors
         self.feature_map = feature_map
         self.modalities = modalities
@@ -627,13 +717,16 @@ class DSAH(ShallowHasher):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _solve(self, features, L, rng):
+    def _solve(self, features, supervision, rng):
+        F = list(features.values())
+        L, grams = supervision.labels, gram_matrices(F)
+        T = self._targets(F, supervision, centred(grams, F) if self.pair_weight else None)
         solve, own = {
             "exact": (solve_exact, {"n_perturbations": self.n_perturbations}),
             "alm": (solve_alm, {"xi": self.xi, "rho": self.rho}),
         }[self.solver]
         return solve(
-            Problem.from_data(list(features.values()), L),
+            Problem.from_data(F, no_labels(len(T)) if L is None else L, T, grams),
             self.n_bits,
             alpha=self.alpha,
             gamma=self.gamma,

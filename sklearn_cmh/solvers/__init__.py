@@ -25,7 +25,7 @@ from ._ridge import ridge_leave_one_out
 from ._similarities import CosineSimilarity, GraphSimilarity, SharedLabelSimilarity
 from ._solution import Solution
 from ._sweeps import Sweeps
-from ._targets import Targets, complete_labels, mix_targets
+from ._targets import Targets, complete_labels, label_targets, mix_targets, shared_rows
 
 __all__ = [
     "CosineSimilarity",
@@ -47,6 +47,7 @@ __all__ = [
     "gram",
     "inner",
     "itq_rotation",
+    "label_targets",
     "mix_targets",
     "orthonormal_basis",
     "out_of_fold_components",
@@ -58,6 +59,7 @@ __all__ = [
     "ridge_projection",
     "rounding_noise",
     "shared_bases",
+    "shared_rows",
     "sign",
     "squared_norm",
     "warn_constant_bits",

@@ -1,9 +1,9 @@
-"""Label similarities of n rows, as linear operators: the n x n matrix is never formed.
+"""Similarities of n rows, as linear operators: the n x n matrix is never formed.
 
 Every similarity here factors as ``S = E C E'`` through few columns: `pool` applies
 ``E'`` (sums over rows), `core` the small symmetric ``C``, and `expand` applies ``E``
 (back to rows). A product with an (n, k) array so costs time and memory linear in n.
-Rows without labels are similar to nothing, themselves included.
+Rows without labels, or without targets, are similar to nothing, themselves included.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import gen_batches
 
-from ..data import label_patterns, labelled_rows, normalise_rows
+from ..data import label_patterns
 
 __all__ = ["CosineSimilarity", "GraphSimilarity", "SharedLabelSimilarity", "sum_rows"]
 
@@ -52,15 +52,16 @@ class _Similarity(LinearOperator):
 
 
 class CosineSimilarity(_Similarity):
-    """Cosine of label sets, ``scale * Lt Lt' - shift * u u'``.
+    """Cosine of targets, ``scale * T T' - shift * u u'``.
 
-    `Lt` is the indicator with every row divided by its 2-norm, `u` marks the rows that
-    carry a label. ``CosineSimilarity(L, 2.0, 1.0)`` is DSAH's similarity in [-1, 1].
+    `T` holds targets with rows of norm one, `u` marks the rows that are not zero. With label
+    targets, the cosine is that of label sets, and ``CosineSimilarity(T, 2.0, 1.0)`` DSAH's
+    similarity in [-1, 1].
 
     Parameters
     ----------
-    L : csr_array of shape (n, c)
-        Label indicator.
+    T : Targets of shape (n, t)
+        Targets.
     scale, shift : float, default=1.0, 0.0
         Of the cosine.
     dtype : dtype, default=float64
@@ -71,37 +72,39 @@ class CosineSimilarity(_Similarity):
     --------
     >>> import numpy as np
     >>> from sklearn_cmh.data import encode_labels
-    >>> from sklearn_cmh.solvers import CosineSimilarity
+    >>> from sklearn_cmh.solvers import CosineSimilarity, label_targets
     >>> L, _ = encode_labels([[1, 1], [1, 0], [0, 0]])
-    >>> CosineSimilarity(L) @ np.eye(3)
+    >>> CosineSimilarity(label_targets(L)) @ np.eye(3)
     array([[1.        , 0.70710678, 0.        ],
            [0.70710678, 1.        , 0.        ],
            [0.        , 0.        , 0.        ]])
-    >>> CosineSimilarity(L, 2.0, 1.0).degrees().round(3)
+    >>> CosineSimilarity(label_targets(L), 2.0, 1.0).degrees().round(3)
     array([1.414, 1.414, 0.   ])
     """
 
-    def __init__(self, L, scale=1.0, shift=0.0, dtype=np.float64):
-        super().__init__(L.shape[0], dtype)
-        factor = normalise_rows(L, self.dtype)
-        weights = np.full(L.shape[1], scale, dtype=self.dtype)
-        if shift:
-            mark = sparse.csr_array(labelled_rows(L)[:, None].astype(self.dtype))
-            factor = sparse.hstack([factor, mark], format="csr")
-            weights = np.append(weights, self.dtype.type(-shift))
-        self._factor, self._weights = factor, weights
+    def __init__(self, T, scale=1.0, shift=0.0, dtype=np.float64):
+        super().__init__(len(T), dtype)
+        self._targets = T
+        self._weights = np.full(T.shape[1], scale, dtype=self.dtype)
+        self._shift = self.dtype.type(shift)
+        self._mark = sparse.csr_array(T.present()[:, None].astype(self.dtype))
 
     def pool(self, A):
-        """Sum the rows of `A` (n, k) per class, weighted by `Lt`."""
-        return sum_rows(self._factor, A)
+        """``T'A``, and the sum of the rows that have targets in a last row: (t + 1, k)."""
+        sums = sum_rows(self._mark, A)
+        return np.vstack([self._targets.pool(A), sums.toarray() if sparse.issparse(A) else sums])
 
     def core(self, G):
-        """Weigh the classes."""
-        return (self._weights[:, None] * G).astype(self.dtype, copy=False)
+        """Weigh the columns of the targets, and the sum."""
+        weights = np.append(self._weights, -self._shift)
+        return (weights[:, None] * G).astype(self.dtype, copy=False)
 
     def expand(self, G):
-        """Hand every row the weighted sum of its classes."""
-        return self._factor @ G
+        """Hand every row what its targets have."""
+        product = self._targets.expand(G[:-1])
+        if self._shift:
+            product += self._mark @ G[-1:]
+        return product
 
 
 class SharedLabelSimilarity(_Similarity):

@@ -19,10 +19,12 @@ from sklearn.preprocessing import normalize
 
 from ..data import labelled_rows, normalise_rows
 from ..utils._typing import Features, Floats, NDArray
+from ._canonical import canonical_bases
+from ._moments import Grams, centred_grams, column_means
 from ._ridge import ridge_leave_one_out
 from ._similarities import sum_rows
 
-__all__ = ["Targets", "complete_labels", "mix_targets"]
+__all__ = ["Targets", "complete_labels", "label_targets", "mix_targets", "shared_rows"]
 
 # Penalties of the regression that predicts labels, relative to the mean eigenvalue of F'F.
 _PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -90,6 +92,21 @@ class Targets:
         labels = np.asarray(self.labels.sum(axis=0, dtype=np.float64)).ravel()
         return np.concatenate([labels, self.pairs.sum(axis=0, dtype=np.float64)])
 
+    def present(self) -> NDArray:
+        """Which rows are not zero: (n,) bool."""
+        return (np.diff(self.labels.indptr) > 0) | self.pairs.any(axis=1)
+
+    def scaled(self, scale: Floats) -> Targets:
+        """Every row times a number of its own."""
+        labels = self.labels.multiply(scale[:, None]).tocsr()
+        return Targets(labels.astype(self.labels.dtype), self.pairs * scale[:, None])
+
+    def cross(self, other: Targets) -> Floats:
+        """``T'A`` (t, a) for another's A, float64."""
+        A, Z = self.labels, self.pairs.astype(np.float64, copy=False)
+        B, Y = other.labels, other.pairs.astype(np.float64, copy=False)
+        return np.block([[(A.T @ B).toarray(), A.T @ Y], [(B.T @ Z).T, Z.T @ Y]])
+
     def toarray(self) -> Floats:
         """T as one dense array."""
         return np.hstack([self.labels.toarray(), self.pairs])
@@ -125,7 +142,61 @@ def mix_targets(Lt: sparse.csr_array | None, Z: Floats | None, pair_weight: floa
     return Targets(labels, Z * Z.dtype.type(np.sqrt(pair_weight)))
 
 
-def complete_labels(L: sparse.csr_array, features: Sequence[Floats]) -> sparse.csr_array:
+def label_targets(L: sparse.csr_array) -> Targets:
+    """Targets from labels alone: the indicator L (n, c) with rows of norm one."""
+    return mix_targets(normalise_rows(L), None, 0.0)
+
+
+def shared_rows(
+    features: Sequence[Features],
+    grams: Grams | None = None,
+    *,
+    n_components: int = 64,
+    regularisation: float = 0.1,
+) -> Floats:
+    """Rows of norm one in a space that the modalities share, by ridge canonical correlation.
+
+    A plain one, of features that a fit has anyway: no search, and components weighted by their
+    correlation in the rows at hand. `SharedSpace` chooses features and ridge, and weighs
+    components by what holds for other rows.
+
+    Parameters
+    ----------
+    features : sequence of {ndarray, sparse} of shape (n, q_m)
+        Features of the modalities.
+    grams : dict, default=None
+        Their centred Gram matrices divided by n, where they are known; see `centred_grams`.
+    n_components : int, default=64
+        Dimensions of the shared space; fewer where the modalities have no more in common.
+    regularisation : float, default=0.1
+        Ridge, as a multiple of the mean eigenvalue of every Gram matrix.
+
+    Returns
+    -------
+    Z : ndarray of shape (n, r)
+        Rows of norm one, or zero where nothing is known of a row.
+
+    Raises
+    ------
+    ValueError
+        If there is one modality only, or they have nothing in common.
+    """
+    if len(features) < 2:
+        raise ValueError("Pairs need two modalities, and X has one.")
+    means = [column_means(F) for F in features]
+    grams = centred_grams(features, means) if grams is None else grams
+    bases, weights = canonical_bases(grams, [regularisation] * len(features), n_components)
+    if not weights.any():
+        raise ValueError("The modalities have nothing in common: one is the same in all rows.")
+    weighted = [W * weights for W in bases]
+    total = sum(
+        F @ W.astype(F.dtype) - (mean @ W).astype(F.dtype)
+        for F, W, mean in zip(features, weighted, means, strict=True)
+    )
+    return normalize(total, copy=False)
+
+
+def complete_labels(L: sparse.csr_array, features: Sequence[Features]) -> sparse.csr_array:
     """Rows of norm one for all rows: of labels where there are any, predicted ones elsewhere.
 
     The prediction is ridge regression of the labelled rows' Lt on the features of all
@@ -136,7 +207,7 @@ def complete_labels(L: sparse.csr_array, features: Sequence[Floats]) -> sparse.c
     ----------
     L : csr_array of shape (n, c)
         Label indicator; a row without labels is empty.
-    features : sequence of ndarray of shape (n, q_m)
+    features : sequence of {ndarray, sparse} of shape (n, q_m)
         Mapped features of every modality.
 
     Returns
@@ -145,10 +216,10 @@ def complete_labels(L: sparse.csr_array, features: Sequence[Floats]) -> sparse.c
         The indicator with rows of norm one, rows without labels filled in.
     """
     labelled = labelled_rows(L)
-    Lt = normalise_rows(L, np.result_type(*features))
+    Lt = normalise_rows(L, np.result_type(*(F.dtype for F in features)))
     if labelled.all():
         return Lt
-    F = np.hstack(features)
+    F = np.hstack([F.toarray() if sparse.issparse(F) else F for F in features])
     scores = predict_scores(F[labelled], Lt[labelled].toarray(), F[~labelled])
     order = np.argsort(np.concatenate([np.flatnonzero(labelled), np.flatnonzero(~labelled)]))
     filled = sparse.csr_array(normalize(scores).astype(Lt.dtype, copy=False))
