@@ -200,8 +200,10 @@ def test_the_page_of_finding_the_own_row(hasher, data):
     report = RetrievalReport.from_estimator(
         hasher, *data, relevance="pair", gallery="validation", n_hits=10
     )
+    learned = RetrievalReport.from_estimator(hasher, *data, relevance="pair", n_samples=0)
     text = " ".join(Page(report._repr_html_()).text)
     assert "is the query's own row" in text and "reciprocal rank" in text
+    assert any("finds classes, not things" in remark for remark in learned.remarks)
     assert "shares a label" not in text and "mean average precision" not in text.lower()
 
 
@@ -499,6 +501,13 @@ def test_long_texts_are_cut():
     fragment = report._repr_html_()
     assert "x" * 199 + "…" in fragment and "x" * 200 not in fragment
     assert "no label" in fragment
+
+
+def test_rows_of_which_none_has_labels(hasher, data):
+    nothing = np.zeros((2, 4), dtype=int)
+    with pytest.warns(UserWarning, match="No query has a relevant row"):
+        report = RetrievalReport.from_predictions([[1], [-1]], [[1], [-1]], nothing, nothing)
+    assert np.isnan(report.metrics["retrieval"]["mAP"])
 
 
 def test_a_query_without_a_relevant_row():

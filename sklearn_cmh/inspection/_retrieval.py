@@ -432,6 +432,8 @@ class RetrievalReport:
     ):
         first = next(iter(searches.values()))
         query_codes, database_codes, L_query, L_database = first.data
+        # Where the own row is sought, all rows are, and labels may be known none the less.
+        bit_labels = (labels or (None, None)) if L_query is None else (L_query, L_database)
         figures = PAIR_FIGURES if L_query is None else FIGURES
         show = _Show(show_queries, show_database, labels, first, target_names)
         drawn = _sample_positions(n_samples, first.query_rows, random_state)
@@ -448,14 +450,14 @@ class RetrievalReport:
                     by_class=_by_class(search, values, show.class_names),
                     displays=_displays(name, search, ties, no_relevant),
                     samples=[_sample(search, i, values[i], n_hits) for i in samples],
-                    bits=bit_report(search.data[0], labels=L_query),
+                    bits=bit_report(search.data[0], labels=bit_labels[0]),
                     empty=None if empty is None else empty[search.query],
                 )
             )
         n_queries, (n, n_bits) = len(query_codes), database_codes.shape
         plural = "query" if n_queries == 1 else "queries"
         same = len({search.database for search in searches.values()}) == 1
-        bits = bit_report(database_codes, labels=L_database) if same else None
+        bits = bit_report(database_codes, labels=bit_labels[1]) if same else None
         return cls(
             directions,
             f"{subject}{n_queries:,} {plural}, {n:,} rows, {n_bits} bits",

@@ -7,7 +7,7 @@ import numpy as np
 
 from ...utils._typing import NDArray
 from ._counts import Retrieval
-from ._validation import per_query_values, retrieval_of
+from ._validation import is_graded, retrieval_of, values_by_name
 
 __all__ = ["Search"]
 
@@ -37,10 +37,13 @@ class Search:
     query_rows: NDArray[np.intp]
     database_rows: NDArray[np.intp]
 
-    def retrieval(self) -> Retrieval:
-        """Counts and rankings, as `metrics.core` computes with them."""
-        return retrieval_of(*self.data, exclude_self=self.exclude_self)
+    def retrieval(self, graded: bool = False) -> Retrieval:
+        """Counts and rankings, from which every metric, curve and report is computed.
+
+        What ranks by another distance than Hamming's overrides this alone.
+        """
+        return retrieval_of(*self.data, graded=graded, exclude_self=self.exclude_self)
 
     def values(self, metric: str, **options: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Values of a metric by name for every query, and which have a relevant row."""
-        return per_query_values(metric, *self.data, exclude_self=self.exclude_self, **options)
+        return values_by_name(metric, self.retrieval(is_graded(metric)), **options)

@@ -18,11 +18,13 @@ __all__ = [
     "CODES_AND_MAYBE_LABELS",
     "NO_RELEVANT",
     "TIES",
+    "is_graded",
     "packed_mean_average_precision",
     "per_query_values",
     "query_weights",
     "relevance_labels",
     "retrieval_of",
+    "values_by_name",
 ]
 
 CODES = {"query_codes": ["array-like"], "database_codes": ["array-like"]}
@@ -137,9 +139,8 @@ _PAIR_VALUES = {
 }
 
 
-def per_query_values(metric, *data, k=None, radius=None, ties="expected", exclude_self=False):
+def values_by_name(metric, retrieval, *, k=None, radius=None, ties="expected"):
     """Values of a metric by name for every query, and which queries have a relevant row."""
-    retrieval = retrieval_of(*data, graded=metric == "ndcg_at_k", exclude_self=exclude_self)
     if metric == "lookup_precision":
         return per_query.lookup_precision(retrieval, 2 if radius is None else radius)
     if radius is not None:
@@ -148,6 +149,17 @@ def per_query_values(metric, *data, k=None, radius=None, ties="expected", exclud
         k = 10
     values = _VALUES | _PAIR_VALUES if isinstance(retrieval, PairRetrieval) else _VALUES
     return values[metric](retrieval, k, ties)
+
+
+def is_graded(metric):
+    """Whether a metric by name asks how many labels rows share, and not only whether any."""
+    return metric == "ndcg_at_k"
+
+
+def per_query_values(metric, *data, exclude_self=False, **options):
+    """The same of codes and labels, as `retrieval_of` takes them."""
+    retrieval = retrieval_of(*data, graded=is_graded(metric), exclude_self=exclude_self)
+    return values_by_name(metric, retrieval, **options)
 
 
 def packed_mean_average_precision(query_packed, database_packed, n_bits, L_query, L_database):
