@@ -31,7 +31,7 @@ SMALL = {
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-COLUMNS = {"first": slice(0, 4), "second": slice(4, 9)}
+COLUMNS = {"first": slice(0, 4), "second": slice(4, 8)}
 
 
 def small(cls, modalities=COLUMNS):
@@ -56,7 +56,7 @@ def estimator(request):
     return estimator
 
 
-N, D = 60, 9
+N, D = 60, 8
 
 
 def counts():

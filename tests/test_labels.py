@@ -223,7 +223,7 @@ MISSING = [
     (np.array([pd.Timestamp(0), pd.NaT, pd.Timestamp(1)], dtype=object), "NaT", False),
     (pd.Series(["a", None, "b"], dtype="string"), "<NA>", True),
     (pd.Series(["a", None, "b"], dtype="category"), "NaN", True),
-    (pd.Series(["a", None, "b"]), "NaN", True),
+    (pd.Series(["a", np.nan, "b"], dtype=object), "NaN", True),
     (["a", None, "b"], "None", True),
     (pl.Series(["a", None, "b"]), "None", True),
     (pd.Series([1, None, 2], dtype="Int64"), "<NA>", False),
