@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import KNeighborsTransformer, NearestNeighbors
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_cmh import MultimodalData
-from sklearn_cmh.metrics import make_retrieval_scorer
+from sklearn_cmh.metrics import make_retrieval_scorer, mean_average_precision
 from sklearn_cmh.shallow import AAH
 from sklearn_cmh.shallow import _aah as aah
 from sklearn_cmh.solvers import GraphSimilarity, SharedLabelSimilarity, Sweeps
@@ -260,6 +262,58 @@ def test_knn_affinity_needs_no_labels(hasher, paired):
     assert hasher.score(X, paired.y) > 0.4  # without labels; chance is 0.25
 
 
+def test_pair_weight_mixes_the_graphs(hasher, paired):
+    X = list(paired.blocks.values())
+    L = sparse.csr_array(paired.indicator.astype(np.int8))
+    hasher.set_params(pair_weight=0.3, n_neighbors=5)
+    within, between = hasher._similarities(X, L, np.random)
+    graphs = [aah.mutual_neighbours(x, 5).toarray() for x in X]
+    I, shared = np.eye(120), dense_similarity(L)
+    for S, graph in zip([*within, between], [*graphs, np.maximum(*graphs)], strict=True):
+        np.testing.assert_allclose(S @ I, 0.7 * shared + 0.3 * graph)
+        np.testing.assert_allclose(S.degrees(), (0.7 * shared + 0.3 * graph).sum(axis=1))
+
+
+def test_ends_of_pair_weight_are_the_two_affinities(hasher, paired):
+    X = MultimodalData(**paired.blocks)
+    knn = clone(hasher).set_params(affinity="knn").fit(X)
+    alone = clone(hasher).set_params(pair_weight=1).fit(X)
+    np.testing.assert_array_equal(alone.codes_, knn.codes_)
+    with pytest.warns(UserWarning, match="pair_weight has no effect with affinity='knn'"):
+        clone(hasher).set_params(affinity="knn", pair_weight=0.5).fit(X)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_rows_without_labels_follow_their_neighbours(hasher, paired):
+    known = np.arange(120) % 4 == 0
+    X, y = MultimodalData(**paired.blocks), paired.y
+    hasher.set_params(pair_weight=0.5, n_neighbors=15).fit(X, np.where(known, y, -1))
+    codes = hasher.codes_
+    hasher.fit(X, paired.indicator * known[:, None])
+    np.testing.assert_array_equal(hasher.codes_, codes)
+    found = mean_average_precision(codes[~known], codes[known], y[~known], y[known])
+    assert found > 0.5  # chance is 0.25
+
+
+@pytest.mark.parametrize("mode", ["distance", "connectivity"])
+def test_neighbours_by_any_transformer(hasher, paired, mode):
+    """Equal rows, whose distance is zero, and the row itself, if it is among its nearest."""
+    x = np.vstack([paired.image, paired.image[:10]])
+    found = aah.mutual_neighbours(x, 7, KNeighborsTransformer(n_neighbors=7, mode=mode))
+    k = 6 if mode == "connectivity" else 7  # which counts the row itself
+    np.testing.assert_array_equal(found.toarray(), aah.mutual_neighbours(x, k).toarray())
+    assert found.nnz < 130 * 8
+    X = MultimodalData(**paired.blocks)
+    exact = clone(hasher).set_params(affinity="knn", n_jobs=2).fit(X)
+    hasher.set_params(affinity="knn", neighbors=KNeighborsTransformer(n_neighbors=20))
+    np.testing.assert_array_equal(hasher.fit(X).codes_, exact.codes_)
+    assert not hasattr(hasher.neighbors, "n_samples_fit_")
+    with pytest.warns(UserWarning, match="n_jobs has no effect with neighbors"):
+        hasher.set_params(n_jobs=2).fit(X)
+    with pytest.raises(ValueError, match=r"neighbors: .* not a sparse graph of shape"):
+        hasher.set_params(neighbors=StandardScaler(), n_jobs=None).fit(X)
+
+
 def test_label_affinity_needs_labels(hasher, paired):
     with pytest.raises(ValueError, match="requires y"):
         hasher.fit(MultimodalData(**paired.blocks))
@@ -355,7 +409,7 @@ def test_knn_affinity_joins_modalities_where_either_says_so(hasher, paired):
     """Within a modality its own graph counts, between modalities the union of all."""
     X = list(paired.blocks.values())
     hasher.set_params(affinity="knn", n_neighbors=5)
-    within, between = hasher._similarities(X, None)
+    within, between = hasher._similarities(X, None, np.random)
     graphs = [aah.mutual_neighbours(x, 5).toarray() for x in X]
     assert (graphs[0] != graphs[1]).any()
     for S, graph in zip([*within, between], [*graphs, np.maximum(*graphs)], strict=True):

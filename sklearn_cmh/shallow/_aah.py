@@ -11,7 +11,8 @@ the sign of their mean. Equation (8), for M modalities, every pair counted once:
     + ||B - mean_m U_m||^2                                    average approximation
     subject to P_m'P_m = I
 
-with S_ij = 1 where rows i and j share a label (or are mutual nearest neighbours), solved by
+with S_ij = 1 where rows i and j share a label (or are mutual nearest neighbours, or a mixture
+of both), solved by
 the alternating direction method of multipliers with multipliers C_m and penalty mu for
 ``U_m = X_m W_m``. Rows are samples here; the paper's matrices are the transposes. Where
 d_m < k, P_m cannot have orthonormal columns: its rows are orthonormal then, which is the
@@ -32,8 +33,10 @@ from scipy.sparse.linalg import LinearOperator
 from sklearn.preprocessing import StandardScaler
 
 from ..base import Learning, ShallowHasher, Solution, modality_weights, warn_ignored
+from ..data import labelled_rows
 from ..solvers import (
     GraphSimilarity,
+    MixedSimilarity,
     SharedLabelSimilarity,
     gram,
     inner,
@@ -41,7 +44,9 @@ from ..solvers import (
     ridge_factor,
     sign,
 )
-from ..utils._sklearn import Interval, StrOptions
+from ..utils._callbacks import report
+from ..utils._sklearn import HasMethods, Interval, StrOptions
+from ..utils._transformers import inner_clone
 
 __all__ = ["AAH"]
 
@@ -232,7 +237,7 @@ def _row_energy(X):
     return np.einsum("ij,ij->i", X, X, dtype=np.float64)
 
 
-def mutual_neighbours(X, n_neighbors):
+def mutual_neighbours(X, n_neighbors, neighbors=None, n_jobs=None):
     """Graph of rows that are among each other's nearest neighbours, and of every row with itself.
 
     Parameters
@@ -241,18 +246,38 @@ def mutual_neighbours(X, n_neighbors):
         Features.
     n_neighbors : int
         Nearest other rows looked at, at most n - 1.
+    neighbors : transformer, default=None
+        Finds the neighbours in place of an exact search: `fit_transform` gives a sparse graph
+        of every row's nearest, as that of `KNeighborsTransformer`.
+    n_jobs : int, default=None
+        Threads of the exact search.
 
     Returns
     -------
     graph : csr_array of shape (n, n)
         Symmetric, zeros and ones.
     """
-    # Imported on use: it loads half of scikit-learn.
-    from sklearn.neighbors import kneighbors_graph
-
     n = X.shape[0]
-    nearest = sparse.csr_array(kneighbors_graph(X, min(n_neighbors, n - 1), include_self=False))
-    return sparse.csr_array(nearest.minimum(nearest.T) + sparse.eye_array(n, format="csr"))
+    if neighbors is None:
+        # Imported on use: it loads half of scikit-learn.
+        from sklearn.neighbors import kneighbors_graph
+
+        k = min(n_neighbors, n - 1)
+        nearest = kneighbors_graph(X, k, include_self=False, n_jobs=n_jobs)
+    else:
+        nearest = neighbors.fit_transform(X)
+        if not sparse.issparse(nearest) or nearest.shape != (n, n):
+            raise ValueError(
+                f"neighbors: {neighbors!r} gave {type(nearest).__name__} of shape "
+                f"{np.shape(nearest)}, not a sparse graph of shape {(n, n)}. Pass a transformer "
+                "such as KNeighborsTransformer."
+            )
+    nearest = sparse.csr_array(nearest)
+    # Entries may be distances, which are zero between equal rows.
+    nearest = sparse.csr_array((np.ones(nearest.nnz), nearest.indices, nearest.indptr), (n, n))
+    nearest.sum_duplicates()
+    mutual = nearest.minimum(nearest.T)
+    return sparse.csr_array(mutual.maximum(sparse.eye_array(n, format="csr")))
 
 
 class AAH(ShallowHasher):
@@ -293,8 +318,20 @@ class AAH(ShallowHasher):
         nearest neighbours, in each modality by its own mapped features, and between
         modalities where they are so in either. With "knn", y is optional and serves
         `score` alone; -1 then marks rows without labels.
+    pair_weight : float, default=0.0
+        Weight p in [0, 1] of the graph of nearest neighbours beside that of labels: similarities
+        are ``(1 - p)`` times the one and p times the other. 1 is ``affinity="knn"``; y is
+        optional then. Above 0 rows without labels, -1 or an empty row of an indicator, take part
+        through their neighbours. A row shares labels with many more rows than are its
+        neighbours, so weights near 1 differ most.
     n_neighbors : int, default=20
-        Neighbours of a row for ``affinity="knn"``.
+        Neighbours of a row in the graph of nearest neighbours.
+    neighbors : transformer, default=None
+        How neighbours are found, cloned for every modality: an object like `KNeighborsTransformer`,
+        whose own `n_neighbors` counts then, exact or approximate, such as pynndescent's
+        ``PyNNDescentTransformer``. None is scikit-learn's exact search.
+    n_jobs : int, default=None
+        Threads of the exact search.
     discrete : bool, default=False
         Whether the codes are binary within the sweeps too, rather than relaxed.
     averaging : bool, default=True
@@ -348,7 +385,9 @@ class AAH(ShallowHasher):
     Time and memory grow linearly with the rows: the label similarity acts through its
     distinct label patterns, and no n x n matrix is formed. With d columns, the fit takes
     O(n d^2) once and O(n d n_bits) every sweep; reduce very wide sparse features first,
-    for instance by TruncatedSVD.
+    for instance by TruncatedSVD. The exact search for nearest neighbours, where it is needed, takes
+    O(n^2 d) time, though no more memory than the graph: beyond some ten thousand rows, use
+    `n_jobs`, or an approximate search as `neighbors`.
 
     Of the paper's two strategies for more than two modalities, this is the joint model,
     every pair counted once; the other is one AAH for every pair.
@@ -383,7 +422,10 @@ class AAH(ShallowHasher):
         "mu_max": [Interval(Real, 0, None, closed="neither")],
         "ridge": [Interval(Real, 0, None, closed="left")],
         "affinity": [StrOptions({"label", "knn"})],
+        "pair_weight": [Interval(Real, 0, 1, closed="both")],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "neighbors": [HasMethods(["fit", "transform"]), None],
+        "n_jobs": [Integral, None],
         "discrete": ["boolean"],
         "averaging": ["boolean"],
     }
@@ -401,7 +443,10 @@ class AAH(ShallowHasher):
         mu_max=1e8,
         ridge=2.0,
         affinity="label",
+        pair_weight=0.0,
         n_neighbors=20,
+        neighbors=None,
+        n_jobs=None,
         discrete=False,
         averaging=True,
         feature_map=None,
@@ -420,7 +465,10 @@ class AAH(ShallowHasher):
         self.mu_max = mu_max
         self.ridge = ridge
         self.affinity = affinity
+        self.pair_weight = pair_weight
         self.n_neighbors = n_neighbors
+        self.neighbors = neighbors
+        self.n_jobs = n_jobs
         self.discrete = discrete
         self.averaging = averaging
         self.feature_map = feature_map
@@ -430,26 +478,34 @@ class AAH(ShallowHasher):
         self.random_state = random_state
         self.verbose = verbose
 
+    @property
+    def _knn_weight(self):
+        """Weight of the graph of nearest neighbours."""
+        return 1.0 if self.affinity == "knn" else float(self.pair_weight)
+
     def _learning(self):
-        knn = self.affinity == "knn"
         return Learning(
-            needs_labels=not knn,
-            minus_one_is_unlabelled=knn,
-            from_unlabelled=knn,
-            without_labels="affinity='knn' learns without labels.",
+            needs_labels=self._knn_weight < 1,
+            minus_one_is_unlabelled=self._knn_weight > 0,
+            from_unlabelled=self._knn_weight > 0,
+            without_labels="affinity='knn' learns without labels, as does pair_weight=1.",
         )
 
     def _warn_ignored(self, names):
         super()._warn_ignored(names)
-        if self.affinity == "label":
-            warn_ignored(self, ["n_neighbors"], "affinity='label'")
+        if self.affinity == "knn":
+            warn_ignored(self, ["pair_weight"], "affinity='knn'")
+        if self._knn_weight == 0:
+            warn_ignored(self, ["n_neighbors", "neighbors", "n_jobs"], "affinity='label'")
+        elif self.neighbors is not None:
+            warn_ignored(self, ["n_neighbors", "n_jobs"], "neighbors")
 
     def _default_feature_map(self, block):
         return StandardScaler(with_mean=not sparse.issparse(block))
 
     def _solve(self, features, L, rng):
         X = list(features.values())
-        within, between = self._similarities(X, L)
+        within, between = self._similarities(X, L, rng)
         theta = self._theta_of(list(features))
         return solve(
             Problem.from_data(X, within, between, self.ridge),
@@ -462,16 +518,27 @@ class AAH(ShallowHasher):
             sweeps=self._sweeps(),
         )
 
-    def _similarities(self, X, L):
-        dtype = np.result_type(*(x.dtype for x in X))
-        if self.affinity == "label":
+    def _similarities(self, X, L, rng):
+        """Similarity of every modality's own rows, and the one that joins modalities."""
+        dtype, p = np.result_type(*(x.dtype for x in X)), self._knn_weight
+        if p == 0:
             shared = SharedLabelSimilarity(L, dtype=dtype)
             return [shared] * len(X), shared
-        graphs = [mutual_neighbours(x, self.n_neighbors) for x in X]
+        graphs = [self._nearest(x, rng) for x in X]
         either = graphs[0]
         for graph in graphs[1:]:
             either = either.maximum(graph)
-        return [GraphSimilarity(graph, dtype) for graph in graphs], GraphSimilarity(either, dtype)
+        within = [GraphSimilarity(graph, dtype) for graph in graphs]
+        between = GraphSimilarity(either, dtype)
+        if p == 1:
+            return within, between
+        shared = SharedLabelSimilarity(L, dtype=dtype)
+        return [MixedSimilarity(shared, S, p) for S in within], MixedSimilarity(shared, between, p)
+
+    def _nearest(self, X, rng):
+        report(self, "nearest neighbours")
+        neighbors = None if self.neighbors is None else inner_clone(self.neighbors, rng)
+        return mutual_neighbours(X, self.n_neighbors, neighbors, self.n_jobs)
 
     def _relaxed_start(self, X, L, dtype, rng):
         """Relaxed codes to start from, near binary ones where labels give such.
@@ -481,13 +548,15 @@ class AAH(ShallowHasher):
         so the sweeps keep much of the turn that they begin with; from random codes of the
         labels, less is lost when the signs are taken.
         """
-        if self.affinity == "knn":
+        if self._knn_weight == 1:
             W = [rng.standard_normal((x.shape[1], self.n_bits)) for x in X]
             return [(x @ w.astype(x.dtype)).astype(dtype) for x, w in zip(X, W, strict=True)]
         A = rng.standard_normal((L.shape[1], self.n_bits))
         # Centred, so that hardly a bit is constant even when classes are few; of the small size
         # that the sweeps lead to, which saves some of them.
         B = sign(L @ A - L.mean(axis=0) @ A).astype(dtype)
+        # Rows without labels begin at zero, and follow their neighbours.
+        B[~labelled_rows(L)] = 0
         return [B / 10] * len(X)
 
     def _theta_of(self, names):

@@ -38,7 +38,16 @@ from sklearn.utils import gen_batches
 
 from ..base import ShallowHasher, Solution, warn_ignored
 from ..data import labelled_rows
-from ..solvers import CosineSimilarity, Targets, column_means, gram, inner, label_targets, sign
+from ..solvers import (
+    CosineSimilarity,
+    Targets,
+    column_means,
+    dense,
+    gram,
+    inner,
+    label_targets,
+    sign,
+)
 from ..utils._sklearn import Interval, StrOptions
 from ._targets import TargetsMixin, no_labels
 
@@ -168,11 +177,6 @@ def cross(A, B):
         dtype = np.float64 if sparse.issparse(A) else A.dtype
         total += dense(A[rows].T.astype(dtype, copy=False) @ B[rows].astype(dtype, copy=False))
     return total
-
-
-def dense(A):
-    """`A` as an ndarray."""
-    return A.toarray() if sparse.issparse(A) else A
 
 
 def eigen(G):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -34,6 +34,9 @@ class TargetsMixin:
 
     It stands before `ShallowHasher` among the bases. `_solve` gets a `Supervision` for L.
     """
+
+    pair_weight: float
+    shared_space: Any
 
     _parameter_constraints: dict = {
         "pair_weight": [Interval(Real, 0, 1, closed="both")],

@@ -12,6 +12,7 @@ from ._codes import (
 )
 from ._itq import itq_rotation, quantisation_loss
 from ._linalg import (
+    dense,
     gram,
     inner,
     orthonormal_basis,
@@ -22,7 +23,12 @@ from ._linalg import (
 )
 from ._moments import Moments, centred_grams, column_means, fold_moments
 from ._ridge import ridge_leave_one_out
-from ._similarities import CosineSimilarity, GraphSimilarity, SharedLabelSimilarity
+from ._similarities import (
+    CosineSimilarity,
+    GraphSimilarity,
+    MixedSimilarity,
+    SharedLabelSimilarity,
+)
 from ._solution import Solution
 from ._sweeps import Sweeps
 from ._targets import Targets, complete_labels, label_targets, mix_targets, shared_rows
@@ -30,6 +36,7 @@ from ._targets import Targets, complete_labels, label_targets, mix_targets, shar
 __all__ = [
     "CosineSimilarity",
     "GraphSimilarity",
+    "MixedSimilarity",
     "Moments",
     "SharedBases",
     "SharedLabelSimilarity",
@@ -42,6 +49,7 @@ __all__ = [
     "column_means",
     "complete_labels",
     "constant_bits",
+    "dense",
     "fold_moments",
     "fuse",
     "gram",

@@ -1,11 +1,16 @@
 """Linear algebra that several solvers share, for features of many rows, dense or sparse."""
 
+from typing import Any
+
 import numpy as np
 from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.utils import gen_batches
 
+from ..utils._typing import NDArray
+
 __all__ = [
+    "dense",
     "gram",
     "inner",
     "orthonormal_basis",
@@ -17,6 +22,11 @@ __all__ = [
 
 _BLOCK_ENTRIES = 2**22
 _TINY = 1e-12
+
+
+def dense(A: Any) -> NDArray:
+    """`A` as an ndarray, if it is not one."""
+    return A.toarray() if sparse.issparse(A) else A
 
 
 def gram(X):

@@ -13,7 +13,13 @@ from sklearn.utils import gen_batches
 
 from ..data import label_patterns
 
-__all__ = ["CosineSimilarity", "GraphSimilarity", "SharedLabelSimilarity", "sum_rows"]
+__all__ = [
+    "CosineSimilarity",
+    "GraphSimilarity",
+    "MixedSimilarity",
+    "SharedLabelSimilarity",
+    "sum_rows",
+]
 
 # Entries of the pattern overlap that are kept; beyond, blocks are computed anew.
 _MAX_OVERLAP = 2**24
@@ -210,6 +216,44 @@ class GraphSimilarity(_Similarity):
     def core(self, G):
         """Add up the neighbours of every row."""
         return self._graph @ G.astype(self.dtype, copy=False)
+
+    def expand(self, G):
+        """Return `G` itself."""
+        return G
+
+
+class MixedSimilarity(_Similarity):
+    """``(1 - weight) S + weight T`` of two similarities of the same rows.
+
+    Parameters
+    ----------
+    S, T : similarity of shape (n, n)
+        Of one dtype.
+    weight : float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn_cmh.solvers import GraphSimilarity, MixedSimilarity
+    >>> S = GraphSimilarity(csr_array([[1, 1], [1, 1]]))
+    >>> T = GraphSimilarity(csr_array([[1, 0], [0, 1]]))
+    >>> MixedSimilarity(S, T, 0.25).degrees()
+    array([1.75, 1.75])
+    """
+
+    def __init__(self, S, T, weight):
+        super().__init__(S.shape[0], S.dtype)
+        self._parts = ((self.dtype.type(1 - weight), S), (self.dtype.type(weight), T))
+
+    def pool(self, A):
+        """Return `A` itself: every row is its own group."""
+        return A
+
+    def core(self, G):
+        """Both products, weighed."""
+        G = G.astype(self.dtype, copy=False)
+        return sum(weight * (S @ G) for weight, S in self._parts)
 
     def expand(self, G):
         """Return `G` itself."""

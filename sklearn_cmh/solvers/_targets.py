@@ -20,6 +20,7 @@ from sklearn.preprocessing import normalize
 from ..data import labelled_rows, normalise_rows
 from ..utils._typing import Features, Floats, NDArray
 from ._canonical import canonical_bases
+from ._linalg import dense
 from ._moments import Grams, centred_grams, column_means
 from ._ridge import ridge_leave_one_out
 from ._similarities import sum_rows
@@ -219,7 +220,7 @@ def complete_labels(L: sparse.csr_array, features: Sequence[Features]) -> sparse
     Lt = normalise_rows(L, np.result_type(*(F.dtype for F in features)))
     if labelled.all():
         return Lt
-    F = np.hstack([F.toarray() if sparse.issparse(F) else F for F in features])
+    F = np.hstack([dense(F) for F in features])
     scores = predict_scores(F[labelled], Lt[labelled].toarray(), F[~labelled])
     order = np.argsort(np.concatenate([np.flatnonzero(labelled), np.flatnonzero(~labelled)]))
     filled = sparse.csr_array(normalize(scores).astype(Lt.dtype, copy=False))
