@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
@@ -140,6 +141,18 @@ def test_grid_search_by_score(X):
     grid = {"regularisation": [1e-3, 1e5], "n_components": [4]}
     search = GridSearchCV(SharedSpace(**FIXED), grid, cv=3).fit(X)
     assert search.best_params_["regularisation"] == 1e-3
+
+
+def test_features_that_do_not_fit_in_working_memory(X):
+    """They are made anew when they are needed, and nothing else changes."""
+    space = SharedSpace(n_anchors=60, feature_map=None, regularisation=0.1, random_state=0)
+    kept = clone(space).fit(X)
+    with config_context(working_memory=0.01):
+        made_anew = clone(space).fit(X)
+        rows = made_anew.transform(X)
+        out_of_fold = made_anew.out_of_fold_rows(X)
+    np.testing.assert_allclose(rows, kept.transform(X), atol=1e-8)
+    np.testing.assert_allclose(out_of_fold["m0"], kept.out_of_fold_rows(X)["m0"], atol=1e-8)
 
 
 # --- Search ----------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from ..utils._transformers import (
     transform,
 )
 from ._anchor_rbf import AnchorRBF
+from ._mapped_rows import MappedRows
 
 __all__ = ["FeatureMapsMixin"]
 
@@ -63,10 +64,10 @@ class FeatureMapsMixin:
                     f"{', '.join(map(repr, self._named_maps))} or None; got {feature_map!r}."
                 )
 
-    def _fit_features(self, blocks, rng, maps=None):
+    def _fit_features(self, blocks, rng, maps=None, make=fit_transform):
         """Fit one feature map per modality, `maps` {name: map} or those of the parameter.
 
-        Sets `feature_maps_`.
+        `make` fits a map to a block and returns the features. Sets `feature_maps_`.
         """
         if maps is None:
             self._check_maps(blocks)
@@ -83,7 +84,7 @@ class FeatureMapsMixin:
             report(self, f"features of {name!r}")
             feature_map = inner_clone(feature_map, rng)
             with named_errors(f"feature_map of {name!r}"):
-                features[name] = self._check_features(name, fit_transform(feature_map, block))
+                features[name] = self._check_features(name, make(feature_map, block))
             self.feature_maps_[name] = feature_map
         return features
 
@@ -94,6 +95,8 @@ class FeatureMapsMixin:
         return self._check_features(name, transform(feature_map, block))
 
     def _check_features(self, name, F):
+        if isinstance(F, MappedRows):
+            return F
         complaint = f"The feature map of {name!r} returned what no hasher takes"
         return checked(F, complaint, dtype=FLOATS)
 

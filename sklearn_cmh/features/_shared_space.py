@@ -26,15 +26,16 @@ from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
-from ..data import MultimodalEstimator, modality_weights, refuse_views
+from ..data import FLOATS, MultimodalEstimator, modality_weights, refuse_views
 from ..solvers import out_of_fold_components, shared_bases
 from ..utils._documentation import DocumentedMixin
 from ..utils._products import stable_dot
 from ..utils._sklearn import Interval, StrOptions, fit_context
 from ..utils._state import VersionedStateMixin, unchanged_on_error
-from ..utils._transformers import fit_transform, inner_clone
+from ..utils._transformers import fit_transform, inner_clone, transform
 from ..utils._typing import Floats, MatrixLike, Modalities, NDArray, RandomState
 from ._anchor_rbf import AnchorRBF
+from ._mapped_rows import mapped_rows
 from ._maps import FeatureMapsMixin
 from ._preprocessing import sqrt_norm
 
@@ -395,11 +396,11 @@ class SharedSpace(
         n = next(iter(blocks.values())).shape[0]
         self.folds_ = rng.permutation(np.arange(n) % N_FOLDS)
         maps, ridges = self._choose(blocks, rng)
-        features = self._fit_features(blocks, rng, maps)
+        features = self._fit_features(blocks, rng, maps, make=fit_mapped_rows)
         self._shared = shared_bases(list(features.values()), ridges, self.n_components, self.folds_)
         self.correlations_ = self._shared.correlations
         if not len(self.correlations_):
-            constant = [name for name, F in features.items() if is_constant(F)]
+            constant = [name for name, F in features.items() if is_constant(F[:_SEARCH_ROWS])]
             raise ValueError(
                 f"The modalities have nothing in common: the features of {constant} are the same "
                 "in all rows."
@@ -573,6 +574,14 @@ def mapped(feature_map, block, rng):
     if isinstance(feature_map, str):
         return block
     return fit_transform(inner_clone(feature_map, rng), block)
+
+
+def fit_mapped_rows(feature_map, block):
+    """Features of the rows that the map is fitted to, not kept where they are many."""
+    feature_map = feature_map.fit(block)
+    first = transform(feature_map, block[:1])
+    is_plain = isinstance(first, np.ndarray) and first.ndim == 2 and first.dtype in FLOATS
+    return mapped_rows(feature_map, block) if is_plain else transform(feature_map, block)
 
 
 def is_constant(F):

@@ -40,7 +40,7 @@ def column_means(F: Features) -> Floats:
     >>> column_means(np.array([[1, 2], [3, 4]], dtype=np.float32))
     array([2., 3.])
     """
-    return np.asarray(F.sum(axis=0, dtype=np.float64)).ravel() / F.shape[0]
+    return np.asarray(F.mean(axis=0, dtype=np.float64)).ravel()
 
 
 def centred_grams(features: Sequence[Features], means: Sequence[Floats] | None = None) -> Grams:
@@ -82,7 +82,7 @@ def fold_moments(
 
     Parameters
     ----------
-    features : sequence of {ndarray, sparse} of shape (n, q_m)
+    features : sequence of {ndarray, sparse, MappedRows} of shape (n, q_m)
         Features of the modalities, of the same rows.
     means : sequence of ndarray of shape (q_m,)
         Their column means, about which the moments are taken.
@@ -161,52 +161,46 @@ class Moments:
 
 
 def _moments_about(features, origins, rows):
-    """Moments of some rows about given points."""
-    sums = [_sums_about(F, o, rows) for F, o in zip(features, origins, strict=True)]
+    """Moments of some rows about given points, a few rows of all modalities at a time."""
+    widths = [F.shape[1] for F in features]
+    sums = [np.zeros(width) for width in widths]
     products = {
-        (i, j): _products_about(features, origins, sums, i, j, rows)
+        (i, j): np.zeros((widths[i], widths[j]))
         for i in range(len(features))
         for j in range(i, len(features))
     }
+    for batch in gen_batches(len(rows), max(1, _BLOCK_ENTRIES // sum(widths))):
+        blocks = [F[rows[batch]] for F in features]
+        blocks = [
+            block.astype(np.float64) if sparse.issparse(block) else block - origin
+            for block, origin in zip(blocks, origins, strict=True)
+        ]
+        for total, block in zip(sums, blocks, strict=True):
+            total += np.asarray(block.sum(axis=0)).ravel()
+        for (i, j), total in products.items():
+            total += _product(blocks[i], blocks[j])
+    _centre_sparse(features, origins, sums, products, len(rows))
     return Moments(len(rows), sums, products)
 
 
-def _batches(rows, width):
-    """Batches of positions of rows, such that a float64 copy of them is small."""
-    for batch in gen_batches(len(rows), max(width, _BLOCK_ENTRIES // width, 1)):
-        yield rows[batch]
+def _product(A, B):
+    """``A'B`` as an ndarray."""
+    both = (B.T @ A).T if sparse.issparse(B) and not sparse.issparse(A) else A.T @ B
+    return both.toarray() if sparse.issparse(both) else both
 
 
-def _sums_about(F, origin, rows):
-    if sparse.issparse(F):
-        return np.asarray(F[rows].sum(axis=0, dtype=np.float64)).ravel() - len(rows) * origin
-    return sum(
-        ((F[batch] - origin).sum(axis=0) for batch in _batches(rows, F.shape[1])),
-        start=np.zeros(F.shape[1]),
-    )
-
-
-def _products_about(features, origins, sums, i, j, rows):
-    """``(F_i - origin_i)'(F_j - origin_j)`` of some rows; sparse features are not centred."""
-    A, B = features[i], features[j]
-    product = np.zeros((A.shape[1], B.shape[1]))
-    for batch in _batches(rows, A.shape[1] + B.shape[1]):
-        left = _centred_or_sparse(A[batch], origins[i])
-        right = left if i == j else _centred_or_sparse(B[batch], origins[j])
-        both = (right.T @ left).T if sparse.issparse(right) else left.T @ right
-        product += both.toarray() if sparse.issparse(both) else both
-    # What centring the sparse factors would have changed.
-    if sparse.issparse(A):
-        product -= np.outer(origins[i], sums[j])
-    if sparse.issparse(B):
-        product -= np.outer(sums[i], origins[j])
-    if sparse.issparse(A) and sparse.issparse(B):
-        product -= len(rows) * np.outer(origins[i], origins[j])
-    return product
-
-
-def _centred_or_sparse(block, origin):
-    return block.astype(np.float64) if sparse.issparse(block) else block - origin
+def _centre_sparse(features, origins, sums, products, n):
+    """Change moments of sparse features, which were not centred, to what centring gives."""
+    is_sparse = [sparse.issparse(F) for F in features]
+    for m in np.flatnonzero(is_sparse):
+        sums[m] -= n * origins[m]
+    for (i, j), P in products.items():
+        if is_sparse[i]:
+            P -= np.outer(origins[i], sums[j])
+        if is_sparse[j]:
+            P -= np.outer(sums[i], origins[j])
+        if is_sparse[i] and is_sparse[j]:
+            P -= n * np.outer(origins[i], origins[j])
 
 
 def _clear_constant(moments, features, means):
