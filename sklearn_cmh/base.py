@@ -238,6 +238,20 @@ class BaseHasher(
             )
         return align_labels(L, classes, self.labels_, self.classes_)[:2]
 
+    def _warn_equal_codes(self, blocks):
+        """Warn where all rows of a modality have one code, as learned bits that vary are not."""
+        varied = ~constant_bits(self.codes_)
+        for name, block in blocks.items():
+            rows = block[:: 1 + block.shape[0] // _ENCODED_ROWS]
+            codes = sign(self._project(name, rows))[:, varied]
+            if codes.shape[1] and constant_bits(codes).all():
+                warnings.warn(
+                    f"Every row of {name!r} is encoded alike, though the learned codes differ: its "
+                    "hash functions are constant. Rescale the features, take outliers out, or "
+                    "lower the weight of the regularisation.",
+                    ConvergenceWarning,
+                )
+
     # Encoding.
 
     def transform(self, X, modality=None):
@@ -556,10 +570,7 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
     def _fit_blocks(self, blocks, L, random_state):
         self._learn(blocks, L, random_state)
         warn_constant_bits(self.codes_, "Lower n_bits, or try another random_state.")
-        varied = ~constant_bits(self.codes_)
-        for name, block in blocks.items():
-            rows = block[:: 1 + block.shape[0] // _ENCODED_ROWS]
-            warn_equal_codes(name, sign(self._project(name, rows))[:, varied])
+        self._warn_equal_codes(blocks)
 
     def _learn(self, blocks, L, random_state):
         """Fit without a word on constant bits, of which `RefinedHasher` chooses none."""
@@ -619,17 +630,6 @@ def check_scale(name, F):
             f"The features of {name!r} are of the order of {largest:.1g}, whose squares are too "
             f"near the end of {F.dtype} to compute with: rescale them, by StandardScaler for "
             "instance."
-        )
-
-
-def warn_equal_codes(name, codes):
-    """Warn where all rows have one code, as learned bits that vary are not."""
-    if codes.shape[1] and constant_bits(codes).all():
-        warnings.warn(
-            f"Every row of {name!r} is encoded alike, though the learned codes differ: its hash "
-            "functions are constant. Rescale the features, take outliers out, or lower the weight "
-            "of the regularisation.",
-            ConvergenceWarning,
         )
 
 

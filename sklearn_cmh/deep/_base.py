@@ -21,7 +21,7 @@ from ..base import BaseHasher, Learning, unwritten
 from ..data import labelled_rows
 from ..metrics import average_precision_scores
 from ..solvers import sign, warn_constant_bits
-from ..utils._callbacks import end_step
+from ..utils._callbacks import end_step, report
 from ..utils._sklearn import Interval, fit_context
 from ..utils._state import unchanged_on_error
 from ._torch import require_torch
@@ -153,6 +153,11 @@ class BaseDeepHasher(BaseHasher):
 
         from . import _training
 
+        def on_epoch(epoch, figures):
+            values = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            report(self, f"epoch {epoch}/{n_epochs}, {values}")
+            return end_step(self, "epoch")
+
         device = _training.resolve_device(self.device)
         self._check_labelled(L)
         n = next(iter(blocks.values())).shape[0]
@@ -160,9 +165,10 @@ class BaseDeepHasher(BaseHasher):
         seed = rng.randint(np.iinfo(np.int32).max) + epochs_done
         rows, held_out = self._split(n, L, rng)
         for name, block in blocks.items():
-            check_scale(name, block)
+            check_single_precision(name, block)
         reader = _training.BlockReader(blocks, device)
         supervision = self._supervision(blocks, L, rng, resume)
+        report(self, f"networks on {device}, {len(rows)} rows")
         labels = torch.from_numpy(supervision.astype(np.float32)).to(device)
         with _training.reproducible(device, seed):
             networks = self._start(blocks, device, resume)
@@ -179,9 +185,7 @@ class BaseDeepHasher(BaseHasher):
                 validate=None if held_out is None else self._validator(networks, reader, held_out),
                 n_iter_no_change=self.n_iter_no_change,
                 tol=self.tol,
-                on_epoch=lambda: end_step(self, "epoch"),
-                verbose=int(self.verbose),
-                name=type(self).__name__,
+                on_epoch=on_epoch,
             )
         history = (self.history_ if resume else []) + outcome.history
         self._postpone(outcome, len(history))
@@ -197,12 +201,14 @@ class BaseDeepHasher(BaseHasher):
         self._optimiser_states = [
             (_training.optimiser_kind(o), o.state_dict()) for o in task.optimisers if keep
         ]
+        report(self, f"codes of {n} rows")
         self.codes_ = np.empty((n, self.n_bits), dtype=np.int8)
         for part in gen_batches(n, 4096):
             self.codes_[part] = sign(
                 self._project_blocks({name: block[part] for name, block in blocks.items()})
             )
         warn_constant_bits(self.codes_, "Train longer (max_iter), or lower learning_rate.")
+        self._warn_equal_codes(blocks)
 
     def _split(self, n, L, rng):
         """Rows to train on, and with early stopping labelled rows to validate on."""
@@ -411,7 +417,7 @@ def refuse_unlabelled(estimator, L):
         )
 
 
-def check_scale(name, block):
+def check_single_precision(name, block):
     """Refuse values that single precision, in which networks compute, cannot tell apart."""
     values = block.data if sparse.issparse(block) else block
     if values.dtype.kind != "f" or not values.size:

@@ -4,13 +4,11 @@ A method describes itself as a *task*: the modules whose weights are trained, th
 optimisers, and a generator `epoch(t)` that yields one (optimiser, closure) pair per
 step, where the closure computes the loss. Everything else is here and only here:
 device and mixed precision, learning rates, the check for non-finite losses, early
-stopping, interruption, progress, history.
+stopping, interruption, history.
 """
 
 import os
-import sys
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -248,8 +246,6 @@ def train(
     n_iter_no_change=10,
     tol=0.0,
     on_epoch=None,
-    verbose=0,
-    name="",
 ):
     """Train a task.
 
@@ -275,11 +271,8 @@ def train(
     tol : float
         Least gain that counts.
     on_epoch : callable or None
-        Called after every epoch; ends the training by returning True.
-    verbose : int
-        1 draws a progress bar, 2 prints a line per epoch.
-    name : str
-        Shown with the progress.
+        Called with the number of every epoch and its figures; ends the training by returning
+        True.
 
     Returns
     -------
@@ -293,7 +286,6 @@ def train(
     scaler = torch.amp.GradScaler("cuda", enabled=amp)
     kept = _snapshot(task.modules)
     best, stale = -np.inf, 0
-    start = time.perf_counter()
     try:
         for epoch in range(n_epochs):
             if decay:
@@ -307,8 +299,7 @@ def train(
             if validate is not None:
                 figures["validation_score"] = validate()
             outcome.history.append(figures)
-            _show(verbose, name, epoch + 1, n_epochs, figures, time.perf_counter() - start)
-            stop = on_epoch is not None and on_epoch()
+            stop = on_epoch is not None and on_epoch(epoch + 1, figures)
             if validate is None:
                 kept = _snapshot(task.modules)
             else:
@@ -328,8 +319,6 @@ def train(
     if validate is not None and outcome.history:
         task.modules.load_state_dict(kept)
     task.modules.eval()
-    if verbose == 1:
-        sys.stdout.write("\n")
     return outcome
 
 
@@ -369,18 +358,3 @@ def _all_finite(modules):
         for tensor in modules.state_dict().values()
         if tensor.is_floating_point()
     )
-
-
-def _show(verbose, name, epoch, n_epochs, figures, seconds):
-    """Progress on standard output: one bar that is redrawn, or one line per epoch."""
-    if not verbose:
-        return
-    values = " ".join(f"{key}={value:.4g}" for key, value in figures.items())
-    if verbose > 1:
-        print(f"[{name}] epoch {epoch}/{n_epochs} {values} ({seconds:.1f} s)")
-        return
-    done = round(20 * epoch / n_epochs)
-    bar = "#" * done + "." * (20 - done)
-    line = f"[{name}] {bar} {epoch}/{n_epochs} {values} ({seconds:.1f} s)"
-    sys.stdout.write(f"\r{line:<99}")
-    sys.stdout.flush()

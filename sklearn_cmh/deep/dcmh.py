@@ -68,7 +68,7 @@ class DCMH(BaseDeepHasher):
     random_state : int, RandomState instance or None, default=None
         Seeds weights and batches. An int makes fits on the CPU reproducible.
     verbose : int, default=0
-        1 draws a progress bar, 2 prints a line per epoch.
+        Whether to print the figures of every epoch, and what else takes time.
 
     Attributes
     ----------

@@ -22,6 +22,8 @@ from numbers import Integral, Real
 from os import PathLike
 
 from ..base import Learning, warn_ignored
+from ..data import labelled_rows
+from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
 from ._base import (
     BaseDeepHasher,
@@ -118,7 +120,7 @@ class DSPAH(BaseDeepHasher):
     random_state : int, RandomState instance or None, default=None
         Seeds weights, batches and dropout. An int makes fits on the CPU reproducible.
     verbose : int, default=0
-        1 draws a progress bar, 2 prints a line per epoch.
+        Whether to print the figures of every epoch, and what else takes time.
 
     Attributes
     ----------
@@ -310,7 +312,10 @@ class DSPAH(BaseDeepHasher):
             self.shared_space_ = None
             return super()._supervision(blocks, L, rng, resume)
         if not resume or getattr(self, "shared_space_", None) is None:
+            report(self, "shared space of the modalities")
             self.shared_space_ = fit_space(blocks, self.pair_weight, self.shared_space, rng)
+        if L is not None and self.pair_weight < 1 and not labelled_rows(L).all():
+            report(self, "labels of the rows that have none")
         return make_targets(blocks, L, self.pair_weight, self.shared_space_, rng).toarray()
 
     def _network_specs(self, blocks):

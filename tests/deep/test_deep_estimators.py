@@ -464,8 +464,24 @@ def test_early_stopping(hasher, X, paired):
 
 
 def test_verbose(hasher, X, paired, capsys):
-    hasher.set_params(max_iter=2, verbose=2).fit(X, paired.y)
-    assert capsys.readouterr().out.count(f"[{type(hasher).__name__}] epoch") == 2
+    hasher.set_params(max_iter=2, verbose=1).fit(X, paired.y)
+    lines = capsys.readouterr().out.splitlines()
+    name = type(hasher).__name__
+    assert all(line.startswith(f"[{name}] ") for line in lines)
+    assert sum(line.startswith(f"[{name}] epoch ") for line in lines) == 2
+    assert f"epoch 2/2, loss {hasher.objective_[-1]:.4g}" in lines[-2]
+    assert lines[-1] == f"[{name}] codes of 120 rows"
+    hasher.set_params(verbose=0).fit(X, paired.y)
+    assert capsys.readouterr().out == ""
+
+
+def test_verbose_tells_of_pairs(things, capsys):
+    X, y = things
+    hasher = clone(PAIRED).set_params(pair_weight=0.5, max_iter=1, verbose=1)
+    hasher.fit(X, np.where(y > 0, y, -1))
+    told = capsys.readouterr().out
+    assert "[DSPAH] shared space of the modalities" in told
+    assert "[DSPAH] labels of the rows that have none" in told
 
 
 def test_threads_and_random_state_of_torch_are_left_alone(hasher, X, paired):
@@ -752,6 +768,23 @@ def test_constant_bits_are_reported(X, paired):
 
     hasher = DSPAH(4, network=constant, max_iter=1, random_state=0)
     with pytest.warns(ConvergenceWarning, match="4 of 4 bits"):
+        hasher.fit(X, paired.y)
+
+
+def test_a_modality_with_one_code_for_all_rows_is_reported(X, paired):
+    def blind(shape, n_bits):
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.ReLU(), Zero(n_bits))
+
+    class Zero(torch.nn.Module):
+        def __init__(self, n_bits):
+            super().__init__()
+            self.bias = torch.nn.Parameter(torch.zeros(n_bits))
+
+        def forward(self, x):
+            return 0 * x[:, :1] + self.bias
+
+    hasher = clone(HASHERS[0]).set_params(network={"text": blind})
+    with pytest.warns(ConvergenceWarning, match="Every row of 'text' is encoded alike"):
         hasher.fit(X, paired.y)
 
 

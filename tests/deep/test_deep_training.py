@@ -97,12 +97,17 @@ def test_early_stopping_keeps_the_best_epoch():
     assert [figures["validation_score"] for figures in outcome.history][:2] == [0.1, 0.5]
 
 
-@pytest.mark.parametrize("verbose, lines", [(0, 0), (1, 1), (2, 3)])
-def test_progress(verbose, lines, capsys):
-    training.train(Line(), n_epochs=3, device=CPU, verbose=verbose, name="line")
-    shown = capsys.readouterr().out
-    assert shown.count("\n") == lines
-    assert ("3/3" in shown) == (lines > 0)
+def test_every_epoch_is_told_and_may_be_the_last():
+    told = []
+
+    def on_epoch(epoch, figures):
+        told.append((epoch, figures["weight"]))
+        return epoch == 3
+
+    task = Line()
+    outcome = training.train(task, n_epochs=9, device=CPU, on_epoch=on_epoch)
+    assert told == [(1, task.seen[0]), (2, task.seen[1]), (3, task.seen[2])]
+    assert outcome.status == "finished" and len(outcome.history) == 3
 
 
 def test_random_state_of_the_caller_is_left_alone():
