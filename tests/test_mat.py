@@ -160,6 +160,25 @@ def test_memory_is_bounded(small):
         assert peak < 6 * MIB
 
 
+def test_a_large_file_is_not_read_before_it_is_refused(tmp_path):
+    path, n = tmp_path / "large.mat", 64 * MIB
+    content = mat_file((1, n), b"", code=9)
+    head = content[136:-8]
+    with open(path, "wb") as file:
+        file.write(content[:128] + struct.pack("<II", 14, len(head) + 8 + n))
+        file.write(head + struct.pack("<II", 2, n))
+        file.truncate(file.tell() + n)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="A takes more than 1,048,576 bytes"):
+            read_mat(path, ["A"], max_bytes=MIB)
+        assert read_mat(path, ["B"], max_bytes=MIB) == {}
+        assert tracemalloc.get_traced_memory()[1] < MIB
+    finally:
+        tracemalloc.stop()
+    assert read_mat(path, ["A"], max_bytes=n)["A"].shape == (1, n)
+
+
 # --- load_mat -------------------------------------------------------------------------
 
 

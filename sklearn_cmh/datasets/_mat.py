@@ -80,6 +80,8 @@ def _read(file: BinaryIO, names, max_bytes):
         # Of a variable that is not wanted, only the head is read.
         name = _name(_head(file, kind, n_bytes, tag), order)
         if name in names and name not in arrays:
+            if n_bytes > max_bytes + HEAD:
+                raise ValueError(f"{name} takes more than {max_bytes:,} bytes")
             file.seek(start)
             content = file.read(n_bytes)
             if kind == COMPRESSED:
