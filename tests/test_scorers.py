@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_cmh import AAH, HammingRanker, metrics
+from sklearn_cmh import AAH, HammingRanker, TwoStageRanker, metrics
 from sklearn_cmh.base import BaseHasher, Learning, sign
 from sklearn_cmh.data import MultimodalData
 from sklearn_cmh.metrics import make_retrieval_scorer, mean_average_precision
@@ -252,6 +252,9 @@ def test_scorer_is_copied_pickled_and_shown(hasher, split):
         ({"gallery": "test"}, "gallery must be 'learned'"),
         ({"gallery": 3}, "gallery must be 'learned'.*int"),
         ({"database": "text"}, "gallery='validation'"),
+        ({"ranker": StandardScaler()}, "'ranker' parameter"),
+        ({"ranker": TwoStageRanker(), "radius": 2}, "no radius"),
+        ({"ranker": TwoStageRanker(), "metric": "lookup_precision"}, "no radius"),
         ({"relevance": "same"}, "'relevance' parameter.*same"),
         ({"radius": -1}, "'radius' parameter"),
         ({"metric": "recall_at_k", "radius": 2}, "takes no radius"),
@@ -354,6 +357,59 @@ def test_reciprocal_rank_of_the_first_row_of_the_class(hasher, split):
     first = (y[order] == y_query[:, None]).argmax(axis=1)
     score = make_retrieval_scorer("mrr", query="text", ties="index")(hasher, X_query, y_query)
     assert_allclose(score, np.mean(1 / (first + 1)))
+
+
+# --- Rankings by more than codes ---------------------------------------------------------------
+
+
+class SignRanker(BaseEstimator):
+    """Hamming distance of the signs of what is asked, a few queries at a time."""
+
+    def fit(self, codes):
+        self.codes_ = codes
+        return self
+
+    def rank(self, X):
+        for part in np.array_split(X, 3):
+            distances = (sign(part)[:, None] != self.codes_).sum(axis=2) / 2
+            order = np.argsort(distances, axis=1, kind="stable")
+            yield np.take_along_axis(distances, order, axis=1), order
+
+
+@pytest.mark.parametrize("ties", ["expected", "index"])
+@pytest.mark.parametrize("metric", ["map", "mrr", "precision_at_k", "recall_at_k", "ndcg_at_k"])
+@pytest.mark.parametrize("relevance", ["labels", "pair"])
+def test_a_ranker_by_hamming_distance_changes_nothing(paired, metric, ties, relevance):
+    X, L = paired.X, paired.indicator.copy()
+    L[::5] = 0
+    L[1::5, 0] = 1
+    hasher = LinearHasher(6, modalities=COLUMNS).fit(X[:80], L[:80])
+    galleries = ["validation", (X[40:], L[40:])] + ["learned"] * (relevance == "labels")
+    for gallery in galleries:
+        options = {"relevance": relevance, "gallery": gallery, "ties": ties, "k": 7}
+        expected = make_retrieval_scorer(metric, **options)(hasher, X[80:], L[80:])
+        ranked = make_retrieval_scorer(metric, ranker=SignRanker(), **options)
+        assert_allclose(ranked(hasher, X[80:], L[80:]), expected, rtol=1e-12)
+        with config_context(working_memory=1e-3):
+            assert_allclose(ranked(hasher, X[80:], L[80:]), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("oversampling", [None, 4])
+def test_the_second_stage_is_scored(hasher, split, oversampling):
+    _, y, X_query, y_query = split
+    ranker = TwoStageRanker(n_neighbors=5, oversampling=oversampling)
+    score = make_retrieval_scorer(query="text", ranker=ranker)(hasher, X_query, y_query)
+    projections = hasher.project(X_query, modality="text")
+    if oversampling is None:
+        expected = clone(ranker).fit(hasher.codes_, y).score(projections, y_query)
+        assert_allclose(score, expected)
+    assert score != make_retrieval_scorer(query="text")(hasher, X_query, y_query)
+    # The first rows of the ranking are what users see.
+    rows = clone(ranker).fit(hasher.codes_).kneighbors(projections, return_distance=False)
+    found = make_retrieval_scorer("precision_at_k", query="text", ranker=ranker, k=5, ties="index")
+    expected = (y[rows] == y_query[:, None]).mean()
+    assert_allclose(found(hasher, X_query, y_query), expected)
+    assert not hasattr(ranker, "ranker_") and "TwoStageRanker" in repr(found)
 
 
 # --- Rows without labels, weights, folds sorted by class ---------------------------------------

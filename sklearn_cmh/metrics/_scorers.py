@@ -9,16 +9,18 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils import check_consistent_length
 from sklearn.utils.metadata_routing import MetadataRequest
 from sklearn.utils.validation import check_is_fitted
 
 from ..data import align_labels, is_indicator, labelled_rows
-from ..utils._sklearn import Interval, StrOptions, check_sample_weight, validate_params
+from ..utils._sklearn import HasMethods, Interval, StrOptions, check_sample_weight, validate_params
 from ..utils._typing import ArrayLike, Gallery, Labels, MatrixLike, NoRelevant, Relevance, Ties
 from .core import (
     NO_RELEVANT,
     TIES,
+    RankedSearch,
     Search,
     find_hasher,
     query_mean,
@@ -35,6 +37,7 @@ _GALLERIES = ("learned", "validation")
         "metric": [StrOptions(set(_METRICS))],
         "relevance": [StrOptions({"labels", "pair"})],
         "radius": [Interval(Integral, 0, None, closed="left"), None],
+        "ranker": [HasMethods(["fit", "rank"]), None],
         **TIES,
         **NO_RELEVANT,
     },
@@ -51,6 +54,7 @@ def make_retrieval_scorer(
     radius: int | None = None,
     ties: Ties = "expected",
     no_relevant: NoRelevant = "skip",
+    ranker: Any = None,
 ) -> RetrievalScorer:
     """Make a scorer of cross-modal retrieval: a callable ``(estimator, X, y) -> float``.
 
@@ -91,6 +95,12 @@ def make_retrieval_scorer(
         Mean over all orders of rows at equal distance, or by database row.
     no_relevant : {"skip", "zero"}, default="skip"
         Whether a query without relevant rows is left out, or counts 0.
+    ranker : object, default=None
+        What orders the gallery by more than codes: a
+        :class:`~sklearn_cmh.TwoStageRanker` with metric="asymmetric". A clone is fitted on
+        the codes of the gallery, and asked for the projections of the queries. It makes
+        ``n_neighbors * oversampling`` rows candidates for its finer order; with
+        ``oversampling=None`` it is a full ranking. None ranks by Hamming distance.
 
     Returns
     -------
@@ -141,8 +151,13 @@ def make_retrieval_scorer(
         )
     if radius is not None and k is not None:
         raise ValueError(f"k={k!r} and radius={radius!r} both say where to stop: pass one of them.")
+    if ranker is not None and (radius is not None or metric == "lookup_precision"):
+        raise ValueError(
+            "A ranker orders rows by another distance than Hamming's, so there is no radius: pass "
+            "ranker=None, or a metric of the ranking."
+        )
     return RetrievalScorer(
-        metric, query, database, gallery, relevance, k, radius, ties, no_relevant
+        metric, query, database, gallery, relevance, k, radius, ties, no_relevant, ranker
     )
 
 
@@ -160,6 +175,7 @@ class RetrievalScorer:
         radius: int | None,
         ties: Ties,
         no_relevant: NoRelevant,
+        ranker: Any,
     ) -> None:
         self.metric = metric
         self.query = query
@@ -170,10 +186,12 @@ class RetrievalScorer:
         self.radius = radius
         self.ties = ties
         self.no_relevant = no_relevant
+        self.ranker = ranker
 
     def __repr__(self):
         shown = {"query": None, "database": None, "gallery": "learned", "relevance": "labels"}
         shown |= {"k": None, "radius": None, "ties": "expected", "no_relevant": "skip"}
+        shown |= {"ranker": None}
         words = [repr(self.metric)]
         for name, default in shown.items():
             value = getattr(self, name)
@@ -292,7 +310,8 @@ class RetrievalScorer:
                 codes, gallery = encode(query), ranked(database)
                 if self.relevance == "pair":
                     self._check_partners(hasher, query, database, y, len(codes))
-                yield self._search(query, database, (codes, gallery, *labels))
+                search = self._search(query, database, (codes, gallery, *labels))
+                yield search if self.ranker is None else self._ranked_search(search, hasher, X)
 
     @property
     def _own_rows(self):
@@ -374,6 +393,12 @@ class RetrievalScorer:
         data = codes, gallery, L_query, L_gallery
         own = self._own_rows and self.relevance == "labels"
         return Search(query, database, data, own, rows, gallery_rows)
+
+    def _ranked_search(self, search, hasher, X):
+        """The same search, its gallery in the order of the ranker."""
+        ranker = clone(self.ranker).fit(search.data[1])
+        projections = hasher.project(X, modality=search.query)[search.query_rows]
+        return RankedSearch(**vars(search), ranker=ranker, projections=projections)
 
 
 def _labelled(L):

@@ -5,6 +5,7 @@ from . import _per_query as per_query
 from ._counts import PairRetrieval, Retrieval, SharedLabels
 from ._hashers import find_hasher
 from ._per_query import precision_by_k, precision_recall, query_mean, recall_by_k
+from ._ranked import RankedRetrieval, RankedSearch
 from ._search import Search
 from ._validation import (
     CODES,
@@ -26,6 +27,8 @@ __all__ = [
     "NO_RELEVANT",
     "TIES",
     "PairRetrieval",
+    "RankedRetrieval",
+    "RankedSearch",
     "Retrieval",
     "Search",
     "SharedLabels",

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from ...utils._typing import NDArray
-from ._counts import Retrieval
 from ._validation import is_graded, retrieval_of, values_by_name
 
 __all__ = ["Search"]
@@ -37,7 +36,7 @@ class Search:
     query_rows: NDArray[np.intp]
     database_rows: NDArray[np.intp]
 
-    def retrieval(self, graded: bool = False) -> Retrieval:
+    def retrieval(self, graded: bool = False) -> Any:
         """Counts and rankings, from which every metric, curve and report is computed.
 
         What ranks by another distance than Hamming's overrides this alone.
