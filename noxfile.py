@@ -39,10 +39,11 @@ def deep(session):
 @nox.session
 def lint(session):
     """Lint, formatting and types."""
-    session.install("ruff>=0.17,<0.18", "mypy>=2,<3", "-e", ".")
+    session.install("ruff>=0.17,<0.18", "mypy>=2,<3", "pytest", "-e", ".")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+    session.run("pytest", "--noconftest", "tests/test_types.py")
 
 
 @nox.session

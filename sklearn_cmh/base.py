@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import signature
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
@@ -46,7 +47,7 @@ from .utils._callbacks import CallbackSupportMixin, end_step, fit_task, report
 from .utils._documentation import DocumentedMixin
 from .utils._sklearn import Interval, check_sample_weight, fit_context
 from .utils._state import VersionedStateMixin, unchanged_on_error
-from .utils._typing import Floats, MatrixLike
+from .utils._typing import ArrayLike, Codes, Floats, Labels, MatrixLike, NDArray
 
 __all__ = [
     "BaseHasher",
@@ -95,7 +96,7 @@ class BaseHasher(
     y may be in `sklearn_cmh.data`, and numerics are in `sklearn_cmh.solvers`.
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **MultimodalEstimator._parameter_constraints,
         "n_bits": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
@@ -109,6 +110,10 @@ class BaseHasher(
 
     # Steps of a fit, for callbacks, beside its sweeps or epochs.
     _n_phases = 0
+
+    # What every fit leaves behind.
+    codes_: Codes
+    modality_names_: list[str]
 
     # Hooks of a method.
 
@@ -128,7 +133,7 @@ class BaseHasher(
 
     # Nested estimators validate their own parameters.
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None):
+    def fit(self, X: MatrixLike, y: Labels | None = None) -> Self:
         """Learn codes of the training rows and a hash function per modality.
 
         Parameters
@@ -254,7 +259,7 @@ class BaseHasher(
 
     # Encoding.
 
-    def transform(self, X, modality=None):
+    def transform(self, X: MatrixLike, modality: str | None = None) -> Any:
         """Codes of new rows, fused over the modalities that X holds.
 
         The fused code is the sign of the mean over modalities of the real-valued
@@ -335,7 +340,7 @@ class BaseHasher(
         """
         return np.concatenate(list(self._projected_batches(X, modality)))
 
-    def encode(self, X, *, modality=None):
+    def encode(self, X: MatrixLike, *, modality: str | None = None) -> Codes:
         """Codes of rows of which perhaps only one modality is known.
 
         The same as `transform`, but always an ndarray, whatever `set_output` says.
@@ -354,7 +359,7 @@ class BaseHasher(
         """
         return self._encode(X, modality)
 
-    def encoder(self, modality):
+    def encoder(self, modality: str) -> "ModalityEncoder":
         """Return the encoder of one modality as a fitted transformer of its own.
 
         Parameters
@@ -373,7 +378,7 @@ class BaseHasher(
             raise ValueError(f"modality must be one of {self.modality_names_}; got {modality!r}.")
         return ModalityEncoder(self, modality)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: MatrixLike, y: Labels, sample_weight: ArrayLike | None = None) -> float:
         """Mean over query modalities of full-ranking mAP against the training codes.
 
         The rows of X are the queries, one modality at a time, of those that X holds;
@@ -446,11 +451,11 @@ class ModalityEncoder(
         Name of the modality.
     """
 
-    def __init__(self, hasher, modality):
+    def __init__(self, hasher: "BaseHasher", modality: str):
         self.hasher = hasher
         self.modality = modality
 
-    def fit(self, X, y=None):
+    def fit(self, X: MatrixLike, y: Any = None) -> Self:
         """Do nothing: the hasher is fitted already.
 
         Parameters
@@ -467,7 +472,7 @@ class ModalityEncoder(
         """
         return self
 
-    def transform(self, X):
+    def transform(self, X: MatrixLike) -> Any:
         """Codes of the rows of one modality.
 
         Parameters
@@ -491,12 +496,12 @@ class ModalityEncoder(
         return next(m for m in self.hasher._modalities if m.name == self.modality)
 
     @property
-    def n_features_in_(self):
+    def n_features_in_(self) -> int:
         """Columns of the modality; texts are one."""
         return self._input.width
 
     @property
-    def feature_names_in_(self):
+    def feature_names_in_(self) -> NDArray[Any]:
         """Names of the columns, where the hasher was fitted on a DataFrame that had such."""
         names = self._input.names
         if names is None:

@@ -18,9 +18,11 @@ refined hasher
 """
 
 import warnings
+from collections.abc import Sequence
 from contextlib import contextmanager
 from itertools import product
 from numbers import Integral, Real
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import clone
@@ -42,6 +44,7 @@ from ..solvers import (
 from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
 from ..utils._transformers import inner_clone, transform
+from ..utils._typing import Modalities, RandomState
 from ..utils.discovery import all_estimators
 from ._bits import bit_alignment, greedy_bits, selection_terms, swap_bits
 from ._ridge import check_positive
@@ -276,25 +279,25 @@ class RefinedHasher(BaseHasher):
 
     def __init__(
         self,
-        estimator=None,
-        n_bits=64,
+        estimator: Any = None,
+        n_bits: int = 64,
         *,
-        pair_weight="auto",
-        shared_space=None,
-        modalities=None,
-        widths=(0.25, 0.5, 1.0),
-        ridges=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
-        preprocessing=_PREPROCESSING,
-        n_anchors=2000,
-        n_restarts=8,
-        pool_bits=64,
-        max_search_rows=5000,
-        max_scoring_rows=800,
-        refit_hash_functions=True,
-        select_bits=True,
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
+        pair_weight: float | Literal["auto"] | None = "auto",
+        shared_space: Any = None,
+        modalities: Modalities = None,
+        widths: Sequence[float] = (0.25, 0.5, 1.0),
+        ridges: Sequence[float] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+        preprocessing: Any = _PREPROCESSING,
+        n_anchors: int = 2000,
+        n_restarts: int = 8,
+        pool_bits: int = 64,
+        max_search_rows: int = 5000,
+        max_scoring_rows: int = 800,
+        refit_hash_functions: bool = True,
+        select_bits: bool = True,
+        n_jobs: int | None = None,
+        random_state: RandomState = None,
+        verbose: bool | int = 0,
     ):
         self.estimator = estimator
         self.n_bits = n_bits

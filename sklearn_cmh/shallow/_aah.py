@@ -25,6 +25,7 @@ The paper forms S and so subsamples large data; here S acts through its few labe
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
@@ -47,6 +48,7 @@ from ..solvers import (
 from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
 from ..utils._transformers import inner_clone
+from ..utils._typing import Modalities, RandomState
 
 __all__ = ["AAH"]
 
@@ -433,28 +435,28 @@ class AAH(ShallowHasher):
 
     def __init__(
         self,
-        n_bits=64,
+        n_bits: int = 64,
         *,
-        alpha=1.0,
-        beta=10.0,
-        theta=10.0,
-        mu=0.1,
-        rho=1.01,
-        mu_max=1e8,
-        ridge=2.0,
-        affinity="label",
-        pair_weight=0.0,
-        n_neighbors=20,
-        neighbors=None,
-        n_jobs=None,
-        discrete=False,
-        averaging=True,
-        feature_map=None,
-        modalities=None,
-        max_iter=30,
-        tol=1e-4,
-        random_state=None,
-        verbose=0,
+        alpha: float = 1.0,
+        beta: float = 10.0,
+        theta: float | Mapping[str, float] = 10.0,
+        mu: float = 0.1,
+        rho: float = 1.01,
+        mu_max: float = 1e8,
+        ridge: float = 2.0,
+        affinity: Literal["label", "knn"] = "label",
+        pair_weight: float = 0.0,
+        n_neighbors: int = 20,
+        neighbors: Any = None,
+        n_jobs: int | None = None,
+        discrete: bool = False,
+        averaging: bool = True,
+        feature_map: Any = None,
+        modalities: Modalities = None,
+        max_iter: int = 30,
+        tol: float = 1e-4,
+        random_state: RandomState = None,
+        verbose: bool | int = 0,
     ):
         self.n_bits = n_bits
         self.alpha = alpha
@@ -565,7 +567,7 @@ class AAH(ShallowHasher):
         return [1.0] + [float(self.theta)] * (len(names) - 1)
 
     @staticmethod
-    def paper_grid():
+    def paper_grid() -> dict[str, list[Any]]:
         """Parameter grid over the ranges that the paper studies, for GridSearchCV.
 
         Returns

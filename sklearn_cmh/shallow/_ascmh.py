@@ -16,8 +16,10 @@ n x k) and switch to V'V = I on the way. Every update here is the exact minimise
 subproblem under V'V = n I, so the objective never rises.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier, is_regressor
@@ -38,6 +40,7 @@ from ..solvers import (
 from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval
 from ..utils._transformers import inner_clone, named_errors
+from ..utils._typing import Modalities, RandomState
 from ._targets import TargetsMixin, no_labels
 
 __all__ = ["ASCMH"]
@@ -355,21 +358,21 @@ class ASCMH(TargetsMixin, ShallowHasher):
 
     def __init__(
         self,
-        n_bits=64,
+        n_bits: int = 64,
         *,
-        omega=0.01,
-        lambdas=0.5,
-        lambda_h=1e-3,
-        hash_estimator=None,
-        pair_weight=0.0,
-        shared_space=None,
-        n_anchors=1000,
-        feature_map=None,
-        modalities=None,
-        max_iter=30,
-        tol=1e-6,
-        random_state=None,
-        verbose=0,
+        omega: float = 0.01,
+        lambdas: float | Mapping[str, float] = 0.5,
+        lambda_h: float = 1e-3,
+        hash_estimator: Any = None,
+        pair_weight: float = 0.0,
+        shared_space: Any = None,
+        n_anchors: int = 1000,
+        feature_map: Any = None,
+        modalities: Modalities = None,
+        max_iter: int = 30,
+        tol: float = 1e-6,
+        random_state: RandomState = None,
+        verbose: bool | int = 0,
     ):
         self.n_bits = n_bits
         self.omega = omega
@@ -442,7 +445,7 @@ class ASCMH(TargetsMixin, ShallowHasher):
         return Z
 
     @staticmethod
-    def paper_grid():
+    def paper_grid() -> dict[str, list[Any]]:
         """Parameter grid over the ranges that the paper studies, for GridSearchCV.
 
         Returns

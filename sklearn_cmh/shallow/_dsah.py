@@ -31,6 +31,7 @@ F_m and costs O(n k (q + k)).
 
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
@@ -49,6 +50,7 @@ from ..solvers import (
     sign,
 )
 from ..utils._sklearn import Interval, StrOptions
+from ..utils._typing import Modalities, RandomState
 from ._targets import TargetsMixin, no_labels
 
 __all__ = ["DSAH"]
@@ -682,25 +684,25 @@ class DSAH(TargetsMixin, ShallowHasher):
 
     def __init__(
         self,
-        n_bits=64,
+        n_bits: int = 64,
         *,
-        alpha=0.1,
-        gamma=1e-3,
-        xi=1e-2,
-        rho=1.5,
-        solver="exact",
-        label_term="l21",
-        relaxed=False,
-        n_perturbations=10,
-        pair_weight=0.0,
-        shared_space=None,
-        n_anchors=1000,
-        feature_map=None,
-        modalities=None,
-        max_iter=12,
-        tol=1e-5,
-        random_state=None,
-        verbose=0,
+        alpha: float = 0.1,
+        gamma: float = 1e-3,
+        xi: float = 1e-2,
+        rho: float = 1.5,
+        solver: Literal["exact", "alm"] = "exact",
+        label_term: Literal["l21", "frobenius"] = "l21",
+        relaxed: bool = False,
+        n_perturbations: int = 10,
+        pair_weight: float = 0.0,
+        shared_space: Any = None,
+        n_anchors: int = 1000,
+        feature_map: Any = None,
+        modalities: Modalities = None,
+        max_iter: int = 12,
+        tol: float = 1e-5,
+        random_state: RandomState = None,
+        verbose: bool | int = 0,
     ):
         self.n_bits = n_bits
         self.alpha = alpha
@@ -753,7 +755,7 @@ class DSAH(TargetsMixin, ShallowHasher):
         warn_ignored(self, ignored, f"solver={self.solver!r}, relaxed={self.relaxed}")
 
     @staticmethod
-    def paper_grid():
+    def paper_grid() -> list[dict[str, Any]]:
         """Parameter grids over the ranges that the paper studies, for GridSearchCV.
 
         Returns
