@@ -65,9 +65,16 @@ def test_every_public_name_is_in_the_api_reference(module_name):
         for section, _, _, names in load_api_pages().sections()
         for name in names
     }
+    # What a module makes on demand is another object every time.
+    made = {
+        name
+        for section, _, _, names in load_api_pages().sections()
+        for name in names
+        if section == module_name
+    }
     missing = [
         name
-        for name in module.__all__
+        for name in set(module.__all__) - made
         if name != "__version__" and id(getattr(module, name)) not in listed
     ]
     assert not missing, f"add {module_name} to SECTIONS in docs/_ext/api_pages.py: {missing}"
