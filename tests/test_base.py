@@ -1,6 +1,7 @@
 """The data contract, on the smallest hasher that follows the base."""
 
 import pickle
+import tracemalloc
 import warnings
 from contextlib import nullcontext
 
@@ -276,6 +277,22 @@ def test_codes_do_not_depend_on_working_memory(fitted, paired, modality):
     with config_context(working_memory=1e-2):
         for query in [X, paired.X, MultimodalData(**{m: sparse.csr_array(X[m]) for m in X.names})]:
             np.testing.assert_array_equal(fitted.encode(query, modality=modality), expected)
+
+
+def test_memory_of_encoding_is_that_of_a_batch(fitted, tmp_path):
+    """However many rows there are, on disk; all features at once would have 24 MB."""
+    rows = np.lib.format.open_memmap(tmp_path / "rows.npy", "w+", np.float64, (100_000, 5))
+    rows[:] = np.random.RandomState(0).randn(100_000, 5)
+    rows.flush()
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    fitted.encode(mapped[:10], modality="text")
+    tracemalloc.start()
+    codes = fitted.encode(mapped, modality="text")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # The codes twice, in batches and together, and some arrays of 4,096 rows and 30 features.
+    assert peak < 2 * codes.nbytes + 6 * 8 * 4096 * 30
+    np.testing.assert_array_equal(codes[-9:], fitted.encode(mapped[-9:], modality="text"))
 
 
 class Blocks(MultimodalEstimator):
