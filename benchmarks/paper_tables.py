@@ -29,7 +29,6 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from _batch import BATCH
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 
@@ -37,6 +36,7 @@ from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, MultimodalData, RefinedHash
 from sklearn_cmh.datasets import fetch_wiki, load_openmoji
 from sklearn_cmh.deep import DSPAH, SCHGAN
 from sklearn_cmh.metrics import average_precision_scores
+from sklearn_cmh.shallow import BATCH
 
 GALLERIES = ("learned", "encoded", "held-out")
 DIRECTIONS = (("image", "text"), ("text", "image"))

@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn_cmh import ASCMH, DSAH, AnchorRBF, MultimodalData, SharedSpace
 from sklearn_cmh.data import labelled_rows
 from sklearn_cmh.metrics import mean_average_precision
+from sklearn_cmh.shallow import BATCH
 from sklearn_cmh.shallow import _ascmh as ascmh
 from sklearn_cmh.shallow import _dsah as dsah
 from sklearn_cmh.solvers import (
@@ -29,6 +30,7 @@ FITS = {
     "dsah": DSAH(16, n_anchors=50, n_perturbations=2, random_state=0),
     "alm": DSAH(16, n_anchors=50, solver="alm", random_state=0),
     "ascmh": ASCMH(16, n_anchors=50, random_state=0),
+    "batch": BATCH(16, n_anchors=50, random_state=0),
 }
 
 

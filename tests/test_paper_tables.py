@@ -19,8 +19,7 @@ def paper_tables(monkeypatch):
     import paper_tables
 
     yield paper_tables
-    for name in ("paper_tables", "_batch"):
-        sys.modules.pop(name, None)
+    sys.modules.pop("paper_tables", None)
 
 
 @pytest.fixture

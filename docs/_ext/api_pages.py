@@ -106,6 +106,7 @@ GUIDE_OF_NAME = {
     "TwoStageRanker": "user_guide/ranking",
     "AnchorRBF": "user_guide/dsah",
     "SharedSpace": "user_guide/shared_space",
+    "BATCH": "user_guide/choosing",
     "CCAITQ": "user_guide/shared_space",
     "CentredSign": "user_guide/embeddings",
     "MultimodalData": "user_guide/data",

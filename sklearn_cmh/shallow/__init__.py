@@ -2,9 +2,10 @@
 
 from ._aah import AAH
 from ._ascmh import ASCMH
+from ._batch import BATCH
 from ._cca_itq import CCAITQ
 from ._centred_sign import CentredSign
 from ._classifier_hasher import ClassifierHasher
 from ._dsah import DSAH
 
-__all__ = ["AAH", "ASCMH", "CCAITQ", "CentredSign", "ClassifierHasher", "DSAH"]
+__all__ = ["AAH", "ASCMH", "BATCH", "CCAITQ", "CentredSign", "ClassifierHasher", "DSAH"]
