@@ -105,7 +105,10 @@ def real_valued(first, second, y, k=10):
     relevant = (L @ L.T > 0) & ~np.eye(len(L), dtype=bool)
     maps, pairs = [], []
     for S in (first @ second.T, second @ first.T):
-        pairs.append(np.mean((S > np.diag(S)[:, None]).sum(axis=1) < k))
+        # Rows with the same features are tied but for rounding; their order is averaged over.
+        own = S.diagonal()[:, None]
+        nearer, tied = (S > own + 1e-5).sum(axis=1), (np.abs(S - own) <= 1e-5).sum(axis=1)
+        pairs.append(np.mean(np.clip(k - nearer, 0, tied) / tied))
         hits = np.take_along_axis(relevant, np.argsort(-S, axis=1), axis=1)
         # The own pair takes a place in no ranking of classes.
         own = np.take_along_axis(np.eye(len(S), dtype=bool), np.argsort(-S, axis=1), axis=1)
