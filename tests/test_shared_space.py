@@ -123,6 +123,17 @@ def test_float32_stays_and_follows_float64(X):
     np.testing.assert_array_equal(X32["m0"], before)
 
 
+def test_frames_in_and_out(X):
+    pd = pytest.importorskip("pandas")
+    table = pd.concat([pd.DataFrame(X[name]).add_prefix(f"{name}__") for name in X.names], axis=1)
+    space = SharedSpace(modalities="prefix", **FIXED).fit(table).set_output(transform="pandas")
+    rows = space.transform(table)
+    np.testing.assert_allclose(rows, SharedSpace(**FIXED).fit(X).transform(X), atol=1e-8)
+    text = [column for column in table if column.startswith("m1")]
+    assert list(space.transform(table[text], modality="m1")) == list(rows)
+    assert 0 < space.score(table) <= 1
+
+
 def test_a_row_does_not_depend_on_its_batch(X):
     space = SharedSpace(n_anchors=50, regularisation=0.1, feature_map=None, random_state=0).fit(X)
     one = np.vstack([space.transform(X[i : i + 1]) for i in range(20)])

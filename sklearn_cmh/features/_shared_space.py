@@ -61,13 +61,16 @@ _BLOCK_ENTRIES = 2**22
 def own_pair_ranks(A: Floats, B: Floats) -> Floats:
     """Rank of row i of `B` among all rows of `B`, by inner product with row i of `A`.
 
-    Equal products share their mean rank. Products are formed a block of rows at a time.
+    Products that are equal but for rounding share their mean rank; rows have norm one at most.
+    Products are formed a block of rows at a time.
     """
+    rounding = 10 * np.finfo(A.dtype).eps
     ranks = np.empty(len(A))
     for rows in gen_batches(len(A), max(1, _BLOCK_ENTRIES // len(B))):
         products = A[rows] @ B.T
         own = np.take_along_axis(products, np.arange(len(A))[rows, None], axis=1)
-        nearer, alike = (products > own).sum(axis=1), (products == own).sum(axis=1)
+        nearer = (products > own + rounding).sum(axis=1)
+        alike = (np.abs(products - own) <= rounding).sum(axis=1)
         ranks[rows] = nearer + (alike + 1) / 2
     return ranks
 
@@ -462,6 +465,10 @@ class SharedSpace(
             Of norm one: of the components of one modality, or of their sum over several. A row
             about which nothing is known is zero.
         """
+        return self._rows(X, modality)
+
+    def _rows(self, X, modality):
+        """Unit rows as an ndarray, whatever `set_output` says."""
         check_is_fitted(self)
         refuse_views(X)
         return np.concatenate(
@@ -559,7 +566,7 @@ class SharedSpace(
         """
         check_is_fitted(self)
         X = self._check_table(X, reset=False)
-        rows = [self.transform(X, modality=name) for name in self.modality_names_]
+        rows = [self._rows(X, name) for name in self.modality_names_]
         return float(np.mean([np.mean(1 / own_pair_ranks(A, B)) for A, B in permutations(rows, 2)]))
 
     def __sklearn_tags__(self):
