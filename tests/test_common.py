@@ -1,9 +1,13 @@
 """Checks that every estimator passes: scikit-learn's, and the package's own.
 
-A new estimator joins by being public: `all_estimators` finds it by its kind.
+A new estimator joins by being in the ``__all__`` of its room: `all_estimators` finds it by
+its kind. What all hashers must do is tried on all of them; what takes a solver in sweeps, or
+features as they are, on the shallow ones. scikit-learn's checks of the deep ones are in
+tests/deep, as they need settings of their own.
 """
 
 import pickle
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -22,7 +26,8 @@ def names_of(kind):
 
 
 ESTIMATORS = dict(all_estimators())
-SHALLOW, BASELINES, ALONE = names_of("shallow"), names_of("baseline"), names_of("other")
+SHALLOW, DEEP, BASELINES = names_of("shallow"), names_of("deep"), names_of("baseline")
+ALONE = names_of("other")
 # What learns from pairs takes no table of one modality.
 NEED_PAIRS = names_of("paired")
 # Its modalities have columns that mean the same; those of the table below have none.
@@ -57,22 +62,44 @@ def hasher(request):
     return ESTIMATORS[request.param](n_bits=12, random_state=0)
 
 
+# Of deep methods, whichever of these they have: networks that are trained in no time.
+TINY = {
+    "hidden": (16,),
+    "learning_rate": 1e-2,
+    "batch_size": 32,
+    "max_iter": 5,
+    "pretrain_iter": 3,
+    "n_candidates": 50,
+    "n_selected": 5,
+}
+
+
+@pytest.fixture(params=SHALLOW + DEEP)
+def any_hasher(request):
+    cls = ESTIMATORS[request.param]
+    if request.param in SHALLOW:
+        return cls(n_bits=12, random_state=0)
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    own = signature(cls).parameters
+    return cls(n_bits=12, random_state=0, **{name: TINY[name] for name in own.keys() & TINY.keys()})
+
+
 @pytest.fixture
 def X(paired):
     return MultimodalData(**paired.blocks)
 
 
-def test_fitted_attributes(hasher, X, paired):
-    hasher.fit(X, paired.indicator)
-    assert hasher.codes_.shape == (120, 12) and hasher.codes_.dtype == np.int8
-    assert set(np.unique(hasher.codes_)) == {-1, 1}
-    assert hasher.modality_names_ == ["image", "text"]
-    assert hasher.n_features_in_ == 11
-    assert 1 <= hasher.n_iter_ <= hasher.max_iter
-    assert hasher.objective_.shape == (hasher.n_iter_,)
-    np.testing.assert_array_equal(hasher.labels_.toarray(), paired.indicator)
-    np.testing.assert_array_equal(hasher.classes_, np.arange(4))
-    assert hasher.get_feature_names_out().shape == (12,)
+def test_fitted_attributes(any_hasher, X, paired):
+    any_hasher.fit(X, paired.indicator)
+    assert any_hasher.codes_.shape == (120, 12) and any_hasher.codes_.dtype == np.int8
+    assert set(np.unique(any_hasher.codes_)) == {-1, 1}
+    assert any_hasher.modality_names_ == ["image", "text"]
+    assert any_hasher.n_features_in_ == 11
+    assert 1 <= any_hasher.n_iter_ <= any_hasher.max_iter
+    assert any_hasher.objective_.shape == (any_hasher.n_iter_,)
+    np.testing.assert_array_equal(any_hasher.labels_.toarray(), paired.indicator)
+    np.testing.assert_array_equal(any_hasher.classes_, np.arange(4))
+    assert any_hasher.get_feature_names_out().shape == (12,)
 
 
 def test_learns_what_is_easy(hasher, X, paired):
@@ -84,15 +111,15 @@ def test_learns_what_is_easy(hasher, X, paired):
     assert score > 0.6 and score > chance + 0.25
 
 
-def test_same_seed_same_codes(hasher, X, paired):
-    first, second = (clone(hasher).fit(X, paired.y) for _ in range(2))
+def test_same_seed_same_codes(any_hasher, X, paired):
+    first, second = (clone(any_hasher).fit(X, paired.y) for _ in range(2))
     np.testing.assert_array_equal(first.codes_, second.codes_)
     np.testing.assert_array_equal(first.transform(X), second.transform(X))
 
 
-def test_names_of_modalities_are_only_names(hasher, X, paired):
+def test_names_of_modalities_are_only_names(any_hasher, X, paired):
     renamed = MultimodalData(left=X["image"], right=X["text"])
-    first, second = clone(hasher).fit(X, paired.y), clone(hasher).fit(renamed, paired.y)
+    first, second = clone(any_hasher).fit(X, paired.y), clone(any_hasher).fit(renamed, paired.y)
     np.testing.assert_array_equal(first.codes_, second.codes_)
     np.testing.assert_array_equal(
         first.encode(X, modality="text"), second.encode(renamed, modality="right")
@@ -109,12 +136,25 @@ def test_one_and_three_modalities(hasher, X, paired):
             assert fitted.encode(data[name], modality=name).shape == (120, 12)
 
 
-def test_float32_follows_float64(hasher, X, paired):
+def test_float32_gives_the_codes_of_float64(any_hasher, X, paired):
+    """Every bit, learned or encoded. Of networks, 2 of 1,440 bits differed at most."""
     X32 = MultimodalData(**{name: X[name].astype(np.float32) for name in X.names})
-    score64 = clone(hasher).fit(X, paired.y).score(X, paired.y)
-    fitted = clone(hasher).fit(X32, paired.y)
-    assert fitted.score(X32, paired.y) == pytest.approx(score64, abs=0.02)
-    assert all(P.dtype == np.float32 for P in fitted.projections_.values())
+    double = clone(any_hasher).fit(X, paired.y)
+    single = clone(any_hasher).fit(X32, paired.y)
+    share = 0.005 if type(any_hasher).__name__ in DEEP else 0.0
+    assert (single.codes_ != double.codes_).mean() <= share
+    for modality in [*X.names, None]:
+        assert single.project(X32, modality=modality).dtype == np.float32
+        codes = double.encode(X, modality=modality)
+        assert (single.encode(X32, modality=modality) != codes).mean() <= share
+
+
+def test_projections_are_what_codes_are_the_signs_of(any_hasher, X, paired):
+    fitted = any_hasher.fit(X, paired.y)
+    for modality in [None, *X.names]:
+        Z = fitted.project(X, modality=modality)
+        assert Z.shape == (120, 12) and np.isfinite(Z).all()
+        np.testing.assert_array_equal(np.where(Z >= 0, 1, -1), fitted.encode(X, modality=modality))
 
 
 @pytest.mark.parametrize("n_bits", [1, 40])
@@ -131,15 +171,16 @@ def test_a_constant_column_and_a_class_that_never_occurs(hasher, X, paired):
 
 
 def test_rows_in_another_order(hasher, X, paired):
-    # Anchors are drawn by position, so only the retrieval is the same.
+    # Anchors are drawn by position, so only the retrieval is the same: of ASCMH, which is
+    # furthest off, within 0.0083 when this was written.
     order = np.random.RandomState(0).permutation(120)
     first = clone(hasher).fit(X, paired.y).score(X, paired.y)
     second = clone(hasher).fit(X[order], paired.y[order]).score(X, paired.y)
-    assert first == pytest.approx(second, abs=0.05)
+    assert first == pytest.approx(second, abs=0.02)
 
 
-def test_pickle_keeps_every_bit(hasher, X, paired):
-    fitted = hasher.fit(X, paired.y)
+def test_pickle_keeps_every_bit(any_hasher, X, paired):
+    fitted = any_hasher.fit(X, paired.y)
     copy = pickle.loads(pickle.dumps(fitted))
     for name in X.names:
         np.testing.assert_array_equal(
