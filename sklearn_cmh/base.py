@@ -113,6 +113,9 @@ class BaseHasher(
 
     # What every fit leaves behind.
     codes_: Codes
+    labels_: Any
+    classes_: Any
+    n_iter_: int
     modality_names_: list[str]
 
     # Hooks of a method.
@@ -602,7 +605,7 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
             }
         self.objective_ = np.asarray(solution.objective, dtype=np.float64)
         self.n_iter_ = solution.n_iter
-        vars(self).update(solution.extras)
+        self.__dict__.update(solution.extras)
 
     def _project(self, name, block):
         offset = getattr(self, "offsets_", {}).get(name)

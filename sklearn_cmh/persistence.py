@@ -29,7 +29,7 @@ def __getattr__(name):
     from .utils.discovery import all_estimators
 
     deep = {cls for _, cls in all_estimators(kind="deep")}
-    ours = [cls for _, cls in all_estimators() if cls not in deep]
+    ours: list = [cls for _, cls in all_estimators() if cls not in deep]
     ours += [Modality, ModalityEncoder, SharedBases, signed_sqrt]
     matrices = ["scipy.sparse._csr.csr_array", "scipy.sparse._csr.csr_matrix"]
     return sorted([*matrices, *map(_type_name, ours)])

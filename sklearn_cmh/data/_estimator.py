@@ -189,6 +189,8 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
 
     # Parameters, tags.
 
+    modalities: Any
+
     def _nested(self):
         return named_transformers(getattr(self, "modalities", None))
 

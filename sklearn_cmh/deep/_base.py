@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -38,6 +38,9 @@ class BaseDeepHasher(BaseHasher):
     _output_slope: float | None = 1.0
 
     # Pixels stay bytes and keep their shape.
+    specs_: dict[str, Any]
+    history_: list[Any]
+
     _block_options: ClassVar[dict] = {"dtype": "numeric", "allow_nd": True}
 
     _parameter_constraints: dict = {
@@ -279,7 +282,7 @@ class BaseDeepHasher(BaseHasher):
         self._postponed = error
 
     def _raise_postponed(self):
-        error = vars(self).pop("_postponed", None)
+        error = self.__dict__.pop("_postponed", None)
         if error is not None:
             raise error
         return self
@@ -348,7 +351,7 @@ class BaseDeepHasher(BaseHasher):
         """
         from ._networks import restore_network
 
-        cache = vars(self).setdefault("_networks", {})
+        cache = self.__dict__.setdefault("_networks", {})
         network = cache.get(name)
         if network is None or any(p.device.type != device.type for p in network.parameters()):
             network = restore_network(self.specs_[name], self.weights_[name]).to(device)

@@ -1,5 +1,7 @@
 """DSPAH as a task for the training loop: which step follows which (algorithm 1)."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -82,7 +84,7 @@ class PairwiseTask:
             for name, network in self.pathways.items()
         }
         self.B = torch.where(sum(codes.values()) >= 0, 1.0, -1.0)
-        self.buffers = codes if self.pairs == "buffer" else None
+        self.buffers: Any = codes if self.pairs == "buffer" else None
         self.pending = []
         return {}
 

@@ -1,5 +1,7 @@
 """SSAH as a task for the training loop: which step follows which."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -99,7 +101,7 @@ class SemanticTask:
                 yield self.optimisers[0], lambda batch=batch: self.label_loss(batch)
             self.B = self.signs([self.label_network])
         optimisers = iter(self.optimisers)
-        steps = [(next(optimisers), self.label_loss)]
+        steps: list[tuple[Any, Any]] = [(next(optimisers), self.label_loss)]
         if self.D:
             steps.append((next(optimisers), self.discriminator_loss))
         steps += [

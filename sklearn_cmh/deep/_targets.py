@@ -1,5 +1,7 @@
 """Targets of a deep method: labels, pairs, or both, as the rows whose inner products are S."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.preprocessing import normalize
 
@@ -46,7 +48,9 @@ def fit_space(blocks, pair_weight, shared_space, rng):
             f"one, {next(iter(blocks))!r}. Set pair_weight=0, or give X a second modality."
         )
     if shared_space is None:
-        plain = {} if pair_weight == 1 else {"regularisation": 0.1, "feature_map": None}
+        plain: dict[str, Any] = (
+            {} if pair_weight == 1 else {"regularisation": 0.1, "feature_map": None}
+        )
         n_anchors = min(N_ANCHORS, next(iter(blocks.values())).shape[0])
         shared_space = SharedSpace(N_COMPONENTS, n_anchors=n_anchors, **plain)
     space = inner_clone(shared_space, rng)

@@ -65,7 +65,7 @@ def make_hasher(args, pair_weight):
 
 def make_space(args):
     """Real-valued vectors that tell things apart more finely than bits: the second stage."""
-    quick = {"feature_map": None, "regularisation": 0.1} if args.quick else {}
+    quick: dict[str, Any] = {"feature_map": None, "regularisation": 0.1} if args.quick else {}
     return SharedSpace(modalities=modalities(), n_jobs=2, random_state=args.seed, **quick)
 
 

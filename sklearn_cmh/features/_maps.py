@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from numbers import Integral
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..data import FLOATS, checked
 from ..utils._callbacks import report
@@ -29,7 +29,11 @@ class FeatureMapsMixin:
         Modality name to fitted map; None where the rows are used as they are.
     """
 
-    _named_maps: ClassVar[tuple] = ("passthrough",)
+    feature_map: Any
+    n_anchors: int
+    feature_maps_: dict[str, Any]
+
+    _named_maps: ClassVar[tuple[str, ...]] = ("passthrough",)
 
     _parameter_constraints: dict = {
         "feature_map": [
@@ -101,7 +105,7 @@ class FeatureMapsMixin:
         return checked(F, complaint, dtype=FLOATS)
 
     def _nested(self):
-        nested = super()._nested()
+        nested = super()._nested()  # type: ignore[misc]
         if isinstance(self.feature_map, Mapping):
             nested = nested + [(f"feature_map__{name}", t) for name, t in self.feature_map.items()]
         return nested
@@ -109,6 +113,6 @@ class FeatureMapsMixin:
     def _replace_nested(self, name, transformer):
         modality = name.removeprefix("feature_map__")
         if modality == name:
-            super()._replace_nested(name, transformer)
+            super()._replace_nested(name, transformer)  # type: ignore[misc]
         else:
             self.feature_map = {**self.feature_map, modality: transformer}

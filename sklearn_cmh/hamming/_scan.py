@@ -1,6 +1,7 @@
 """Rows within a radius, and rankings of all rows."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -73,11 +74,11 @@ def within_radius(
 def _compare_all(chunks, queries, radius, n_bits, backend):
     """Distances and rows within a radius, of every query a list over blocks."""
     engine = load_backend("numpy" if backend == "faiss" else backend)
-    found = [[] for _ in queries]
+    found: list[list[tuple[Any, Any]]] = [[] for _ in queries]
     for first, rows in row_blocks(chunks, engine.rows_at_once(queries.shape[1], len(queries))):
         database = engine.layout(rows, len(queries))
         for part in interruptible_batches(rows, len(queries)):
-            near = engine.within(database, queries[part], radius, n_bits)
+            near = engine.within(database, queries[part], radius, n_bits)  # type: ignore[misc]
             for parts, (distances, columns) in zip(found[part], near, strict=True):
                 parts.append((distances, columns + first))
     return found

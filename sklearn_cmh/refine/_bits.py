@@ -123,7 +123,8 @@ def greedy_bits(q, G, n_bits):
             f"{n_bits - varied.sum()} of n_bits={n_bits} are constant and carry nothing. Lower "
             "n_bits, or choose from more bits."
         )
-    selected, free = [], np.ones(len(q), dtype=bool)
+    selected: list[int] = []
+    free = np.ones(len(q), dtype=bool)
     cross = np.zeros_like(q)
     for _ in range(n_bits):
         total, norm = q[selected].sum(), cross[selected].sum()

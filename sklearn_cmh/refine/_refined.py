@@ -282,7 +282,7 @@ class RefinedHasher(BaseHasher):
         estimator: Any = None,
         n_bits: int = 64,
         *,
-        pair_weight: float | Literal["auto"] | None = "auto",
+        pair_weight: float | Literal["auto"] = "auto",
         shared_space: Any = None,
         modalities: Modalities = None,
         widths: Sequence[float] = (0.25, 0.5, 1.0),
@@ -570,7 +570,8 @@ class RefinedHasher(BaseHasher):
             )
             for name, preprocessing, width in settings
         )
-        codes, seconds = {name: {} for name in blocks}, []
+        codes: dict[str, dict[Any, Any]] = {name: {} for name in blocks}
+        seconds: list[float] = []
         for setting, (outcome, time_taken) in zip(settings, outcomes, strict=True):
             seconds += [time_taken / len(self.ridges)] * len(self.ridges)
             if not isinstance(outcome, Exception):

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
@@ -120,7 +121,7 @@ def coordinate_search(codes, L, parallel, pair_weight=0.0):
             delayed(cross_modal_score)(H, others, L, pair_weight) for H in codes[name].values()
         )
         scores = dict(zip(codes[name], values, strict=True))
-        chosen[name] = max(scores, key=scores.get)
+        chosen[name] = max(scores, key=scores.__getitem__)
         return name, scores, chosen[name]
 
     for name in codes:
@@ -155,7 +156,7 @@ def report_failures(settings, outcomes):
 def search_results(candidates, scores, seconds):
     """`cv_results_` in scikit-learn's form, ranks within each modality."""
     params = [{"modality": c[0][0], **candidate_params(c)} for c in candidates]
-    results = {"mean_fit_time": np.array(seconds)}
+    results: dict[str, Any] = {"mean_fit_time": np.array(seconds)}
     for key in params[0]:
         results[f"param_{key}"] = np.ma.array([p[key] for p in params])
     results["params"] = params

@@ -398,8 +398,10 @@ class ASCMH(TargetsMixin, ShallowHasher):
         F, sweeps = list(features.values()), self._sweeps()
         T = self._targets(F, supervision) if self.pair_weight else None
         L = supervision.labels
+        if L is None:
+            L = no_labels(F[0].shape[0])
         B = solve(
-            Problem.from_data(F, no_labels(len(T)) if L is None else L, T),
+            Problem.from_data(F, L, T),
             self.n_bits,
             omega=self.omega,
             lambdas=modality_weights(self.lambdas, list(features), "lambdas").tolist(),

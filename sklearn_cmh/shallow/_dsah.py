@@ -727,10 +727,11 @@ class DSAH(TargetsMixin, ShallowHasher):
         F = list(features.values())
         L, grams = supervision.labels, gram_matrices(F)
         T = self._targets(F, supervision, centred(grams, F) if self.pair_weight else None)
-        solve, own = {
+        solvers: dict[str, tuple[Any, dict[str, Any]]] = {
             "exact": (solve_exact, {"n_perturbations": self.n_perturbations}),
             "alm": (solve_alm, {"xi": self.xi, "rho": self.rho}),
-        }[self.solver]
+        }
+        solve, own = solvers[self.solver]
         return solve(
             Problem.from_data(F, no_labels(len(T)) if L is None else L, T, grams),
             self.n_bits,

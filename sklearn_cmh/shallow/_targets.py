@@ -52,7 +52,7 @@ class TargetsMixin:
         )
 
     def _warn_ignored(self, names):
-        super()._warn_ignored(names)
+        super()._warn_ignored(names)  # type: ignore[misc]
         if self.pair_weight == 0:
             warn_ignored(self, ["shared_space"], "pair_weight=0")
 
@@ -65,7 +65,9 @@ class TargetsMixin:
             )
         labels = L if self.pair_weight < 1 else None
         pairs = self._rows_of_given_space(blocks, random_state)
-        super()._learn(blocks, Supervision(labels, pairs), random_state)
+        super()._learn(  # type: ignore[misc]
+            blocks, Supervision(labels, pairs), random_state
+        )
 
     def _rows_of_given_space(self, blocks, rng):
         """Rows in the shared space that the user gave, if any; sets `shared_space_`."""

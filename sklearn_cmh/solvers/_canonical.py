@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
 from operator import add
+from typing import Any
 
 import numpy as np
 from scipy import linalg
@@ -232,7 +233,7 @@ def _held_out_correlations(held_out):
         sum((part.sums[m] - part.n * means[m]) @ W[m] for part, means, W in held_out)
         for m in range(n_modalities)
     ]
-    products = {}
+    products: dict[tuple[int, int], Any] = {}
     for part, means, W in held_out:
         for (i, j), P in part.about(means).items():
             products[i, j] = products.get((i, j), 0.0) + np.einsum("qc,qc->c", W[i], P @ W[j])

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from inspect import signature
+from typing import Any
 
 from .._version import __version__
 
@@ -28,7 +29,7 @@ class VersionedStateMixin:
     """Saved models say which version wrote them, and refuse to load where that cannot work."""
 
     def __getstate__(self):
-        state = super().__getstate__()
+        state: Any = super().__getstate__()
         return {**state, "_sklearn_cmh_version": __version__, "_sklearn_cmh_format": FORMAT}
 
     def __setstate__(self, state):
@@ -49,4 +50,4 @@ class VersionedStateMixin:
         for name, parameter in signature(type(self).__init__).parameters.items():
             if parameter.default is not parameter.empty:
                 state.setdefault(name, parameter.default)
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[misc]
