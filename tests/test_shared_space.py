@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_cmh import AnchorRBF, MultimodalData, SharedSpace
+from sklearn_cmh import DSAH, AnchorRBF, MultimodalData, RefinedHasher, SharedSpace
 from sklearn_cmh.features import _shared_space
 
 pytestmark = pytest.mark.filterwarnings("ignore:n_anchors")
@@ -298,3 +298,18 @@ def test_few_and_duplicated_rows(n, widths, n_distinct, seed):
     assert Z.shape == (n, space.n_components_)
     norms = np.linalg.norm(Z, axis=1)
     assert (np.isclose(norms, 1) | (norms == 0)).all()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("labels", [None, "y"])
+@pytest.mark.parametrize("method", [RefinedHasher, DSAH])
+def test_hashers_use_it_whatever_output_is_configured(X, method, labels):
+    pytest.importorskip("pandas")
+    hasher = method(n_bits=8, n_anchors=30, pair_weight=0.5, random_state=0)
+    if labels is None:
+        hasher.set_params(pair_weight=1)
+    hasher.set_params(shared_space=SharedSpace(4, **FIXED))
+    y = np.arange(300) % 3 if labels else None
+    codes = clone(hasher).fit(X, y).codes_
+    with config_context(transform_output="pandas"):
+        np.testing.assert_array_equal(clone(hasher).fit(X, y).codes_, codes)

@@ -8,7 +8,7 @@ from sklearn.preprocessing import normalize
 from ..data import MultimodalData, labelled_rows, normalise_rows
 from ..features import AnchorRBF, SharedSpace
 from ..solvers import Targets, complete_labels, mix_targets
-from ..utils._transformers import fit_transform, inner_clone
+from ..utils._transformers import fit_transform, inner_clone, transform
 
 __all__ = ["fit_space", "make_targets"]
 
@@ -79,7 +79,7 @@ def make_targets(blocks, L, pair_weight, space, rng) -> Targets:
         With rows of norm one.
     """
     blocks = {name: flat(block) for name, block in blocks.items()}
-    Z = normalize(space.transform(MultimodalData(**blocks)))
+    Z = normalize(transform(space, MultimodalData(**blocks)))
     if pair_weight == 1:
         return mix_targets(None, Z, 1)
     if labelled_rows(L).all():

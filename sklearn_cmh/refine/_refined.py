@@ -429,7 +429,7 @@ class RefinedHasher(BaseHasher):
         report(self, "shared space of the modalities")
         self.shared_space_ = self._fit_space(blocks, rng)
         X = MultimodalData(**blocks)
-        rows = [self.shared_space_.transform(X, modality=name) for name in blocks]
+        rows = [transform(self.shared_space_, X, modality=name) for name in blocks]
         R = itq_rotation(np.vstack(rows), self.n_bits, rng)
         self.feature_maps_ = self.shared_space_.feature_maps_
         self.projections_, self.offsets_ = {}, {}
@@ -455,7 +455,7 @@ class RefinedHasher(BaseHasher):
         if p > 0:
             report(self, "shared space of the modalities")
             self.shared_space_ = self._fit_space(blocks, rng)
-            Z = self.shared_space_.transform(MultimodalData(**blocks))
+            Z = transform(self.shared_space_, MultimodalData(**blocks))
         if p < 1:
             if labelled_rows(L).all():
                 Lt = normalise_rows(L)

@@ -12,7 +12,7 @@ from ..base import Learning, warn_ignored
 from ..data import MultimodalData
 from ..solvers import Targets, complete_labels, label_targets, mix_targets, shared_rows
 from ..utils._sklearn import HasMethods, Interval
-from ..utils._transformers import inner_clone
+from ..utils._transformers import inner_clone, transform
 from ..utils._typing import Floats
 
 __all__ = ["Supervision", "TargetsMixin"]
@@ -75,7 +75,7 @@ class TargetsMixin:
             return None
         X = MultimodalData(**blocks)
         self.shared_space_ = inner_clone(self.shared_space, rng).fit(X)
-        return self.shared_space_.transform(X)
+        return transform(self.shared_space_, X)
 
     def _targets(self, features, supervision, grams=None) -> Targets:
         """Targets of all rows; `grams` are the centred Gram matrices, where they are known."""

@@ -138,10 +138,10 @@ def fit_transform(transformer: Any, X: Any, y: Any = None) -> Any:
         return transformer.fit(X, y).transform(X)
 
 
-def transform(transformer: Any, X: Any) -> Any:
+def transform(transformer: Any, X: Any, **params: Any) -> Any:
     """Transform to an array or a sparse matrix, whatever output is configured."""
     with plain_output():
-        return transformer.transform(X)
+        return transformer.transform(X, **params)
 
 
 def inner_clone(transformer: Any, rng: np.random.RandomState) -> Any:
