@@ -24,9 +24,8 @@ DATA = {
 INTRODUCTION = """\
 mAP over the full ranking, image to text / text to image, expected ties, mean of {seeds} seeds. The
 three galleries are explained in :ref:`galleries`. *Learned* is what the papers report, *held-out*
-what a user with unlabelled data will see. BATCH (Wang et al., 2020) is the strongest shallow
-baseline in the papers' tables; an implementation of it is part of the benchmark, not of the
-package. Seconds are those of the fit, on two cores.
+what a user with unlabelled data will see. :class:`~sklearn_cmh.shallow.BATCH` (Wang et al., 2020)
+is the strongest shallow baseline in the papers' tables. Seconds are those of the fit, on two cores.
 
 .. code-block:: bash
 
