@@ -124,9 +124,9 @@ class BaseHasher(
         """Say what the method does with y, at its parameters."""
         return Learning()
 
-    def _fit_blocks(self, blocks, L, random_state):
+    def _fit_blocks(self, blocks, L, rng):
         """Learn `codes_` from the blocks {name: (n, d) array or CSR} and the label matrix L."""
-        raise unwritten(self, "_fit_blocks(self, blocks, L, random_state)", "sets `codes_`")
+        raise unwritten(self, "_fit_blocks(self, blocks, L, rng)", "sets `codes_`")
 
     def _project(self, name, block):
         """Real-valued projections (n, n_bits) of one modality; their signs are its codes."""
@@ -575,20 +575,20 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         if hasattr(self, "n_anchors") and all(feature_map is not None for feature_map in maps):
             warn_ignored(self, ["n_anchors"], "a feature_map for every modality")
 
-    def _fit_blocks(self, blocks, L, random_state):
-        self._learn(blocks, L, random_state)
+    def _fit_blocks(self, blocks, L, rng):
+        self._learn(blocks, L, rng)
         warn_constant_bits(self.codes_, "Lower n_bits, or try another random_state.")
         self._warn_equal_codes(blocks)
 
-    def _learn(self, blocks, L, random_state):
+    def _learn(self, blocks, L, rng):
         """Fit without a word on constant bits, of which `RefinedHasher` chooses none."""
         self._warn_ignored(blocks)
-        features = self._fit_features(blocks, random_state)
+        features = self._fit_features(blocks, rng)
         for name, F in features.items():
             check_scale(name, F)
         end_step(self, "features")
         report(self, "start of the solver")
-        solution = self._solve(features, L, random_state).checked(
+        solution = self._solve(features, L, rng).checked(
             type(self).__name__, features, self.n_bits, taken=[*_SOLVED, *fitted_names(self)]
         )
         constant = constant_bits(solution.codes)

@@ -145,9 +145,9 @@ class BaseDeepHasher(BaseHasher):
         self._learn(blocks, L, rng, n_epochs=1, resume=not first, keep=True)
         self._n_features_out = self.codes_.shape[1]
 
-    def _fit_blocks(self, blocks, L, random_state):
+    def _fit_blocks(self, blocks, L, rng):
         resume = self.warm_start and hasattr(self, "weights_")
-        self._learn(blocks, L, random_state, self.max_iter, resume, keep=self.warm_start)
+        self._learn(blocks, L, rng, self.max_iter, resume, keep=self.warm_start)
 
     def _learn(self, blocks, L, rng, n_epochs, resume, keep):
         """Train `n_epochs` more; `resume` from the weights there are, `keep` optimiser state."""

@@ -387,22 +387,22 @@ class RefinedHasher(BaseHasher):
 
     # The fit, step by step.
 
-    def _fit_blocks(self, blocks, L, random_state):
+    def _fit_blocks(self, blocks, L, rng):
         parallel = Parallel(n_jobs=self.n_jobs)
         self.pair_weight_ = self._choose_pair_weight(blocks, L)
         self.shared_space_ = None
         if self.estimator is None and self.pair_weight_ == 1:
-            self._fit_pairs(blocks, random_state)
+            self._fit_pairs(blocks, rng)
             return
         if self.select_bits or self.estimator is None:
-            T = self._make_targets(blocks, L, random_state)
-        restarts = self._fit_restarts(blocks, L, random_state, parallel)
+            T = self._make_targets(blocks, L, rng)
+        restarts = self._fit_restarts(blocks, L, rng, parallel)
         if restarts:
             pool = np.hstack([restart.codes_ for restart in restarts])
         else:
-            pool = hyperplane_bits(T, self._n_hyperplanes(), random_state)
+            pool = hyperplane_bits(T, self._n_hyperplanes(), rng)
         if self.refit_hash_functions:
-            maps, coefs, bits = self._fit_hash_functions(blocks, L, pool, random_state, parallel)
+            maps, coefs, bits = self._fit_hash_functions(blocks, L, pool, rng, parallel)
         else:
             bits = {
                 name: sign(np.hstack([restart._project(name, block) for restart in restarts]))

@@ -88,7 +88,7 @@ class CentredSign(BaseHasher):
     def _learning(self):
         return Learning(needs_labels=False, from_unlabelled=True)
 
-    def _fit_blocks(self, blocks, L, random_state):
+    def _fit_blocks(self, blocks, L, rng):
         widths = {name: block.shape[1] for name, block in blocks.items()}
         width = next(iter(widths.values()))
         if set(widths.values()) != {width}:
@@ -104,7 +104,7 @@ class CentredSign(BaseHasher):
                 )
             self.projection_ = np.eye(width, self.n_bits)
         else:
-            self.projection_ = polar_factor(random_state.standard_normal((width, self.n_bits)))
+            self.projection_ = polar_factor(rng.standard_normal((width, self.n_bits)))
         self.means_ = {name: column_means(block) for name, block in blocks.items()}
         self.codes_ = sign(self._project_blocks(blocks))
         warn_constant_bits(self.codes_, "Lower n_bits.")

@@ -127,12 +127,12 @@ class ClassifierHasher(FeatureMapsMixin, BaseHasher):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _fit_blocks(self, blocks, L, random_state):
+    def _fit_blocks(self, blocks, L, rng):
         # Imported on use: they load half of scikit-learn.
         from sklearn.linear_model import LogisticRegression
         from sklearn.multiclass import OneVsRestClassifier
 
-        features = self._fit_features(blocks, random_state)
+        features = self._fit_features(blocks, rng)
         classifier = self.classifier
         if classifier is None:
             classifier = LogisticRegression(C=10, max_iter=1000)
@@ -142,14 +142,14 @@ class ClassifierHasher(FeatureMapsMixin, BaseHasher):
         targets = L[:, self._known].toarray() if several else L.indices
         self.classifiers_ = {}
         for name, F in features.items():
-            fitted = inner_clone(classifier, random_state)
+            fitted = inner_clone(classifier, rng)
             with warnings.catch_warnings():
                 # A class that all rows have is as certain as it looks.
                 warnings.filterwarnings("ignore", "Label .* is present in all training examples")
                 if several:
                     fitted = OneVsRestClassifier(fitted)
                 self.classifiers_[name] = fitted.fit(F, targets)
-        self.hyperplanes_ = random_state.standard_normal((L.shape[1], self.n_bits))
+        self.hyperplanes_ = rng.standard_normal((L.shape[1], self.n_bits))
         scores = {name: self._scores(name, F) for name, F in features.items()}
         self.mean_scores_ = np.mean([P.mean(axis=0) for P in scores.values()], axis=0)
         self.codes_ = sign(fuse({name: self._through_hyperplanes(P) for name, P in scores.items()}))

@@ -56,7 +56,7 @@ class TargetsMixin:
         if self.pair_weight == 0:
             warn_ignored(self, ["shared_space"], "pair_weight=0")
 
-    def _learn(self, blocks, L, random_state):
+    def _learn(self, blocks, L, rng):
         if self.pair_weight > 0 and len(blocks) < 2:
             raise ValueError(
                 f"pair_weight={self.pair_weight} learns from pairs, and pairs need two modalities; "
@@ -64,9 +64,9 @@ class TargetsMixin:
                 "too."
             )
         labels = L if self.pair_weight < 1 else None
-        pairs = self._rows_of_given_space(blocks, random_state)
+        pairs = self._rows_of_given_space(blocks, rng)
         super()._learn(  # type: ignore[misc]
-            blocks, Supervision(labels, pairs), random_state
+            blocks, Supervision(labels, pairs), rng
         )
 
     def _rows_of_given_space(self, blocks, rng):
