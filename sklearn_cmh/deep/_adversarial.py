@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ._losses import (
+    add,
     advantage,
     label_profile,
     pair_distance,
@@ -130,7 +131,7 @@ class AdversarialTask:
         weights = (has_positive & has_negative).float()[:, None]
         H, K = self.hash_layers(player, queries), self.hash_layers(player, pool)
         C = None if candidates is None else self.hash_layers(player, candidates)
-        loss = 0.0
+        loss = torch.zeros((), device=S.device)
         for query, target in self.directions:
             distances = squared_distances(H[query], K[target])
             to_positive = distances.gather(1, positives)
@@ -143,8 +144,8 @@ class AdversarialTask:
                 loss = loss + self.adversarial_weight * f.mean()
         if self.pair_penalty and self.pairs:
             P = self.hash_layers(player, draw(self.everything, 4 * self.batch_size))
-            distances = sum(pair_distance(P[first], P[second]) for first, second in self.pairs)
-            loss = loss + self.pair_penalty * distances
+            total = add(pair_distance(P[first], P[second]) for first, second in self.pairs)
+            loss = loss + self.pair_penalty * total
         return loss
 
     def generator_loss(self, queries):
@@ -155,7 +156,7 @@ class AdversarialTask:
         with torch.no_grad():
             H, K = self.hash_layers(self.D, queries), self.hash_layers(self.D, pool)
             C = self.hash_layers(self.D, candidates)
-        loss = 0.0
+        loss = torch.zeros((), device=S.device)
         for (query, target), (log_p, selected, valid) in selections.items():
             distances = squared_distances(H[query], K[target])
             f = self.selection_loss(H[query], C[target], distances, S, selected)
@@ -195,7 +196,7 @@ class AdversarialTask:
     def estimate_labels(self):
         """Label profile of every row under the discriminator, once per epoch."""
         references = draw(self.labelled, N_REFERENCES)
-        fused = sum(
+        fused = add(
             forward(network, self.reader, name, self.everything).sigmoid()
             for name, network in self.D.items()
         ) / len(self.D)

@@ -6,10 +6,10 @@ pickles and rebuilt on whatever device is there.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy import sparse
@@ -24,6 +24,7 @@ from ..solvers import sign, warn_constant_bits
 from ..utils._callbacks import end_step, report
 from ..utils._sklearn import Interval, fit_context
 from ..utils._state import unchanged_on_error
+from ..utils._typing import Labels, MatrixLike, NDArray
 from ._torch import require_torch
 
 __all__ = ["BaseDeepHasher"]
@@ -38,9 +39,6 @@ class BaseDeepHasher(BaseHasher):
     _output_slope: float | None = 1.0
 
     # Pixels stay bytes and keep their shape.
-    specs_: dict[str, Any]
-    history_: list[Any]
-
     _block_options: ClassVar[dict] = {"dtype": "numeric", "allow_nd": True}
 
     _parameter_constraints: dict = {
@@ -57,9 +55,15 @@ class BaseDeepHasher(BaseHasher):
         "warm_start": ["boolean"],
     }
 
+    labels_: Any
+    weights_: dict[str, dict[str, NDArray]]
+    specs_: dict[str, dict[str, Any]]
+    history_: list[dict[str, float]]
+    n_iter_: int
+
     # Hooks of a method.
 
-    def _learning(self):
+    def _learning(self) -> Learning:
         return Learning(from_unlabelled=True)
 
     def _network_specs(self, blocks):
@@ -81,7 +85,7 @@ class BaseDeepHasher(BaseHasher):
 
     # Fitting.
 
-    def fit(self, X, y=None):
+    def fit(self, X: MatrixLike, y: Labels | None = None) -> Self:
         """Train the networks; codes of the training rows are those of the trained networks.
 
         Parameters
@@ -108,7 +112,7 @@ class BaseDeepHasher(BaseHasher):
         return self._raise_postponed()
 
     @fit_context(prefer_skip_nested_validation=False)
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X: MatrixLike, y: Labels | None = None) -> Self:
         """Train for one epoch at the full learning rate, on these rows.
 
         Optimisers keep their state between calls, but not in a pickle. `codes_` and `labels_`
@@ -401,7 +405,7 @@ class BaseDeepHasher(BaseHasher):
         return Z
 
 
-def column_statistics(block):
+def column_statistics(block: Any) -> tuple[NDArray, NDArray]:
     """Mean and variance of every column of a 2-D block, in chunks of rows."""
     scaler = StandardScaler(with_mean=not sparse.issparse(block))
     for rows in gen_batches(block.shape[0], 4096):
@@ -410,7 +414,7 @@ def column_statistics(block):
     return scaler.mean_, scaler.var_
 
 
-def refuse_unlabelled(estimator, L):
+def refuse_unlabelled(estimator: Any, L: Any) -> None:
     """Raise where rows have no label, for a method that can learn nothing from them."""
     n_unlabelled = L.shape[0] - int(labelled_rows(L).sum())
     if n_unlabelled:
@@ -420,7 +424,7 @@ def refuse_unlabelled(estimator, L):
         )
 
 
-def check_single_precision(name, block):
+def check_single_precision(name: str, block: Any) -> None:
     """Refuse values that single precision, in which networks compute, cannot tell apart."""
     values = block.data if sparse.issparse(block) else block
     if values.dtype.kind != "f" or not values.size:
@@ -435,12 +439,12 @@ def check_single_precision(name, block):
         )
 
 
-def layer_widths(hidden):
+def layer_widths(hidden: Sequence[int]) -> tuple[int, ...]:
     """Widths of hidden layers as a tuple of int."""
     return whole_numbers(hidden, "hidden")
 
 
-def whole_numbers(values, parameter):
+def whole_numbers(values: Sequence[int], parameter: str) -> tuple[int, ...]:
     """Positive whole numbers as a tuple of int."""
     for value in values:
         if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
@@ -448,7 +452,7 @@ def whole_numbers(values, parameter):
     return tuple(map(int, values))
 
 
-def per_modality(value, names, parameter):
+def per_modality(value: Any, names: Iterable[str], parameter: str) -> dict[str, Any]:
     """Give every modality its value: the same for all, or {name: value}."""
     if not isinstance(value, Mapping):
         return dict.fromkeys(names, value)

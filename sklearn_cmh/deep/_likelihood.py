@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ._losses import balance_loss, pair_likelihood, quantisation_loss, shared_label
+from ._losses import add, balance_loss, pair_likelihood, quantisation_loss, shared_label
 from ._training import forward, make_optimiser, row_batches
 
 __all__ = ["LikelihoodTask"]
@@ -47,7 +47,7 @@ class LikelihoodTask:
             name: forward(network, self.reader, name, self.rows)
             for name, network in self.pathways.items()
         }
-        self.B = torch.where(sum(self.buffers.values()) >= 0, 1.0, -1.0)
+        self.B = torch.where(add(self.buffers.values()) >= 0, 1.0, -1.0)
         return {}
 
     def epoch(self, t):

@@ -8,9 +8,15 @@ and SSAH (Li et al., 2018) fit a likelihood of pairs. Nothing here holds state,
 and similarities are only ever slices: rows of a batch against some columns.
 """
 
+import operator
+from collections.abc import Iterable
+from functools import reduce
+
 import torch
+from torch import Tensor
 
 __all__ = [
+    "add",
     "advantage",
     "balance_loss",
     "fgsc",
@@ -30,7 +36,7 @@ __all__ = [
 ]
 
 
-def fgsc(rows, columns):
+def fgsc(rows: Tensor, columns: Tensor) -> Tensor:
     """Fine-grained similarity |l_i and l_j| / sqrt(|l_i| |l_j|) of label sets (eq. 2).
 
     Parameters
@@ -48,17 +54,22 @@ def fgsc(rows, columns):
     return rows @ columns.T
 
 
-def target_similarity(rows, columns):
+def add(tensors: Iterable[Tensor]) -> Tensor:
+    """Sum of tensors of one shape, from left to right."""
+    return reduce(operator.add, tensors)
+
+
+def target_similarity(rows: Tensor, columns: Tensor) -> Tensor:
     """Inner products of targets (a, t) and (b, t), a slice of S = T T'; shape (a, b)."""
     return rows @ columns.T
 
 
-def shared_label(rows, columns):
+def shared_label(rows: Tensor, columns: Tensor) -> Tensor:
     """1.0 where two label sets share a label, else 0.0; shapes as in `fgsc`."""
     return (rows @ columns.T > 0).to(rows.dtype)
 
 
-def pairwise_loss(F, G, S):
+def pairwise_loss(F: Tensor, G: Tensor, S: Tensor) -> Tensor:
     """Mean over pairs of ((<f_i, g_j> + k) / 2 - k s_ij)^2 / k^2 (eq. 5).
 
     Parameters
@@ -76,7 +87,7 @@ def pairwise_loss(F, G, S):
     return ((F @ G.T / F.shape[1] + 1) / 2 - S).square().mean()
 
 
-def pair_likelihood(F, G, S):
+def pair_likelihood(F: Tensor, G: Tensor, S: Tensor) -> Tensor:
     """Mean over pairs of log(1 + exp t_ij) - s_ij t_ij, t_ij = <f_i, g_j> / 2.
 
     The negative logarithm of the likelihood that two rows share a label with probability
@@ -98,33 +109,35 @@ def pair_likelihood(F, G, S):
     return (torch.nn.functional.softplus(theta) - S * theta).mean()
 
 
-def balance_loss(means):
+def balance_loss(means: Tensor) -> Tensor:
     """Mean over bits of their squared means over rows, the balance term of DCMH's eq. 1."""
     return means.square().mean()
 
 
-def quantisation_loss(B, F):
+def quantisation_loss(B: Tensor, F: Tensor) -> Tensor:
     """Mean over elements of (b - f)^2 (eq. 6)."""
     return (B - F).square().mean()
 
 
-def squared_distances(H, K):
+def squared_distances(H: Tensor, K: Tensor) -> Tensor:
     """Squared Euclidean distances of the rows of `H` (a, k) and `K` (b, k): (a, b)."""
     squares = H.square().sum(1)[:, None] + K.square().sum(1)[None, :] - 2 * (H @ K.T)
     return squares.clamp_min(0)
 
 
-def pair_distance(H, K):
+def pair_distance(H: Tensor, K: Tensor) -> Tensor:
     """Mean squared distance between rows and their own counterparts."""
     return (H - K).square().sum(1).mean()
 
 
-def triplet_loss(to_positive, to_negative, margin):
+def triplet_loss(to_positive: Tensor, to_negative: Tensor, margin: float) -> Tensor:
     """Ranking loss max(0, margin + to_positive - to_negative), entry by entry (eqs. 7 and 8)."""
     return torch.relu(margin + to_positive - to_negative)
 
 
-def sample_relevant(weights, n_samples, generator=None):
+def sample_relevant(
+    weights: Tensor, n_samples: int, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
     """Draw columns for every row, with probability proportional to `weights`.
 
     Parameters
@@ -148,7 +161,7 @@ def sample_relevant(weights, n_samples, generator=None):
     return torch.multinomial(weights, n_samples, replacement=True, generator=generator), valid
 
 
-def selection_logits(H, K, excluded=None):
+def selection_logits(H: Tensor, K: Tensor, excluded: Tensor | None = None) -> Tensor:
     """Logarithm of p_G(i | q), a softmax over candidates i of -||h(q) - h(i)||^2 (eq. 5).
 
     Parameters
@@ -170,18 +183,18 @@ def selection_logits(H, K, excluded=None):
     return scores.log_softmax(1)
 
 
-def reward(f):
+def reward(f: Tensor) -> Tensor:
     """Softplus of f: what the discriminator pays for a selection with ranking loss f."""
     return torch.nn.functional.softplus(f)
 
 
-def advantage(rewards):
+def advantage(rewards: Tensor) -> Tensor:
     """Rewards (a, s) of each query's selections, minus the mean reward of its other ones."""
     s = rewards.shape[1]
     return (rewards - rewards.mean(1, keepdim=True)) * (s / (s - 1))
 
 
-def policy_loss(log_p, selected, advantages):
+def policy_loss(log_p: Tensor, selected: Tensor, advantages: Tensor) -> Tensor:
     """Minus the mean over selections of log p_G(i_s | q) * advantage (eq. 11).
 
     Its gradient is the policy gradient (REINFORCE), to be descended.
@@ -203,7 +216,13 @@ def policy_loss(log_p, selected, advantages):
     return -(log_p.gather(1, selected) * advantages.detach()).mean()
 
 
-def label_profile(K, K_labelled, labels_labelled, n_neighbors=10, own=None):
+def label_profile(
+    K: Tensor,
+    K_labelled: Tensor,
+    labels_labelled: Tensor,
+    n_neighbors: int = 10,
+    own: Tensor | None = None,
+) -> Tensor:
     """Estimate the labels of rows: the mean label vector of their nearest labelled rows.
 
     The guard against "negatives" that are in truth positives rests on it.

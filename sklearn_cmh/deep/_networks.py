@@ -11,6 +11,8 @@ estimator keeps beside its arrays: architecture by name, weights as data.
 
 import math
 from collections.abc import Mapping
+from os import PathLike
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +72,7 @@ class MLP(nn.Sequential):
         dropout=0.5,
         output_std=None,
     ):
-        layers = []
+        layers: list[nn.Module] = []
         for width in hidden:
             layers.append(nn.Linear(n_inputs, width))
             if batch_norm:
@@ -206,6 +208,11 @@ class HashResNet(nn.Module):
         Whether all stages have a say, or the last one alone.
     """
 
+    layer1: nn.Module
+    layer2: nn.Module
+    layer3: nn.Module
+    layer4: nn.Module
+
     def __init__(
         self,
         n_bits,
@@ -303,7 +310,7 @@ class PixelResNet(nn.Module):
         return self.resnet(x)
 
 
-def flip_and_shift(x):
+def flip_and_shift(x: torch.Tensor) -> torch.Tensor:
     """Mirror half of the pictures and shift each by up to an eighth of its size.
 
     Parameters
@@ -330,7 +337,7 @@ def flip_and_shift(x):
     return x.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def load_backbone(resnet, state):
+def load_backbone(resnet: nn.Module, state: Mapping[str, Any]) -> None:
     """Copy the convolutional weights of a ResNet-34 state dict into `resnet`.
 
     Parameters
@@ -358,7 +365,7 @@ def load_backbone(resnet, state):
         own[name].copy_(value)
 
 
-def read_pretrained(source):
+def read_pretrained(source: Mapping[str, Any] | str | PathLike) -> Mapping[str, Any]:
     """State dict of a ResNet-34: as given, from a file, or from torchvision.
 
     Parameters
@@ -429,6 +436,9 @@ class Standardise(nn.Module):
         Columns of the input.
     """
 
+    mean: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(self, n_columns):
         super().__init__()
         self.register_buffer("mean", torch.zeros(n_columns))
@@ -445,7 +455,7 @@ class Standardise(nn.Module):
         return (x - self.mean) / self.scale
 
 
-def build_network(spec):
+def build_network(spec: Mapping[str, Any]) -> nn.Module:
     """Build the pathway that a spec describes.
 
     Parameters
@@ -482,7 +492,7 @@ def build_network(spec):
     return nn.Sequential(nn.Flatten(), Standardise(n_inputs), MLP(n_inputs, n_bits, **spec))
 
 
-def restore_network(spec, weights):
+def restore_network(spec: Mapping[str, Any], weights: Mapping[str, Any]) -> nn.Module:
     """Build the pathway that a spec describes, with given weights, in evaluation mode.
 
     torch's random state is left alone.

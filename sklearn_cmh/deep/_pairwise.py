@@ -1,11 +1,10 @@
 """DSPAH as a task for the training loop: which step follows which (algorithm 1)."""
 
-from typing import Any
-
 import torch
 from torch import nn
 
 from ._losses import (
+    add,
     fgsc,
     pairwise_loss,
     quantisation_loss,
@@ -83,8 +82,8 @@ class PairwiseTask:
             name: forward(network, self.reader, name, self.rows).tanh()
             for name, network in self.pathways.items()
         }
-        self.B = torch.where(sum(codes.values()) >= 0, 1.0, -1.0)
-        self.buffers: Any = codes if self.pairs == "buffer" else None
+        self.B = torch.where(add(codes.values()) >= 0, 1.0, -1.0)
+        self.buffers = codes if self.pairs == "buffer" else {}
         self.pending = []
         return {}
 
@@ -97,7 +96,7 @@ class PairwiseTask:
     def loss(self, batch, trained):
         """Loss of a batch (positions in `rows`), for the networks that are being trained."""
         F = {name: self.relaxed_codes(name, batch, name in trained) for name in self.pathways}
-        pair_loss = self.batch_pairs if self.buffers is None else self.buffer_pairs
+        pair_loss = self.buffer_pairs if self.buffers else self.batch_pairs
         quantisation = sum(quantisation_loss(self.B[batch], F[name]) for name in trained)
         return pair_loss(F, batch) + self.quantisation * quantisation
 

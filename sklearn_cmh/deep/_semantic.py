@@ -1,11 +1,11 @@
 """SSAH as a task for the training loop: which step follows which."""
 
-from typing import Any
+from functools import partial
 
 import torch
 from torch import nn
 
-from ._losses import pair_likelihood, quantisation_loss, shared_label
+from ._losses import add, pair_likelihood, quantisation_loss, shared_label
 from ._training import forward, make_optimiser, row_batches
 
 __all__ = ["SemanticTask"]
@@ -88,7 +88,7 @@ class SemanticTask:
             else forward(network, self.label_rows, "labels", self.rows)
             for network in networks
         ]
-        return torch.where(sum(output.tanh() for output in outputs) >= 0, 1.0, -1.0)
+        return torch.where(add(output.tanh() for output in outputs) >= 0, 1.0, -1.0)
 
     def label_rows(self, name, rows):
         """Rows of the label indicator, read as those of a modality are."""
@@ -101,13 +101,10 @@ class SemanticTask:
                 yield self.optimisers[0], lambda batch=batch: self.label_loss(batch)
             self.B = self.signs([self.label_network])
         optimisers = iter(self.optimisers)
-        steps: list[tuple[Any, Any]] = [(next(optimisers), self.label_loss)]
+        steps: list[tuple] = [(next(optimisers), self.label_loss)]
         if self.D:
             steps.append((next(optimisers), self.discriminator_loss))
-        steps += [
-            (next(optimisers), lambda batch, name=name: self.modality_loss(name, batch))
-            for name in self.pathways
-        ]
+        steps += [(next(optimisers), partial(self.modality_loss, name)) for name in self.pathways]
         for optimiser, loss in steps:
             for batch in row_batches(len(self.rows), self.batch_size):
                 yield optimiser, lambda loss=loss, batch=batch: loss(batch)

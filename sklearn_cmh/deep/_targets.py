@@ -1,8 +1,10 @@
 """Targets of a deep method: labels, pairs, or both, as the rows whose inner products are S."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.preprocessing import normalize
 
 from ..data import MultimodalData, labelled_rows, normalise_rows
@@ -22,7 +24,12 @@ def flat(block):
     return block.reshape(len(block), -1).astype(np.float32) if block.ndim > 2 else block
 
 
-def fit_space(blocks, pair_weight, shared_space, rng):
+def fit_space(
+    blocks: Mapping[str, Any],
+    pair_weight: float,
+    shared_space: SharedSpace | None,
+    rng: np.random.RandomState,
+) -> SharedSpace:
     """Fit a space that the modalities share.
 
     Parameters
@@ -48,16 +55,21 @@ def fit_space(blocks, pair_weight, shared_space, rng):
             f"one, {next(iter(blocks))!r}. Set pair_weight=0, or give X a second modality."
         )
     if shared_space is None:
-        plain: dict[str, Any] = (
-            {} if pair_weight == 1 else {"regularisation": 0.1, "feature_map": None}
-        )
         n_anchors = min(N_ANCHORS, next(iter(blocks.values())).shape[0])
-        shared_space = SharedSpace(N_COMPONENTS, n_anchors=n_anchors, **plain)
+        shared_space = SharedSpace(N_COMPONENTS, n_anchors=n_anchors)
+        if pair_weight < 1:
+            shared_space.set_params(regularisation=0.1, feature_map=None)
     space = inner_clone(shared_space, rng)
     return space.fit(MultimodalData(**{name: flat(block) for name, block in blocks.items()}))
 
 
-def make_targets(blocks, L, pair_weight, space, rng) -> Targets:
+def make_targets(
+    blocks: Mapping[str, Any],
+    L: sparse.csr_array | None,
+    pair_weight: float,
+    space: SharedSpace,
+    rng: np.random.RandomState,
+) -> Targets:
     """Return ``T = [sqrt(1 - p) Lt, sqrt(p) Z]``, labels predicted where rows have none.
 
     Parameters
@@ -80,7 +92,7 @@ def make_targets(blocks, L, pair_weight, space, rng) -> Targets:
     """
     blocks = {name: flat(block) for name, block in blocks.items()}
     Z = normalize(transform(space, MultimodalData(**blocks)))
-    if pair_weight == 1:
+    if pair_weight == 1 or L is None:
         return mix_targets(None, Z, 1)
     if labelled_rows(L).all():
         return mix_targets(normalise_rows(L), Z, pair_weight)

@@ -9,12 +9,17 @@ stopping, interruption, history.
 
 import os
 import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from scipy import sparse
+from torch import nn
+
+from ..utils._typing import NDArray
 
 __all__ = [
     "BlockReader",
@@ -44,7 +49,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_new_lock)
 
 
-def resolve_device(device, *, fallback=False):
+def resolve_device(device: str, *, fallback: bool = False) -> torch.device:
     """Return the torch device that a `device` parameter means.
 
     Parameters
@@ -86,7 +91,7 @@ def resolve_device(device, *, fallback=False):
 
 
 @contextmanager
-def reproducible(device, seed):
+def reproducible(device: torch.device, seed: int) -> Iterator[None]:
     """Seed torch, deterministic where it can be; the caller's global state comes back after.
 
     One thread at a time: others wait here until it is done.
@@ -117,7 +122,7 @@ def reproducible(device, seed):
                 torch.backends.cudnn.benchmark = before[2]
 
 
-def row_batches(n_rows, batch_size):
+def row_batches(n_rows: int, batch_size: int) -> list[NDArray]:
     """Split a random permutation of the rows into batches of nearly equal size.
 
     None has a single row, which would be too few for batch normalisation.
@@ -164,7 +169,13 @@ class BlockReader:
 
 
 @torch.no_grad()
-def forward(network, reader, name, rows, height=64):
+def forward(
+    network: nn.Module,
+    reader: Callable[[str, NDArray], torch.Tensor],
+    name: str,
+    rows: NDArray,
+    height: int = 64,
+) -> torch.Tensor:
     """Outputs of a network in evaluation mode, each independent of the other rows.
 
     A network that is in evaluation mode already, as those of a fitted estimator, is only read:
@@ -206,19 +217,19 @@ def forward(network, reader, name, rows, height=64):
     return torch.cat(outputs)
 
 
-def make_optimiser(parameters, name, learning_rate):
+def make_optimiser(parameters: Any, name: str, learning_rate: float) -> torch.optim.Optimizer:
     """Build Adam, or SGD with momentum 0.9."""
     if name == "sgd":
         return torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9)
     return torch.optim.Adam(parameters, lr=learning_rate)
 
 
-def optimiser_kind(optimiser):
+def optimiser_kind(optimiser: torch.optim.Optimizer) -> tuple[str, list[int]]:
     """Type of an optimiser and how many parameters each of its groups has."""
     return type(optimiser).__name__, [len(group["params"]) for group in optimiser.param_groups]
 
 
-def to_numpy(state):
+def to_numpy(state: Mapping[str, torch.Tensor]) -> dict[str, NDArray]:
     """Copy a state dict into numpy arrays: weights without a device."""
     return {name: tensor.detach().cpu().numpy().copy() for name, tensor in state.items()}
 
@@ -236,17 +247,17 @@ class Outcome:
 
 
 def train(
-    task,
+    task: Any,
     *,
-    n_epochs,
-    device,
-    mixed_precision=True,
-    decay=True,
-    validate=None,
-    n_iter_no_change=10,
-    tol=0.0,
-    on_epoch=None,
-):
+    n_epochs: int,
+    device: torch.device,
+    mixed_precision: bool = True,
+    decay: bool = True,
+    validate: Callable[[], float] | None = None,
+    n_iter_no_change: int = 10,
+    tol: float = 0.0,
+    on_epoch: Callable[[int, dict[str, float]], bool] | None = None,
+) -> Outcome:
     """Train a task.
 
     Parameters

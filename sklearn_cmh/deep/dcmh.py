@@ -14,9 +14,11 @@ with n k, beside n^2 pairs: in a trial on the Wikipedia features the former was 
 saw.
 """
 
+from collections.abc import Sequence
 from numbers import Real
 
 from ..utils._sklearn import Interval, StrOptions
+from ..utils._typing import Modalities, RandomState
 from ._base import BaseDeepHasher, layer_widths, refuse_unlabelled
 
 __all__ = ["DCMH"]
@@ -130,25 +132,25 @@ class DCMH(BaseDeepHasher):
 
     def __init__(
         self,
-        n_bits=64,
+        n_bits: int = 64,
         *,
-        hidden=(1024,),
-        gamma=1.0,
-        eta=1.0,
-        optimiser="adam",
-        learning_rate=1e-3,
-        max_iter=40,
-        batch_size=128,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        device="auto",
-        mixed_precision=True,
-        warm_start=False,
-        modalities=None,
-        random_state=None,
-        verbose=0,
+        hidden: Sequence[int] = (1024,),
+        gamma: float = 1.0,
+        eta: float = 1.0,
+        optimiser: str = "adam",
+        learning_rate: float = 1e-3,
+        max_iter: int = 40,
+        batch_size: int = 128,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        device: str = "auto",
+        mixed_precision: bool = True,
+        warm_start: bool = False,
+        modalities: Modalities = None,
+        random_state: RandomState = None,
+        verbose: bool | int = 0,
     ):
         self.n_bits = n_bits
         self.hidden = hidden
@@ -170,7 +172,7 @@ class DCMH(BaseDeepHasher):
         self.verbose = verbose
 
     @staticmethod
-    def paper_grid():
+    def paper_grid() -> dict[str, list]:
         """Ranges that the paper sweeps on its validation set.
 
         Returns

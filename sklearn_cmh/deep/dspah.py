@@ -17,14 +17,17 @@ n k^2, so that the second is absent in effect.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from os import PathLike
+from typing import Any
 
 from ..base import Learning, warn_ignored
 from ..data import labelled_rows
+from ..features import SharedSpace
 from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
+from ..utils._typing import Modalities, RandomState
 from ._base import (
     BaseDeepHasher,
     layer_widths,
@@ -207,39 +210,41 @@ class DSPAH(BaseDeepHasher):
         "optimiser": [StrOptions({"adam", "sgd"})],
     }
 
+    shared_space_: Any
+
     def __init__(
         self,
-        n_bits=64,
+        n_bits: int = 64,
         *,
-        network="auto",
-        hidden=(1024,),
-        dropout=0.5,
-        image_shape=None,
-        width=64,
-        attention=True,
-        cross_level=True,
-        pretrained=None,
-        augment=False,
-        similarity="cosine",
-        pair_weight=0.0,
-        shared_space=None,
-        quantisation=0.01,
-        pairs="batch",
-        updates="joint",
-        optimiser="adam",
-        learning_rate=1e-3,
-        max_iter=40,
-        batch_size=128,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        device="auto",
-        mixed_precision=True,
-        warm_start=False,
-        modalities=None,
-        random_state=None,
-        verbose=0,
+        network: str | Callable | Mapping[str, Any] = "auto",
+        hidden: Sequence[int] = (1024,),
+        dropout: float = 0.5,
+        image_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+        width: int = 64,
+        attention: bool = True,
+        cross_level: bool = True,
+        pretrained: str | PathLike | Mapping[str, Any] | None = None,
+        augment: bool = False,
+        similarity: str = "cosine",
+        pair_weight: float = 0.0,
+        shared_space: SharedSpace | None = None,
+        quantisation: float = 0.01,
+        pairs: str = "batch",
+        updates: str = "joint",
+        optimiser: str = "adam",
+        learning_rate: float = 1e-3,
+        max_iter: int = 40,
+        batch_size: int = 128,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        device: str = "auto",
+        mixed_precision: bool = True,
+        warm_start: bool = False,
+        modalities: Modalities = None,
+        random_state: RandomState = None,
+        verbose: bool | int = 0,
     ):
         self.n_bits = n_bits
         self.network = network
@@ -273,7 +278,7 @@ class DSPAH(BaseDeepHasher):
         self.verbose = verbose
 
     @staticmethod
-    def paper_grid():
+    def paper_grid() -> dict[str, list]:
         """Code lengths of the paper's tables; it sweeps nothing else.
 
         Returns
@@ -289,7 +294,7 @@ class DSPAH(BaseDeepHasher):
         """
         return {"n_bits": [16, 32, 64]}
 
-    def _learning(self):
+    def _learning(self) -> Learning:
         return Learning(
             needs_labels=self.pair_weight < 1,
             minus_one_is_unlabelled=self.pair_weight > 0,

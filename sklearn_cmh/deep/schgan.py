@@ -15,10 +15,12 @@ The paper takes sigmoid(f) for a probability of relevance, which it is not: it n
 below 1/2. Here f is what it is, a ranking loss, and D minimises it.
 """
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 from ..base import Learning
 from ..utils._sklearn import Interval, StrOptions
+from ..utils._typing import Modalities, RandomState
 from ._base import BaseDeepHasher, layer_widths
 
 __all__ = ["SCHGAN"]
@@ -171,30 +173,30 @@ class SCHGAN(BaseDeepHasher):
 
     def __init__(
         self,
-        n_bits=64,
+        n_bits: int = 64,
         *,
-        hidden=(512,),
-        margin=None,
-        pretrain_iter=30,
-        max_iter=60,
-        pair_penalty=0.1,
-        adversarial_weight=0.1,
-        n_selected=20,
-        n_candidates=500,
-        guard=True,
-        baseline=None,
-        learning_rate=1e-3,
-        batch_size=64,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        device="auto",
-        mixed_precision=True,
-        warm_start=False,
-        modalities=None,
-        random_state=None,
-        verbose=0,
+        hidden: Sequence[int] = (512,),
+        margin: float | None = None,
+        pretrain_iter: int = 30,
+        max_iter: int = 60,
+        pair_penalty: float = 0.1,
+        adversarial_weight: float = 0.1,
+        n_selected: int = 20,
+        n_candidates: int = 500,
+        guard: bool = True,
+        baseline: str | None = None,
+        learning_rate: float = 1e-3,
+        batch_size: int = 64,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        device: str = "auto",
+        mixed_precision: bool = True,
+        warm_start: bool = False,
+        modalities: Modalities = None,
+        random_state: RandomState = None,
+        verbose: bool | int = 0,
     ):
         self.n_bits = n_bits
         self.hidden = hidden
@@ -221,7 +223,7 @@ class SCHGAN(BaseDeepHasher):
         self.verbose = verbose
 
     @staticmethod
-    def paper_grid():
+    def paper_grid() -> dict[str, list]:
         """Code lengths of the paper's tables; it sweeps nothing else.
 
         Returns
@@ -237,7 +239,7 @@ class SCHGAN(BaseDeepHasher):
         """
         return {"n_bits": [16, 32, 64, 128]}
 
-    def _learning(self):
+    def _learning(self) -> Learning:
         return Learning(minus_one_is_unlabelled=True, from_unlabelled=True)
 
     def _network_specs(self, blocks):

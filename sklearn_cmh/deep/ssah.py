@@ -21,9 +21,11 @@ signed: in the authors' code they are outputs of a ReLU, whose inner products ar
 so that no pair can be less than even odds.
 """
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 from ..utils._sklearn import Interval
+from ..utils._typing import Modalities, RandomState
 from ._base import BaseDeepHasher, layer_widths, refuse_unlabelled
 
 __all__ = ["SSAH"]
@@ -159,29 +161,29 @@ class SSAH(BaseDeepHasher):
 
     def __init__(
         self,
-        n_bits=64,
+        n_bits: int = 64,
         *,
-        hidden=(1024,),
-        n_semantic=512,
-        dropout=0.5,
-        alpha=1.0,
-        gamma=1.0,
-        eta=1.0,
-        beta=1.0,
-        adversarial_weight=1.0,
-        learning_rate=1e-3,
-        max_iter=40,
-        batch_size=128,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        device="auto",
-        mixed_precision=True,
-        warm_start=False,
-        modalities=None,
-        random_state=None,
-        verbose=0,
+        hidden: Sequence[int] = (1024,),
+        n_semantic: int = 512,
+        dropout: float = 0.5,
+        alpha: float = 1.0,
+        gamma: float = 1.0,
+        eta: float = 1.0,
+        beta: float = 1.0,
+        adversarial_weight: float = 1.0,
+        learning_rate: float = 1e-3,
+        max_iter: int = 40,
+        batch_size: int = 128,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        device: str = "auto",
+        mixed_precision: bool = True,
+        warm_start: bool = False,
+        modalities: Modalities = None,
+        random_state: RandomState = None,
+        verbose: bool | int = 0,
     ):
         self.n_bits = n_bits
         self.hidden = hidden
@@ -207,7 +209,7 @@ class SSAH(BaseDeepHasher):
         self.verbose = verbose
 
     @staticmethod
-    def paper_grid():
+    def paper_grid() -> dict[str, list]:
         """Code lengths of the paper's tables; it gives one setting for all.
 
         Returns
