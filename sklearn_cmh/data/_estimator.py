@@ -61,8 +61,6 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
         Modality name to fitted transformer, of those that have one.
     """
 
-    modalities: Any
-
     # Options of `check_array` for blocks after the user's preprocessing.
     _block_options: ClassVar[dict] = {"dtype": FLOATS}
 

@@ -91,7 +91,7 @@ def pair_likelihood(F: Tensor, G: Tensor, S: Tensor) -> Tensor:
     """Mean over pairs of log(1 + exp t_ij) - s_ij t_ij, t_ij = <f_i, g_j> / 2.
 
     The negative logarithm of the likelihood that two rows share a label with probability
-    sigmoid(t_ij): the first term of DCMH's eq. 1, and of SSAH's eqs. 3 and 4.
+    sigmoid(t_ij): the first term of DCMH's eq. 1, and the pair terms of SSAH.
 
     Parameters
     ----------

@@ -110,12 +110,12 @@ class SemanticTask:
                 yield optimiser, lambda loss=loss, batch=batch: loss(batch)
 
     def label_loss(self, batch):
-        """Loss of the network of labels (eq. 3): it leads itself."""
+        """Loss of the network of labels: it leads itself."""
         heads = self.label_network.heads(self.labels[self.rows[batch]])
         return self.supervised_loss(heads, heads, batch)
 
     def modality_loss(self, name, batch):
-        """Loss of a modality led by the labels (eq. 4), and what its discriminator tells."""
+        """Loss of a modality led by the labels, and what its discriminator tells."""
         features, codes, scores = self.heads(name, batch)
         with torch.no_grad():
             leader = self.label_network.heads(self.labels[self.rows[batch]])
@@ -138,7 +138,7 @@ class SemanticTask:
         )
 
     def discriminator_loss(self, batch):
-        """Squared error of the discriminators (eq. 5): 1 for labels, 0 for a modality."""
+        """Squared error of the discriminators: 1 for labels, 0 for a modality."""
         with torch.no_grad():
             real = self.label_network.heads(self.labels[self.rows[batch]])[0]
             features = {name: self.heads(name, batch)[0] for name in self.D}

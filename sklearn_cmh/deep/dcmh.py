@@ -9,9 +9,8 @@ label, it minimises
 
 B = sgn(F + G), network by network in batches of rows against the outputs of all rows
 (algorithm 1). Means stand where the paper prints sums: over pairs, over elements, and for the
-balance over rows, then over bits. As sums, the balance term grows with n^2 k and the quantisation
-with n k, beside n^2 pairs: in a trial on the Wikipedia features the former was all that training
-saw.
+balance over rows, then over bits. As sums, the balance swamped the others in a trial on the
+Wikipedia features, and codes stayed near chance.
 """
 
 from collections.abc import Sequence

@@ -6,15 +6,15 @@ semantic features f_i, a hash layer h_i in (-1, 1)^k and labels again. With s_ij
 share a label and l(t, s) = log(1 + exp t) - s t it minimises
 
     alpha sum l(<f_i, f_j> / 2, s_ij) + gamma sum l(<h_i, h_j> / 2, s_ij)
-    + eta ||B - H||^2 + beta ||L^ - L||^2                                             (eq. 3)
+    + eta ||B - H||^2 + beta ||L^ - L||^2
 
 and leads one network per modality m, whose features and hash layers take the place of one side:
 
     alpha sum l(<f_i, f_j^m> / 2, s_ij) + gamma sum l(<h_i, h_j^m> / 2, s_ij)
-    + eta ||B - H^m||^2 + beta ||L^m - L||^2                                          (eq. 4)
+    + eta ||B - H^m||^2 + beta ||L^m - L||^2 .
 
-A discriminator per modality learns to tell its features from those of the labels (eq. 5, squared
-error); the modality learns to be taken for labels. B = sgn(H + sum of H^m).
+A discriminator per modality learns to tell its features from those of the labels, by squared
+error; the modality learns to be taken for labels. B = sgn(H + sum of H^m).
 
 Means over the pairs of a batch stand where the paper prints sums over all pairs. The features are
 signed: in the authors' code they are outputs of a ReLU, whose inner products are never negative,

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from sklearn_cmh.data import encode_labels  # noqa: E402
 from sklearn_cmh.deep import _losses as losses  # noqa: E402
-from sklearn_cmh.solvers import CosineSimilarity, SharedLabelSimilarity  # noqa: E402
+from sklearn_cmh.solvers import CosineSimilarity, SharedLabelSimilarity, label_targets  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def test_similarities_are_slices_of_the_operators(indicator):
     rows, columns = [1, 3, 8], [0, 3, 4, 7]
     tensors = [torch.from_numpy(indicator[i]).double() for i in (rows, columns)]
     for function, operator in [
-        (losses.fgsc, CosineSimilarity(L)),
+        (losses.fgsc, CosineSimilarity(label_targets(L))),
         (losses.shared_label, SharedLabelSimilarity(L)),
     ]:
         S = operator.matmat(np.eye(9))

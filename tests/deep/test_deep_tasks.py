@@ -348,7 +348,7 @@ def semantic(blocks, labels, rows=ROWS, discriminators=True, **options):
     )
 
 
-def test_losses_of_ssah_are_its_equations_3_and_4_with_means(blocks, labels):
+def test_losses_of_ssah_are_those_of_the_paper_with_means(blocks, labels):
     rows = ROWS[::-1].copy()
     task = semantic(blocks, labels, rows)
     batch = np.array([1, 4, 10])
