@@ -27,7 +27,6 @@ from targets import class_map, own_pair, real_valued
 from sklearn_cmh import AAH, AnchorRBF, RefinedHasher, SharedSpace
 from sklearn_cmh.base import sign
 from sklearn_cmh.shallow import CCAITQ
-from sklearn_cmh.solvers import itq_rotation
 
 
 class PCASign:
@@ -51,24 +50,6 @@ class PCASign:
         return np.pad(codes, [(0, 0), (0, self.bits - codes.shape[1])], constant_values=1)
 
 
-class SharedSpaceITQ:
-    """Iterative quantisation of the rows of a shared space."""
-
-    def __init__(self, bits, seed):
-        self.bits, self.space = bits, SharedSpace(random_state=seed)
-
-    def fit(self, X):
-        """Learn the space and the rotation."""
-        self.space.fit(X)
-        rows = np.vstack([self.space.transform(X, modality=name) for name in X.names])
-        self.rotation = itq_rotation(rows, self.bits, np.random.RandomState(0))
-        return self
-
-    def encode(self, X, modality):
-        """Codes of one modality."""
-        return sign(self.space.transform(X, modality=modality) @ self.rotation)
-
-
 METHODS = {
     "PCA, sign": lambda k, s: PCASign(k),
     "CCA, sign": lambda k, s: CCAITQ(k, rotation=None, random_state=s),
@@ -78,7 +59,6 @@ METHODS = {
         k, feature_map=AnchorRBF(), regularisation=0.1, random_state=s
     ),
     "AAH, affinity='knn'": lambda k, s: AAH(k, affinity="knn", random_state=s),
-    "SharedSpace, ITQ": SharedSpaceITQ,
     "RefinedHasher": lambda k, s: RefinedHasher(n_bits=k, random_state=s),
     "SharedSpace": lambda k, s: SharedSpace(random_state=s),
 }

@@ -445,7 +445,9 @@ class SharedSpace(
         chosen = {name: maps[name][k] for name, (k, _) in zip(maps, choice, strict=True)}
         if self.verbose and not is_given:
             for (name, feature_map), (_, ridge) in zip(chosen.items(), choice, strict=True):
-                print(f"[SharedSpace] {name}: {feature_map}, regularisation {ridge:g}")
+                # On one line, however long.
+                described = " ".join(repr(feature_map).split())
+                print(f"[SharedSpace] {name}: {described}, regularisation {ridge:g}")
         return chosen, [ridge for _, ridge in choice]
 
     def transform(self, X: MatrixLike, modality: str | None = None) -> Floats:
