@@ -59,5 +59,4 @@ def docs(session):
 def benchmarks(session):
     """Short runs of the benchmarks."""
     session.install("-e", ".[fast,faiss,plot]")
-    short = ["--bits", "64", "--queries", "100", "--repeats", "1"]
-    session.run("python", "benchmarks/hamming.py", *(session.posargs or short))
+    session.run("python", "benchmarks/hamming.py", *(session.posargs or ["--short"]))

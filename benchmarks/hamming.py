@@ -1,16 +1,20 @@
 """Speed of Hamming ranking and of retrieval metrics, against what else there is.
 
-Everything is timed interleaved in one process on one thread; the ratios are medians over
-repetitions of the ratio within a repetition, so that a busy machine disturbs them little.
-Codes and labels are random. Slow rivals get fewer queries; times are per query throughout.
+Everything is timed interleaved in one process on one thread, in processor time (of the
+threads, wall-clock time); the ratios are medians over repetitions of the ratio within a
+repetition, so that a busy machine disturbs them little. Codes and labels are random. Slow
+rivals get fewer queries; times are per query throughout.
 
-    python benchmarks/hamming.py                      # all of it, a few minutes
-    python benchmarks/hamming.py neighbours --bits 64
+    python benchmarks/hamming.py                      # all of it, some minutes
+    python benchmarks/hamming.py latency batch        # some sections
+    python benchmarks/hamming.py latency batch --avx2 # NumPy, numba and faiss without AVX-512
+    python benchmarks/hamming.py --short              # small sizes, once
 """
 
 import argparse
 import os
 import platform
+import subprocess
 import sys
 import time
 from functools import partial
@@ -19,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from sklearn_cmh import HammingRanker
+from sklearn_cmh import HammingRanker, MultimodalData, TwoStageRanker
 from sklearn_cmh.data import encode_labels
 from sklearn_cmh.hamming import as_words, load_kernels, pack_codes
 from sklearn_cmh.metrics.core import Retrieval, _counts, per_query
@@ -29,12 +33,22 @@ MIRFLICKR = 18_015
 FLAGS = ("avx2", "avx512bw", "avx512_bitalg", "avx512_vpopcntdq", "avx512_vbmi", "asimd", "sve")
 
 
-def one_thread():
-    """Start again with BLAS on one thread, and with the kernels that suit the processor."""
+AVX512 = "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR"
+
+
+def one_thread(avx2):
+    """Start again with BLAS on one thread, and with the kernels that suit the processor.
+
+    Or with those of a processor that has AVX2 and not AVX-512: NumPy's features are
+    disabled, and numba compiles for a Zen 3; `faiss_index` sets faiss's level.
+    """
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     # On some processors these force an old, slow kernel.
     slow = {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"}
     environment = {name: v for name, v in os.environ.items() if name not in slow} | threads
+    if avx2:
+        environment |= {"NPY_DISABLE_CPU_FEATURES": AVX512, "NUMBA_CPU_FEATURES": ""}
+        environment["NUMBA_CPU_NAME"] = "znver3"
     if environment != dict(os.environ):
         os.execve(sys.executable, [sys.executable, *sys.argv], environment)
 
@@ -51,7 +65,7 @@ def processor():
     return f"{name}: {' '.join(flag for flag in FLAGS if flag in flags)}"
 
 
-def interleave(rivals, repeats):
+def interleave(rivals, repeats, clock=time.process_time):
     """Time per query of each rival, a row of times per repetition.
 
     `rivals` maps names to (function, number of queries it handles). Each is called once
@@ -62,9 +76,9 @@ def interleave(rivals, repeats):
     times = {name: [] for name in rivals}
     for _ in range(repeats):
         for name, (function, n_queries) in rivals.items():
-            start = time.perf_counter()
+            start = clock()
             function()
-            times[name].append((time.perf_counter() - start) / n_queries)
+            times[name].append((clock() - start) / n_queries)
     return {name: np.array(values) for name, values in times.items()}
 
 
@@ -96,6 +110,8 @@ def faiss_index(packed):
     import faiss
 
     faiss.omp_set_num_threads(1)
+    if "NUMBA_CPU_NAME" in os.environ and hasattr(faiss, "SIMDConfig"):
+        faiss.SIMDConfig.set_level(faiss.SIMDLevel_AVX2)
     index = faiss.IndexBinaryFlat(8 * packed.shape[1])
     index.add(packed)
     return index
@@ -128,7 +144,8 @@ def limits(args, rng):
     def as_bytes(words, queries, out):
         for query in queries:
             for start in range(0, words.shape[1], 4096):
-                strip_distances(words, query, start, min(start + 4096, words.shape[1]), out)
+                stop = min(start + 4096, words.shape[1])
+                strip_distances(words, False, query, start, stop, out)
 
     big = np.ones(2**26, dtype=np.uint64)
     words = as_words(random_codes(rng, NUS_WIDE, 64))
@@ -169,6 +186,192 @@ def neighbours(args, rng):
         report(title, times, "faiss IndexBinaryFlat", targets)
 
 
+def latency(args, rng):
+    """One query, 10 nearest: auto, with the kernels loaded, against faiss and usearch."""
+    load_kernels()
+    for n_bits in (64, 128, 256, 512):
+        database, query = (random_codes(rng, n, n_bits) for n in (args.rows, 1))
+        rivals = {
+            "faiss IndexBinaryFlat": (partial(faiss_index(database).search, query, 10), 1),
+            **usearch_exact(database, query),
+            "auto": (partial(ranker(database, "auto").kneighbors, query, 10), 1),
+            "numpy": (partial(ranker(database, "numpy").kneighbors, query, 10), 1),
+        }
+        times = interleave(rivals, 3 * args.repeats)
+        title = f"One query: kneighbors(10), {args.rows:,} rows, {n_bits} bits"
+        report(title, times, "faiss IndexBinaryFlat", {"auto": "<= 1.0"})
+
+
+def usearch_exact(database, queries):
+    try:
+        from usearch.index import MetricKind, search
+    except ImportError:
+        return {}
+    few = queries[:4]
+    call = partial(search, database, few, 10, MetricKind.Hamming, exact=True, threads=1)
+    return {"usearch, exact": (call, len(few))}
+
+
+def batch(args, rng):
+    """A hundred queries, 10 nearest, up to wide codes, against faiss."""
+    targets = {64: "<= 0.25", 128: "<= 0.25", 256: "<= 0.6", 512: "<= 0.6"}
+    if args.avx2:
+        targets |= {64: "<= 0.4", 128: "<= 0.4"}
+    for n_bits in (64, 128, 256, 512, 1024, 4096):
+        n = args.rows if n_bits <= 512 else args.rows * 512 // n_bits
+        database, queries = (random_codes(rng, n, n_bits) for n in (n, 100))
+        rivals = {
+            "faiss IndexBinaryFlat": (partial(faiss_index(database).search, queries, 10), 100),
+            **usearch_exact(database, queries),
+            "numba": (partial(ranker(database, "numba").kneighbors, queries, 10), 100),
+        }
+        times = interleave(rivals, args.repeats)
+        title = f"A hundred queries: kneighbors(10), {n:,} rows, {n_bits} bits"
+        report(title, times, "faiss IndexBinaryFlat", {"numba": targets.get(n_bits)})
+
+
+def choice(args, rng):
+    """What `auto` costs against the best backend, and NumPy's figures that it is based on."""
+    load_kernels()
+    print("\nauto against the best backend: microseconds a call, kneighbors(10)")
+    worst, nanoseconds = 0.0, {}
+    for n_bits in (32, 64, 128, 256, 512):
+        for n in (10_000, 100_000, args.rows):
+            for n_queries in (1, 30):
+                database, queries = (random_codes(rng, m, n_bits) for m in (n, n_queries))
+                rivals = {
+                    name: (partial(ranker(database, name).kneighbors, queries, 10), 1)
+                    for name in ("numpy", "numba", "faiss", "auto")
+                }
+                times = interleave(rivals, args.repeats)
+                best = min(np.median(times[name]) for name in ("numpy", "numba", "faiss"))
+                ratio = np.median(times["auto"]) / best
+                worst = max(worst, ratio)
+                cells = "".join(f"{1e6 * np.median(v):11.0f} {name}" for name, v in times.items())
+                print(f"  {n_bits:4d} bits {n:9,} rows {n_queries:3d} queries{cells}  {ratio:.2f}")
+                nanoseconds[-(-n_bits // 64)] = 1e9 * np.median(times["numpy"]) / n / n_queries
+    print(f"  worst ratio {worst:.2f}")
+    table = ", ".join(f"{words}: {value:.2f}" for words, value in nanoseconds.items())
+    print(f"  SEARCH_NS = {{{table}}}")
+
+
+def near_codes(rng, n, n_bits, n_distinct, flips):
+    """Codes in groups that differ by a few bits."""
+    codes = random_codes(rng, n_distinct, n_bits)[rng.integers(0, n_distinct, n)]
+    for _ in range(flips):
+        bits = rng.integers(0, n_bits, n)
+        codes[np.arange(n), bits // 8] ^= (1 << (bits % 8)).astype(np.uint8)
+    return codes
+
+
+def small_radius(args, rng):
+    """Radius 2 at 64 bits, near duplicates at 512, against faiss's multi-index and PyNear."""
+    n = args.rows
+    for n_bits, radius, codes, n_hash, width in [
+        (64, 2, random_codes(rng, n, 64), 4, 16),
+        (512, 8, near_codes(rng, n, 512, n // 20, 3), 9, 56),
+    ]:
+        queries = codes[rng.integers(0, n, 200)]
+        plain = ranker(codes, "numba")
+        start = time.process_time()
+        tables = HammingRanker(packed=True, multi_index=True).fit(codes)
+        built = time.process_time() - start
+        rivals = {
+            "faiss IndexBinaryMultiHash": (
+                partial(multi_hash(codes, n_hash, width).range_search, queries, radius + 1),
+                200,
+            ),
+            "multi_index": (partial(tables.radius_neighbors, queries, radius), 200),
+            "multi_index, one query": (partial(tables.radius_neighbors, queries[:1], radius), 1),
+            "numba, all rows": (partial(plain.radius_neighbors, queries[:20], radius), 20),
+        }
+        times = interleave(rivals, args.repeats)
+        report(f"Radius {radius}, {n:,} rows, {n_bits} bits", times, "faiss IndexBinaryMultiHash")
+        size = sum(index.nbytes for index in tables._indexes) / 1e6
+        print(f"  tables of {size:.0f} MB, built in {built:.1f} s")
+        if n_bits == 512:
+            rivals = {
+                "numba, all rows": (partial(plain.kneighbors, queries[:20], 10), 20),
+                "multi_index": (partial(tables.kneighbors, queries, 10), 200),
+                **pynear(codes, queries),
+            }
+            times = interleave(rivals, args.repeats)
+            report(f"10 nearest, {n:,} rows, {n_bits} bits", times, "numba, all rows")
+
+
+def multi_hash(codes, n_hash, width):
+    import faiss
+
+    index = faiss.IndexBinaryMultiHash(8 * codes.shape[1], n_hash, width)
+    index.add(codes)
+    return index
+
+
+def pynear(codes, queries):
+    try:
+        from pynear import MIHBinaryIndex
+    except ImportError:
+        return {}
+    index = MIHBinaryIndex(8)
+    index.set(codes)
+    return {"PyNear MIH (approximate)": (partial(index.searchKNN, queries, 10), len(queries))}
+
+
+def start_up(args, rng):
+    """Seconds from the end of the import to the first ranking, in processes of their own."""
+    program = (
+        "import time, numpy as np\n"
+        "from sklearn_cmh import HammingRanker\n"
+        "rng = np.random.default_rng(0)\n"
+        "X, Q = (rng.integers(0, 256, (n, 8), dtype=np.uint8) for n in ({n}, 200))\n"
+        "start = time.perf_counter()\n"
+        "HammingRanker(packed=True, backend='{backend}').fit(X).kneighbors(Q, 100)\n"
+        "print(time.perf_counter() - start)\n"
+    )
+    print(f"\nFirst ranking in a later process: 200 queries, {NUS_WIDE:,} rows, 64 bits")
+    for backend in ("auto", "numba", "faiss"):
+        code = program.format(n=NUS_WIDE, backend=backend)
+        runs = [subprocess.check_output([sys.executable, "-c", code]) for _ in range(4)]
+        seconds = sorted(map(float, runs[1:]))[1]
+        print(f"  {backend:28s}{seconds:12.2f} s")
+
+
+def growth(args, rng):
+    """partial_fit of many small chunks, with labels."""
+    print("\npartial_fit of 10 rows at a time, 64 bits, with labels")
+    X, y = random_codes(rng, 20_000, 64), rng.integers(0, 10, 20_000)
+    for n in (5_000, 10_000, 20_000):
+        start = time.process_time()
+        growing = HammingRanker(packed=True)
+        for i in range(0, n, 10):
+            growing.partial_fit(X[i : i + 10], y[i : i + 10])
+        print(f"  {n:7,} rows {1e6 * (time.process_time() - start) / n:8.1f} us a row")
+
+
+def second_stage(args, rng):
+    """What ordering 4 x 10 candidates adds to the scan: 128 bits, vectors of 64 float16."""
+    n = args.rows
+    codes, queries = (np.unpackbits(random_codes(rng, m, 128), axis=1) for m in (n, 100))
+    vectors = rng.normal(size=(n, 64)).astype(np.float16)
+    query_vectors = rng.normal(size=(100, 64)).astype(np.float32)
+    first = HammingRanker(backend="numba")
+    both = MultimodalData(codes=codes, vectors=vectors)
+    asked = MultimodalData(codes=queries, vectors=query_vectors)
+    by_vectors = TwoStageRanker(first, metric="cosine").fit(both)
+    by_projections = TwoStageRanker(first).fit(codes)
+    projections = rng.normal(size=(100, 128)).astype(np.float32)
+    scan = HammingRanker(backend="numba").fit(codes)
+    rivals = {
+        "scan": (partial(scan.kneighbors, queries, 10), 100),
+        "scan, 40 nearest": (partial(scan.kneighbors, queries, 40), 100),
+        "asymmetric": (partial(by_projections.kneighbors, projections, 10), 100),
+        "cosine": (partial(by_vectors.kneighbors, asked, 10), 100),
+    }
+    times = interleave(rivals, args.repeats)
+    targets = {"asymmetric": "<= 1.3", "cosine": "<= 1.3"}
+    report(f"Second stage, oversampling 4, {n:,} rows, 128 bits", times, "scan", targets)
+
+
 def ours(database, queries):
     """Both backends, NumPy with fewer queries."""
     few = queries[: max(1, len(queries) // 4)]
@@ -185,9 +388,9 @@ def threads(args, rng):
         name: (partial(ranker(database, "numba", n_jobs).kneighbors, queries, 100), len(queries))
         for n_jobs, name in [(1, "numba, 1 thread"), (2, "numba, 2 threads")]
     }
-    times = interleave(rivals, args.repeats)
+    times = interleave(rivals, args.repeats, clock=time.perf_counter)
     title = f"Threads: kneighbors(100), {NUS_WIDE:,} rows, 64 bits"
-    report(title, times, "numba, 1 thread", {"numba, 2 threads": ">= 1.6"})
+    report(title, times, "numba, 1 thread", {"numba, 2 threads": ">= 1.7"})
     # What two threads cost tells what they would gain if both had a processor to themselves.
     one, two = (
         np.median([processor_time(function) for _ in range(args.repeats)])
@@ -331,6 +534,13 @@ SECTIONS = {
     function.__name__: function
     for function in (
         limits,
+        latency,
+        batch,
+        choice,
+        small_radius,
+        second_stage,
+        start_up,
+        growth,
         neighbours,
         threads,
         scikit_learn,
@@ -352,9 +562,15 @@ def main():
     parser.add_argument("--bits", type=int, nargs="+", default=[16, 32, 64, 128])
     parser.add_argument("--queries", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the newer sections")
+    parser.add_argument("--avx2", action="store_true", help="as without AVX-512")
+    parser.add_argument("--short", action="store_true", help="small sizes, once; without `large`")
     args = parser.parse_args()
-    one_thread()
-    print(processor())
+    one_thread(args.avx2)
+    if args.short:
+        args.bits, args.queries, args.repeats, args.rows = [64], 100, 1, 100_000
+        args.sections = [name for name in args.sections if name != "large"]
+    print(processor(), "(as if without AVX-512)" if args.avx2 else "")
     for name in args.sections:
         SECTIONS[name](args, np.random.default_rng(0))
 
