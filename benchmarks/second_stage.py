@@ -1,15 +1,17 @@
 """What a second stage finds that codes alone do not: own pairs, and rows of the same class.
 
 Codes are those of RefinedHasher from labels and pairs (``estimator=None``, its default pair
-weight unless given), vectors those of SharedSpace, 64 float16 a row. Two uses:
+weight unless given), vectors those of the shared space that it has fitted for them, or those of
+a SharedSpace of its own, whose settings are searched: 64 float16 a row. Two uses:
 
 * table: all rows are fitted; the text of every row searches the learned codes.
 * held out: the standard split; the test rows of one modality search those of the other, the
   mean of both directions.
 
 The columns: plain Hamming ranking; the query's projections against all codes, and against
-the candidates only; candidates by cosine in the shared space; and ranking all rows by it, without
-codes. Candidates are the 40 nearest codes of a search for 10 rows (``oversampling=4``).
+the candidates only; candidates by cosine in the hasher's space and in the other; and all rows by
+cosine in each, without codes. Candidates are the 40 nearest codes of a search for 10 rows
+(``oversampling=4``).
 
     python benchmarks/second_stage.py --data openmoji.npz wiki.npz --bits 32 64 128
 """
@@ -27,7 +29,9 @@ RANKERS = {
     "asymmetric, all": TwoStageRanker(n_neighbors=10, oversampling=None),
     "asymmetric": TwoStageRanker(**SMALL),
     "cosine": TwoStageRanker(metric="cosine", dtype="float16", **SMALL),
+    "cosine, searched": TwoStageRanker(metric="cosine", dtype="float16", **SMALL),
     "cosine, all": TwoStageRanker(metric="cosine", oversampling=None, n_neighbors=10),
+    "searched, all": TwoStageRanker(metric="cosine", oversampling=None, n_neighbors=10),
 }
 
 
@@ -41,16 +45,18 @@ def load(path):
 def compare(codes, vectors, query, query_vectors, y, y_queries):
     """Own row among ten, own row first, and class mAP of every ranking.
 
-    `query` holds projections; query i is the partner of row i.
+    `query` holds projections; query i is the partner of row i. Vectors are a pair, of either
+    space.
     """
     signs = np.where(query >= 0, 1, -1)
-    both = MultimodalData(codes=signs, vectors=query_vectors)
     own = np.arange(len(query))[:, None]
     table = {}
     for name, ranker in RANKERS.items():
-        cosine = name.startswith("cosine")
-        rows = MultimodalData(codes=codes, vectors=vectors) if cosine else codes
-        queries = both if cosine else signs if name == "Hamming" else query
+        rows, queries = codes, signs if name == "Hamming" else query
+        if ranker.get_params().get("metric") == "cosine":
+            space = int("searched" in name)
+            rows = MultimodalData(codes=codes, vectors=vectors[space])
+            queries = MultimodalData(codes=signs, vectors=query_vectors[space])
         ranker.fit(rows, y)
         found = ranker.kneighbors(queries, return_distance=False) == own
         mean_average_precision = ranker.score(queries, y_queries)
@@ -58,33 +64,34 @@ def compare(codes, vectors, query, query_vectors, y, y_queries):
     return table
 
 
+def fit(X, y, hasher, space):
+    """Fit both, and return the two spaces."""
+    hasher.fit(X, y)
+    return hasher.shared_space_, space.fit(X)
+
+
 def own_table(X, y, hasher, space):
     """Every row's text searches the learned codes of all rows."""
-    hasher.fit(X, y)
-    space.fit(X)
-    text = space.transform(X["text"], modality="text")
+    spaces = fit(X, y, hasher, space)
+    text = [space.transform(X["text"], modality="text") for space in spaces]
     projections = hasher.project(X["text"], modality="text")
-    return compare(hasher.codes_, space.transform(X), projections, text, y, y)
+    rows = [space.transform(X) for space in spaces]
+    return compare(hasher.codes_, rows, projections, text, y, y)
 
 
 def held_out(X, y, train, test, hasher, space):
     """Test rows of one modality search those of the other, both ways."""
-    hasher.fit(X[train], y[train])
-    space.fit(X[train])
-    rows = X[test]
+    spaces = fit(X[train], y[train], hasher, space)
+    rows, y = X[test], y[test]
     project = {name: hasher.project(rows[name], modality=name) for name in rows.names}
-    vectors = {name: space.transform(rows[name], modality=name) for name in rows.names}
-    tables = [
-        compare(
-            np.where(project[other] >= 0, 1, -1),
-            vectors[other],
-            project[name],
-            vectors[name],
-            y[test],
-            y[test],
-        )
-        for name, other in (("image", "text"), ("text", "image"))
-    ]
+    vectors = {
+        name: [space.transform(rows[name], modality=name) for space in spaces]
+        for name in rows.names
+    }
+    tables = []
+    for name, other in (("image", "text"), ("text", "image")):
+        codes = np.where(project[other] >= 0, 1, -1)
+        tables.append(compare(codes, vectors[other], project[name], vectors[name], y, y))
     return {name: np.mean([table[name] for table in tables], axis=0) for name in RANKERS}
 
 

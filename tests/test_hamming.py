@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from importlib.util import find_spec
 from itertools import combinations
 
@@ -366,6 +367,15 @@ def test_a_missing_package_falls_back_with_a_warning(package, auto, monkeypatch)
         assert choose_backend("auto" if auto else package, 10**12) == "numpy"
 
 
+def test_small_searches_without_numba_are_no_warning(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.delitem(sys.modules, "sklearn_cmh.hamming._numba", raising=False)
+    monkeypatch.setattr(_backends, "_numpy_seconds", 1e6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert choose_backend("auto", 10**6, 64) == "numpy"
+
+
 def test_a_failing_backend_falls_back_with_a_warning():
     def compute(backend):
         if backend == "numba":
@@ -384,7 +394,7 @@ def test_an_error_of_numpy_is_an_error():
 @needs_numba
 def test_kernels_are_cached_and_release_the_gil():
     kernels = _backends.load_kernels()
-    for kernel in (kernels._top_k, kernels._count_pairs, kernels._rank_shared):
+    for kernel in (kernels._top_k, kernels._within, kernels._count_pairs, kernels._rank_shared):
         assert kernel.targetoptions["nogil"]
         assert type(kernel._cache).__name__ == "FunctionCache"
 

@@ -4,6 +4,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -158,8 +159,12 @@ def _worth_loading(n_pairs, n_bits):
     global _numpy_seconds
     if f"{__package__}._numba" in sys.modules:
         return True
-    _numpy_seconds += numpy_seconds(n_pairs, n_bits)
-    return _numpy_seconds >= (LOAD_SECONDS if _compiled_before() else COMPILE_SECONDS)
+    seconds = numpy_seconds(n_pairs, n_bits)
+    _numpy_seconds += seconds
+    if _numpy_seconds < (LOAD_SECONDS if _compiled_before() else COMPILE_SECONDS):
+        return False
+    # Where numba is missing, only a call that is slow without it is worth a warning.
+    return seconds >= LOAD_SECONDS or find_spec("numba") is not None
 
 
 def numpy_seconds(n_pairs: int, n_bits: int | None) -> float:

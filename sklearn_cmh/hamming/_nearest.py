@@ -61,7 +61,9 @@ def nearest(
     (array([[0, 0, 1]], dtype=int32), array([[1, 3, 2]]))
     """
     engine = load_backend(backend)
-    parts = np.array_split(queries, min(effective_n_jobs(n_jobs), len(queries)))
+    # One query is answered in fractions of a millisecond: nothing that it can do without.
+    n_parts = 1 if len(queries) == 1 else min(effective_n_jobs(n_jobs), len(queries))
+    parts = np.array_split(queries, n_parts) if n_parts > 1 else [queries]
 
     def search(part: NDArray[np.uint8], interrupted: Event):
         return _search(chunks, part, k, n_bits, engine, interrupted)
@@ -91,7 +93,9 @@ def in_threads(function: Callable[[Part, Event], Result], parts: Sequence[Part])
     """
     first, *others = parts
     interrupted = Event()
-    with ThreadPoolExecutor(len(parts)) as pool:
+    if not others:
+        return [function(first, interrupted)]
+    with ThreadPoolExecutor(len(others)) as pool:
         try:
             pending = [pool.submit(function, part, interrupted) for part in others]
             return [function(first, interrupted), *(future.result() for future in pending)]

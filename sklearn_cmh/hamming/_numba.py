@@ -25,8 +25,11 @@ from ._distances import interruptible_batches
 LANES = 64
 STRIP = 4096
 TILE = 32
-# Words of a strip of wide codes: they stay in the cache next to the processor's first.
+# Words of a strip of wide codes that queries share, in the cache next to the processor's first,
+# and of one that few do: memory is read more evenly in short strips.
 STRIP_WORDS = 2**15
+FEW_QUERIES = 4
+FEW_STRIP_WORDS = 2**13
 # Words of a vector, and queries that pay for laying out shorter codes word by word.
 VECTOR = 8
 MANY_QUERIES = 64
@@ -305,18 +308,20 @@ def top_k(database, queries, k, limits, n_bits):
 
 
 @jit
-def _strip(database, by_rows):
+def _strip(database, by_rows, n_queries):
     """Rows of the database, and of one strip, a multiple of the lanes of a comparison."""
     if not by_rows:
         return database.shape[1], STRIP
     n, n_words = database.shape
-    return n, min(STRIP, max(LANES, STRIP_WORDS // n_words // LANES * LANES))
+    few = n_queries < FEW_QUERIES and n_words >= VECTOR
+    most = FEW_STRIP_WORDS if few else STRIP_WORDS
+    return n, min(STRIP, max(LANES, most // n_words // LANES * LANES))
 
 
 @jit
 def _top_k(database, by_rows, queries, k, limits, distances, indices):
-    n, n_strip = _strip(database, by_rows)
     n_queries = len(queries)
+    n, n_strip = _strip(database, by_rows, n_queries)
     dtype = distances.dtype
     buffer = np.empty(n_strip + LANES, dtype=dtype)
     # Per query of a tile: the rows kept so far in their order, how many are kept at every
@@ -381,7 +386,7 @@ def within(database, queries, radius, n_bits):
 
 @jit
 def _within(database, by_rows, query, limit):
-    n, n_strip = _strip(database, by_rows)
+    n, n_strip = _strip(database, by_rows, 1)
     buffer = np.empty(n_strip + LANES, dtype=type(limit))
     kept = np.empty(LANES, dtype=np.intp)
     distances = np.empty(LANES, dtype=np.int32)

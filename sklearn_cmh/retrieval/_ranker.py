@@ -205,8 +205,20 @@ class HammingRanker(BaseRanker):
         check_is_fitted(self)
         if X is None:
             return np.concatenate(self._chunks) if len(self._chunks) > 1 else self._chunks[0]
-        X = validate_data(self, X, reset=False, dtype=None if self.packed else "numeric")
+        if not self._is_packed_already(X):
+            X = validate_data(self, X, reset=False, dtype=None if self.packed else "numeric")
         return self._pack(X, self._count_bits(X))
+
+    def _is_packed_already(self, X):
+        """Whether nothing about X can be wrong: to find out takes as long as a search."""
+        return (
+            self.packed
+            and type(X) is np.ndarray
+            and X.dtype == np.uint8
+            and X.shape[1:] == (self.n_features_in_,)
+            and len(X) > 0
+            and not hasattr(self, "feature_names_in_")
+        )
 
     def kneighbors(
         self,
