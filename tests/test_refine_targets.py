@@ -69,31 +69,6 @@ def test_without_labels(data):
         hasher.score(X, y)
 
 
-def test_codes_of_pairs_alone_are_signs_of_the_shared_space(data):
-    X, _ = data
-    hasher = RefinedHasher(**QUICK).fit(X[:160])
-    space = hasher.shared_space_
-    stacked = np.vstack([space.transform(X[:160], modality=name) for name in X.names])
-    # Whatever turned the rows, one linear function of them gives the codes of both modalities.
-    projections = np.vstack([hasher.project(X[:160], modality=name) for name in X.names])
-    raw = np.vstack(
-        [
-            (transformed(space, name, X[:160]) - mean) @ basis
-            for name, (mean, basis) in space.weighted_bases().items()
-        ]
-    )
-    assert_allclose(raw / np.linalg.norm(raw, axis=1, keepdims=True), stacked, atol=1e-8)
-    R = np.linalg.lstsq(raw, projections)[0]
-    assert_allclose(raw @ R, projections, atol=1e-6 * np.abs(projections).max())
-    assert_array_equal(hasher.codes_, hasher.transform(X[:160]))
-    assert hasher.objective_[0] < 24
-
-
-def transformed(space, name, X):
-    feature_map = space.feature_maps_[name]
-    return X[name] if feature_map is None else feature_map.transform(X[name])
-
-
 def test_around_a_method_that_needs_no_labels(data):
     X, _ = data
     hasher = RefinedHasher(AAH(affinity="knn"), **QUICK, n_restarts=2).fit(X[:160])

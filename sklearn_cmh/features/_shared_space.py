@@ -505,22 +505,6 @@ class SharedSpace(
             total * component_weights(self.correlations_, self.power).astype(total.dtype)
         )
 
-    def weighted_bases(self) -> dict[str, tuple[Floats, Floats]]:
-        """Mean m and weighted basis W of every modality's features, float64.
-
-        Of features f, ``(f - m) @ W`` is the row in the shared space before it is brought to
-        norm one, which changes no sign of any linear function of it.
-
-        Returns
-        -------
-        bases : dict
-            Modality name to the mean (q,) and the basis (q, n_components_).
-        """
-        check_is_fitted(self)
-        weights = component_weights(self.correlations_, self.power)
-        shared = zip(self.modality_names_, self._shared.means, self._shared.bases, strict=True)
-        return {name: (mean, basis * weights) for name, mean, basis in shared}
-
     def out_of_fold_rows(self, X: MatrixLike) -> dict[str, Floats]:
         """Unit rows of the training pairs, each by the bases of the folds that it is not in.
 

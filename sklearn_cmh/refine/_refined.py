@@ -7,8 +7,6 @@ refined hasher
 1. takes targets T from labels, from pairs, or from both (`mix_targets`);
 2. draws a pool of bits as random hyperplanes of the targets, ``sgn((T - mean) A)``, or learns it by
    restarts of a method;
-   From pairs alone, codes are the signs of the shared space itself, turned by ITQ, and that is
-   all;
 3. chooses, for every modality, preprocessing, width of the anchor kernel and ridge by how
    well leave-one-out predictions of the pool's first bits retrieve across modalities
    (`coordinate_search`), and fits ridge regressions from those features to all bits of
@@ -26,7 +24,7 @@ from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from ..base import BaseHasher, Learning, ShallowHasher
@@ -34,10 +32,8 @@ from ..data import MultimodalData, labelled_rows, normalise_rows
 from ..features import SharedSpace, mapped_rows
 from ..solvers import (
     complete_labels,
-    itq_rotation,
     mix_targets,
     project,
-    quantisation_loss,
     ridge_leave_one_out,
     sign,
 )
@@ -62,7 +58,6 @@ __all__ = ["RefinedHasher"]
 _PREPROCESSING = ("raw", "sqrt_norm")
 # Pair weight where labels and pairs are there; see the guide for what it costs and gains.
 _PAIR_WEIGHT = 0.1
-_BATCH_ROWS = 4096
 
 
 def hyperplane_bits(T, n_bits, rng):
@@ -166,7 +161,7 @@ class RefinedHasher(BaseHasher):
         ``4 * n_bits``.
     max_search_rows : int, default=5000
         Training rows, drawn at random, on which candidates are fitted.
-    max_scoring_rows : int, default=800
+    max_scoring_rows : int, default=2000
         Of these, the rows whose leave-one-out codes score candidates.
     refit_hash_functions : bool, default=True
         Whether to search and fit hash functions. If not, those of the estimator
@@ -191,9 +186,7 @@ class RefinedHasher(BaseHasher):
     shared_space_ : SharedSpace or None
         The fitted space of the pairs; None with a pair weight of 0.
     best_params_ : dict of {str: dict}
-        Chosen `preprocessing`, `width` and `ridge` of each modality, where these are
-        searched: not with ``refit_hash_functions=False``, and not from pairs alone without
-        an estimator, where the hash functions are those of the shared space.
+        Chosen `preprocessing`, `width` and `ridge` of each modality.
     best_score_ : float
         Score of the leave-one-out codes with these: cross-modal mAP of the classes, mean
         reciprocal rank of the own pair, or their geometric mean weighted by the pair weight.
@@ -207,12 +200,10 @@ class RefinedHasher(BaseHasher):
         The chosen bits of the pool, in the order of their choice; bit ``j`` is bit
         ``j % pool_bits`` of restart ``j // pool_bits``.
     feature_maps_ : dict of {str: transformer}
-        Fitted feature map of each modality, or None where rows are used as they are. Not with
-        ``refit_hash_functions=False``.
+        Fitted feature map of each modality. Like `best_params_`, `best_score_` and
+        `cv_results_`, only with `refit_hash_functions`.
     projections_ : dict of {str: ndarray of shape (n_features, n_bits)}
         Hash function of each modality on its mapped features.
-    offsets_ : dict of {str: ndarray of shape (n_bits,)}
-        Thresholds of each modality's projections; from pairs alone without an estimator.
     labels_ : csr_array of shape (n, c), int8, or None
         Label indicator of the training rows.
     classes_ : ndarray of shape (c,) or None
@@ -220,8 +211,8 @@ class RefinedHasher(BaseHasher):
     modality_names_ : list of str
         Names of the modalities.
     objective_ : ndarray
-        The criterion of the chosen bits after the greedy choice and after the swaps; the
-        estimator's objective, without `select_bits`; or the quantisation loss of pairs alone.
+        The criterion of the chosen bits after the greedy choice and after the swaps; or
+        the estimator's objective, without `select_bits`.
     n_iter_ : int
         Most sweeps that a restart took; 1 without an estimator.
     n_features_in_ : int
@@ -236,10 +227,6 @@ class RefinedHasher(BaseHasher):
 
     Notes
     -----
-    From pairs alone and without an estimator, bits are not chosen from a pool: the shared
-    space is turned so that taking signs loses least (`itq_rotation`), which finds more of the
-    pairs.
-
     Rows without labels (-1 in a label vector, or an empty row of an indicator) take part:
     the pairing of their modalities counts as any other row's, and their labels are
     predicted by ridge regression on the features of all modalities.
@@ -292,7 +279,7 @@ class RefinedHasher(BaseHasher):
         n_restarts: int = 8,
         pool_bits: int = 64,
         max_search_rows: int = 5000,
-        max_scoring_rows: int = 800,
+        max_scoring_rows: int = 2000,
         refit_hash_functions: bool = True,
         select_bits: bool = True,
         n_jobs: int | None = None,
@@ -391,9 +378,6 @@ class RefinedHasher(BaseHasher):
         parallel = Parallel(n_jobs=self.n_jobs)
         self.pair_weight_ = self._choose_pair_weight(blocks, L)
         self.shared_space_ = None
-        if self.estimator is None and self.pair_weight_ == 1:
-            self._fit_pairs(blocks, rng)
-            return
         if self.select_bits or self.estimator is None:
             T = self._make_targets(blocks, L, rng)
         restarts = self._fit_restarts(blocks, L, rng, parallel)
@@ -423,30 +407,6 @@ class RefinedHasher(BaseHasher):
                 name: np.ascontiguousarray(coef[:, self.selected_bits_])
                 for name, coef in coefs.items()
             }
-
-    def _fit_pairs(self, blocks, rng):
-        """Codes of the shared space itself, turned so that signs lose least."""
-        report(self, "shared space of the modalities")
-        self.shared_space_ = self._fit_space(blocks, rng)
-        X = MultimodalData(**blocks)
-        rows = [transform(self.shared_space_, X, modality=name) for name in blocks]
-        R = itq_rotation(np.vstack(rows), self.n_bits, rng)
-        self.feature_maps_ = self.shared_space_.feature_maps_
-        self.projections_, self.offsets_ = {}, {}
-        for (name, (mean, basis)), E in zip(
-            self.shared_space_.weighted_bases().items(), rows, strict=True
-        ):
-            P = basis @ R
-            self.projections_[name] = P.astype(E.dtype)
-            self.offsets_[name] = (mean @ P).astype(E.dtype)
-        self._restarts = []
-        self.codes_ = np.concatenate(
-            [
-                sign(self._project_blocks({name: block[part] for name, block in blocks.items()}))
-                for part in gen_batches(len(rows[0]), _BATCH_ROWS)
-            ]
-        )
-        self.objective_, self.n_iter_ = np.array([quantisation_loss(np.vstack(rows) @ R)]), 1
 
     def _make_targets(self, blocks, L, rng):
         """The targets of all rows; sets `shared_space_`."""
@@ -502,7 +462,7 @@ class RefinedHasher(BaseHasher):
         if self.estimator is None:
             return []
         estimator = clone(self.estimator)
-        if hasattr(estimator, "pair_weight"):
+        if hasattr(estimator, "pair_weight") and estimator._learning().needs_labels:
             estimator.set_params(pair_weight=self.pair_weight_)
         learning = estimator._learning()
         if L is None and learning.needs_labels:
@@ -620,6 +580,4 @@ class RefinedHasher(BaseHasher):
         if self._restarts:
             Z = np.hstack([restart._project(name, block) for restart in self._restarts])
             return Z[:, self.selected_bits_]
-        feature_map = self.feature_maps_[name]
-        F = block if feature_map is None else transform(feature_map, block)
-        return project(F, self.projections_[name], getattr(self, "offsets_", {}).get(name))
+        return project(transform(self.feature_maps_[name], block), self.projections_[name])

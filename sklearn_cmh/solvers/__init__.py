@@ -10,7 +10,7 @@ from ._codes import (
     sign,
     warn_constant_bits,
 )
-from ._itq import itq_rotation, quantisation_loss
+from ._itq import itq_rotation
 from ._linalg import (
     dense,
     gram,
@@ -61,7 +61,6 @@ __all__ = [
     "out_of_fold_components",
     "polar_factor",
     "project",
-    "quantisation_loss",
     "ridge_factor",
     "ridge_leave_one_out",
     "ridge_projection",

@@ -8,7 +8,7 @@ from ._codes import sign
 from ._linalg import polar_factor
 from ._sweeps import Sweeps
 
-__all__ = ["itq_rotation", "quantisation_loss"]
+__all__ = ["itq_rotation"]
 
 # More rows than that change the rotation of a few hundred columns no longer.
 _MOST_ROWS = 20_000
