@@ -213,8 +213,9 @@ class BATCH(TargetsMixin, ShallowHasher):
 
     References
     ----------
-    .. [1] Y. Wang, X. Luo, L. Nie, J. Song, W. Zhang, X.-S. Xu, "BATCH: A Scalable Asymmetric
-       Discrete Cross-Modal Hashing", IEEE Transactions on Knowledge and Data Engineering, 2020.
+    .. [1] Wang, Y., Luo, X., Nie, L., Song, J., Zhang, W. and Xu, X.-S. (2020). BATCH: a scalable
+       asymmetric discrete cross-modal hashing. IEEE Transactions on Knowledge and Data
+       Engineering.
 
     Examples
     --------
