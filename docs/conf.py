@@ -174,9 +174,9 @@ def skip_foreign_members(app, what, name, obj, skip, options):
 
 
 def quote_shapes(app, what, name, obj, options, lines):
-    """Quote fitted names in shapes, as `n_features_in_`, which rst takes for a reference."""
+    """Quote fitted names in shapes, as (n, n_features_in_), which rst takes for references."""
     for i, line in enumerate(lines):
-        lines[i] = re.sub(r"\bshape \([^()`]*\)", quote_fitted_names, line)
+        lines[i] = re.sub(r"\([^()[\]`]*\)", quote_fitted_names, line)
 
 
 def quote_fitted_names(match):
