@@ -181,7 +181,7 @@ def quote_shapes(app, what, name, obj, options, lines):
 
 def quote_fitted_names(match):
     """Put words that end in an underscore between double backticks."""
-    return re.sub(r"(\w+_)(?!\w)", r"``\1``", match[0])
+    return re.sub(r"\b([a-z]\w*_)(?!\w)", r"``\1``", match[0])
 
 
 def setup(app):
