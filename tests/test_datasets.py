@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -522,10 +521,10 @@ def test_a_fault_is_tried_again_and_leaves_nothing(server, home, fault, message)
 def test_a_trickle_ends_at_the_deadline(server, home, monkeypatch):
     monkeypatch.setattr(_wiki, "DEADLINE", 0.2)
     server.script = ["trickling"]
-    start = time.perf_counter()
+    # The server would go on; that this ends, and says why, is what stops it.
     with pytest.raises(OSError, match="not finished after"):
         fetch_wiki(data_home=home, n_retries=0)
-    assert time.perf_counter() - start < 5 and not list(home.iterdir())
+    assert not list(home.iterdir())
 
 
 def test_an_absent_page_is_not_tried_again(server, home):

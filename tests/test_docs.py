@@ -23,11 +23,9 @@ DOCS = ROOT / "docs"
 if not DOCS.is_dir():
     pytest.skip("the documentation is not part of this distribution", allow_module_level=True)
 
-WRITTEN_BY_BUILD = {"_build", "auto_examples", "generated"}
+NO_PAGES = {"_build", "_templates", "auto_examples", "generated"}
 PAGES = [ROOT / "README.md"] + [
-    path
-    for path in sorted(DOCS.rglob("*.rst"))
-    if not WRITTEN_BY_BUILD & set(path.relative_to(DOCS).parts)
+    path for path in sorted(DOCS.rglob("*.rst")) if not NO_PAGES & set(path.relative_to(DOCS).parts)
 ]
 
 # Rooms with an `__all__` that is for the package's own use, or whose names stand elsewhere.
