@@ -374,11 +374,20 @@ def test_a_column_of_vectors_in_a_table_is_refused_with_the_cure(library, transf
     assert codes.shape == (5, 4)
 
 
-def test_a_transformer_returns_a_row_for_every_row():
-    frame = pd.DataFrame({"a": [0.0, 1, 2, 3], "name": ["x y", "z", "x", "z y"]})
-    modalities = [("a", None, ["a"]), ("text", TfidfVectorizer(analyzer="char"), ["name"])]
-    with pytest.raises(ValueError, match=r"'text' returned 1 rows for 4 .* 'name' instead of \["):
+@pytest.mark.parametrize(
+    "library, seen", [(pd, "returned 1 rows for 4"), (pl, "fails on a DataFrame: ")]
+)
+def test_texts_are_a_column_and_no_frame(library, seen):
+    frame = library.DataFrame({"a": [0.0, 1, 2, 3], "name": ["x y", "z", "x", "z y"]})
+    vectoriser = TfidfVectorizer(analyzer="char")
+    modalities = [("a", None, ["a"]), ("text", vectoriser, ["name"])]
+    with pytest.raises(ValueError, match=rf"'text' {seen}.* 'name' instead of \['name'\]"):
         DSAH(4, modalities=modalities).fit(frame, [0, 1, 0, 1])
+    modalities = [("a", None, ["a"]), ("text", vectoriser, "name")]
+    assert DSAH(4, n_anchors=4, modalities=modalities).fit(frame, [0, 1, 0, 1]).codes_.all()
+
+
+def test_a_transformer_returns_a_row_for_every_row():
     half = FunctionTransformer(lambda X: X[::2])
     with pytest.raises(ValueError, match=r"'a' returned 2 rows for 4 rows of X\.$"):
         DSAH(4, modalities=[("a", half, [0])]).fit(np.zeros((4, 1)), [0, 1, 0, 1])

@@ -101,7 +101,7 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
                 report(self, f"transformer of {name!r}")
                 transformer = inner_clone(transformer, rng)
                 with named_errors(f"modalities: the transformer of {name!r}"):
-                    block = _same_rows(name, block, fit_transform(transformer, block, y))
+                    block = _same_rows(name, block, _fit_transformed(name, transformer, block, y))
                 self.transformers_[name] = transformer
             elif transformer not in (None, "passthrough"):
                 raise ValueError(
@@ -205,19 +205,34 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
         return tags
 
 
+def _fit_transformed(name, transformer, given, y):
+    """What a transformer makes of the rows `given`, with a word on columns taken as texts."""
+    try:
+        return fit_transform(transformer, given, y)
+    except (AttributeError, TypeError) as error:
+        # To iterate over a DataFrame of polars is to see its columns, which are no strings.
+        if not hasattr(given, "columns"):
+            raise
+        raise ValueError(
+            f"The transformer of {name!r} fails on a DataFrame: {error}.{_texts_cure(given)}"
+        ) from error
+
+
+def _texts_cure(given):
+    column = next(iter(given.columns))
+    return (
+        " A text vectoriser takes one column of texts, and reads the columns of a DataFrame as "
+        f"its rows: select the column as {column!r} instead of [{column!r}]."
+    )
+
+
 def _same_rows(name, given, returned):
     """What a transformer `returned` for the rows `given`, if it is as many."""
     n = given.shape[0]
     m = returned.shape[0] if hasattr(returned, "shape") else len(returned)
     if n == m:
         return returned
-    cure = ""
-    if hasattr(given, "columns") and m == given.shape[1]:
-        column = next(iter(given.columns))
-        cure = (
-            " It read the names of the columns as its rows, as text vectorisers do with a "
-            f"DataFrame: select the column as {column!r} instead of [{column!r}]."
-        )
+    cure = _texts_cure(given) if hasattr(given, "columns") and m == given.shape[1] else ""
     raise ValueError(f"The transformer of {name!r} returned {m} rows for {n} rows of X.{cure}")
 
 
