@@ -94,6 +94,39 @@ def test_methods_do_not_import_one_another(folder):
                 assert node.module not in others, f"{path.name} imports {node.module}"
 
 
+def private(name):
+    """Whether a dotted name has a part that is private."""
+    parts = name.removeprefix("_version.").split(".")
+    return any(part.startswith("_") and not part.startswith("__") for part in parts)
+
+
+def test_private_names_stay_at_home():
+    """Of scikit-learn they come through one module; of another room, not at all but of utils."""
+    for path in PACKAGE.rglob("*.py"):
+        here = path.relative_to(PACKAGE)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            module, names = node.module or "", {alias.name for alias in node.names}
+            if node.level == 0:
+                foreign = module.split(".")[0] == "sklearn" and here != Path("utils/_sklearn.py")
+            else:
+                foreign = node.level >= len(here.parts) and module.split(".")[0] != "utils"
+                foreign = foreign and len(here.parts) > 1
+            for name in names:
+                assert not (foreign and private(f"{module}.{name}")), f"{here}: {module}, {name}"
+
+
+def test_metrics_and_reports_ask_hashers_in_one_place():
+    """They stand below or beside hashers, whose attributes are not theirs to know."""
+    for folder in ("metrics", "inspection"):
+        for path in (PACKAGE / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                    own = node.value.id != "hasher" or path.name == "_hashers.py"
+                    assert own or not private(node.attr), f"{path}: hasher.{node.attr}"
+
+
 @pytest.fixture
 def throwaway(monkeypatch):
     """A method that is in the ``__all__`` of `sklearn_cmh.shallow`, and nowhere else."""

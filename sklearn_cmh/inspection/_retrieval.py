@@ -15,7 +15,7 @@ from scipy import sparse
 from sklearn.utils import check_random_state
 
 from .._version import __version__
-from ..data import MultimodalData, align_labels, encode_labels, is_indicator, select_blocks
+from ..data import MultimodalData, align_labels, encode_labels, is_indicator
 from ..hamming import check_codes
 from ..metrics import (
     PrecisionAtKDisplay,
@@ -29,9 +29,13 @@ from ..metrics.core import (
     TIES,
     Search,
     find_hasher,
+    has_form_of_fit,
+    labels_of,
     precision_by_k,
     precision_recall,
+    preprocessed_rows,
     query_mean,
+    raw_blocks,
     recall_by_k,
     relevance_labels,
 )
@@ -623,15 +627,15 @@ def _row_labels(hasher, y, gallery):
     """Labels of all scored rows and of all rows that are ranked, and their classes, if known."""
     if y is None:
         return None
-    L, classes = hasher._encode_labels(y)
+    L, classes = labels_of(hasher, y)
     if isinstance(gallery, str) and gallery == "learned":
-        if hasher.labels_ is None or is_indicator(y) != hasher._indicator:
+        if not has_form_of_fit(hasher, y):
             return None
         return align_labels(L, classes, hasher.labels_, hasher.classes_)
     y_database = y if isinstance(gallery, str) else gallery[1]
     if y_database is None:
         return None
-    L_database, database_classes = hasher._encode_labels(y_database)
+    L_database, database_classes = labels_of(hasher, y_database)
     return align_labels(L, classes, L_database, database_classes)
 
 
@@ -640,7 +644,7 @@ def _texts(hasher, X):
     if isinstance(X, MultimodalData):
         blocks = X.blocks
     elif hasattr(X, "columns"):
-        blocks = select_blocks(X, hasher._modalities)
+        blocks = raw_blocks(hasher, X)
     else:
         return None
     texts = {
@@ -654,8 +658,7 @@ def _texts(hasher, X):
 def _empty_rows(hasher, X, modality):
     """Mask of the rows that have no feature but zero in one modality, as unknown words have."""
     parts = []
-    for batch in hasher._row_batches(X):
-        block = hasher._new_blocks(batch, modality)[modality]
+    for block in preprocessed_rows(hasher, X, modality):
         parts.append(
             np.diff(block.indptr) == 0
             if sparse.issparse(block)

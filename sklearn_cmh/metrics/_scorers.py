@@ -23,6 +23,9 @@ from .core import (
     RankedSearch,
     Search,
     find_hasher,
+    has_form_of_fit,
+    labels_beside_training,
+    labels_of,
     query_mean,
 )
 
@@ -349,14 +352,14 @@ class RetrievalScorer:
             )
         _warn_unseen(hasher, y)
         if self._learned:
-            return hasher._query_labels(y)
+            return labels_beside_training(hasher, y)
         y_database: Any = y if self._own_rows else self.gallery[1]
         if y_database is None or is_indicator(y) != is_indicator(y_database):
             raise ValueError(
                 "y and the labels of the gallery must both be class labels of shape (n,), or both "
                 f"indicators; got shapes {np.shape(y)} and {np.shape(y_database)}."
             )
-        return align_labels(*hasher._encode_labels(y), *hasher._encode_labels(y_database))[:2]
+        return align_labels(*labels_of(hasher, y), *labels_of(hasher, y_database))[:2]
 
     def _check_partners(self, hasher, query, database, y, n_queries):
         """Refuse queries whose own row is not in the gallery, or is the query itself."""
@@ -368,10 +371,9 @@ class RetrievalScorer:
         if not self._learned:
             return
         same = n_queries == len(hasher.codes_)
-        if same and y is not None and hasher.labels_ is not None:
-            if is_indicator(y) == hasher._indicator:
-                labels, training_labels = hasher._query_labels(y)
-                same = (labels != training_labels).nnz == 0
+        if same and y is not None and has_form_of_fit(hasher, y):
+            labels, training_labels = labels_beside_training(hasher, y)
+            same = (labels != training_labels).nnz == 0
         if not same:
             raise ValueError(
                 "relevance='pair' with gallery='learned' scores the training rows by their own "
@@ -409,9 +411,9 @@ def _labelled(L):
 
 def _warn_unseen(hasher, y):
     """Warn where most queries have no label of a training row, as in folds sorted by class."""
-    if hasher.labels_ is None or is_indicator(y) != hasher._indicator:
+    if not has_form_of_fit(hasher, y):
         return
-    L, classes = hasher._encode_labels(y)
+    L, classes = labels_of(hasher, y)
     known = np.isin(classes, hasher.classes_[hasher.labels_.sum(axis=0) > 0]).astype(np.intp)
     n_labelled, n_known = (np.count_nonzero(rows) for rows in (labelled_rows(L), L @ known))
     if n_known < n_labelled / 2:

@@ -3,7 +3,14 @@
 from . import _pair_values as pair_values
 from . import _per_query as per_query
 from ._counts import PairRetrieval, Retrieval, SharedLabels
-from ._hashers import find_hasher
+from ._hashers import (
+    find_hasher,
+    has_form_of_fit,
+    labels_beside_training,
+    labels_of,
+    preprocessed_rows,
+    raw_blocks,
+)
 from ._per_query import precision_by_k, precision_recall, query_mean, recall_by_k
 from ._ranked import RankedRetrieval, RankedSearch
 from ._search import Search
@@ -33,14 +40,19 @@ __all__ = [
     "Search",
     "SharedLabels",
     "find_hasher",
+    "has_form_of_fit",
+    "labels_beside_training",
+    "labels_of",
     "packed_mean_average_precision",
     "pair_values",
     "per_query",
     "per_query_values",
     "precision_by_k",
     "precision_recall",
+    "preprocessed_rows",
     "query_mean",
     "query_weights",
+    "raw_blocks",
     "recall_by_k",
     "relevance_labels",
     "retrieval_of",

@@ -1,13 +1,25 @@
-"""The hasher inside what a user scores."""
+"""The hasher inside what a user scores, and what scorers and reports ask of it.
+
+Metrics stand below hashers and cannot import them. What they need beyond the public methods is
+asked here, and nowhere else.
+"""
 
 from functools import partial
 
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from ...data import is_indicator, select_blocks
 from ._skrub import is_plan, last_step
 
-__all__ = ["find_hasher"]
+__all__ = [
+    "find_hasher",
+    "has_form_of_fit",
+    "labels_beside_training",
+    "labels_of",
+    "preprocessed_rows",
+    "raw_blocks",
+]
 
 
 def find_hasher(estimator):
@@ -34,6 +46,32 @@ def find_hasher(estimator):
         "Expected a fitted hasher, or a Pipeline that ends in a hasher or in a hasher and a "
         f"HammingRanker; got {type(estimator).__name__}."
     )
+
+
+def labels_of(hasher, y):
+    """Label indicator (n, c) of y and its classes, as the hasher reads labels."""
+    return hasher._encode_labels(y)
+
+
+def labels_beside_training(hasher, y):
+    """Labels of queries and those of the training rows, on the same classes."""
+    return hasher._query_labels(y)
+
+
+def has_form_of_fit(hasher, y):
+    """Whether the hasher was fitted with labels, in the form of y: indicator or class labels."""
+    return hasher.labels_ is not None and is_indicator(y) == hasher._indicator
+
+
+def raw_blocks(hasher, frame):
+    """Columns of every modality, {name: columns}, as its transformer is given them."""
+    return select_blocks(frame, hasher._modalities)
+
+
+def preprocessed_rows(hasher, X, modality):
+    """Yield the rows of one modality after its transformer, in batches."""
+    for batch in hasher._row_batches(X):
+        yield hasher._new_blocks(batch, modality)[modality]
 
 
 def _prepare(steps, prepare, X):
