@@ -1,16 +1,17 @@
 """What a second stage finds that codes alone do not: own pairs, and rows of the same class.
 
 Codes are those of RefinedHasher from labels and pairs (``estimator=None``, its default pair
-weight unless given), vectors those of the shared space that it has fitted for them, or those of
-a SharedSpace of its own, whose settings are searched: 64 float16 a row. Two uses:
+weight unless given), vectors 64 float16 a row of one of three spaces: that which the hasher
+has fitted for itself, a SharedSpace whose settings are searched (the default), and one that
+weighs all its components alike (``power=0, regularisation=0.1``). Two uses:
 
 * table: all rows are fitted; the text of every row searches the learned codes.
 * held out: the standard split; the test rows of one modality search those of the other, the
   mean of both directions.
 
 The columns: plain Hamming ranking; the query's projections against all codes, and against
-the candidates only; candidates by cosine in the hasher's space and in the other; and all rows by
-cosine in each, without codes. Candidates are the 40 nearest codes of a search for 10 rows
+the candidates only; candidates by cosine in the three spaces; and all rows by cosine in the
+searched one, without codes. Candidates are the 40 nearest codes of a search for 10 rows
 (``oversampling=4``).
 
     python benchmarks/second_stage.py --data openmoji.npz wiki.npz --bits 32 64 128
@@ -24,15 +25,17 @@ import numpy as np
 from sklearn_cmh import HammingRanker, MultimodalData, RefinedHasher, SharedSpace, TwoStageRanker
 
 SMALL = {"n_neighbors": 10, "oversampling": 4}
+COSINE = {"metric": "cosine", "dtype": "float16"}
 RANKERS = {
     "Hamming": HammingRanker(n_neighbors=10),
     "asymmetric, all": TwoStageRanker(n_neighbors=10, oversampling=None),
     "asymmetric": TwoStageRanker(**SMALL),
-    "cosine": TwoStageRanker(metric="cosine", dtype="float16", **SMALL),
-    "cosine, searched": TwoStageRanker(metric="cosine", dtype="float16", **SMALL),
-    "cosine, all": TwoStageRanker(metric="cosine", oversampling=None, n_neighbors=10),
-    "searched, all": TwoStageRanker(metric="cosine", oversampling=None, n_neighbors=10),
+    "hasher's space": TwoStageRanker(**COSINE, **SMALL),
+    "searched space": TwoStageRanker(**COSINE, **SMALL),
+    "even space": TwoStageRanker(**COSINE, **SMALL),
+    "searched, all": TwoStageRanker(**COSINE, n_neighbors=10, oversampling=None),
 }
+SPACES = ("hasher", "searched", "even")
 
 
 def load(path):
@@ -45,8 +48,7 @@ def load(path):
 def compare(codes, vectors, query, query_vectors, y, y_queries):
     """Own row among ten, own row first, and class mAP of every ranking.
 
-    `query` holds projections; query i is the partner of row i. Vectors are a pair, of either
-    space.
+    `query` holds projections; query i is the partner of row i. Vectors are those of all spaces.
     """
     signs = np.where(query >= 0, 1, -1)
     own = np.arange(len(query))[:, None]
@@ -54,7 +56,7 @@ def compare(codes, vectors, query, query_vectors, y, y_queries):
     for name, ranker in RANKERS.items():
         rows, queries = codes, signs if name == "Hamming" else query
         if ranker.get_params().get("metric") == "cosine":
-            space = int("searched" in name)
+            space = next(i for i, word in enumerate(SPACES) if name.startswith(word))
             rows = MultimodalData(codes=codes, vectors=vectors[space])
             queries = MultimodalData(codes=signs, vectors=query_vectors[space])
         ranker.fit(rows, y)
@@ -64,24 +66,25 @@ def compare(codes, vectors, query, query_vectors, y, y_queries):
     return table
 
 
-def fit(X, y, hasher, space):
-    """Fit both, and return the two spaces."""
-    hasher.fit(X, y)
-    return hasher.shared_space_, space.fit(X)
+def fit(X, y, n_bits, pair_weight, seed):
+    """The fitted hasher and the three spaces."""
+    hasher = RefinedHasher(n_bits=n_bits, pair_weight=pair_weight, random_state=seed).fit(X, y)
+    even = SharedSpace(feature_map=None, regularisation=0.1, power=0, random_state=seed)
+    return hasher, [hasher.shared_space_, SharedSpace(random_state=seed).fit(X), even.fit(X)]
 
 
-def own_table(X, y, hasher, space):
+def own_table(X, y, *options):
     """Every row's text searches the learned codes of all rows."""
-    spaces = fit(X, y, hasher, space)
+    hasher, spaces = fit(X, y, *options)
     text = [space.transform(X["text"], modality="text") for space in spaces]
     projections = hasher.project(X["text"], modality="text")
     rows = [space.transform(X) for space in spaces]
     return compare(hasher.codes_, rows, projections, text, y, y)
 
 
-def held_out(X, y, train, test, hasher, space):
+def held_out(X, y, train, test, *options):
     """Test rows of one modality search those of the other, both ways."""
-    spaces = fit(X[train], y[train], hasher, space)
+    hasher, spaces = fit(X[train], y[train], *options)
     rows, y = X[test], y[test]
     project = {name: hasher.project(rows[name], modality=name) for name in rows.names}
     vectors = {
@@ -110,12 +113,11 @@ def main():
         X, y, train, test = load(path)
         for use in args.uses:
             for n_bits in args.bits:
-                hasher = RefinedHasher(n_bits=n_bits, pair_weight=weight, random_state=args.seed)
-                space = SharedSpace(random_state=args.seed)
+                options = n_bits, weight, args.seed
                 if use == "table":
-                    table = own_table(X, y, hasher, space)
+                    table = own_table(X, y, *options)
                 else:
-                    table = held_out(X, y, train, test, hasher, space)
+                    table = held_out(X, y, train, test, *options)
                 cells = (" / ".join(f"{100 * value:.1f}" for value in table[n]) for n in RANKERS)
                 label = f"{path.stem}, {use}, {n_bits}"
                 print(f"{label:28s}" + "".join(f"{cell:>20s}" for cell in cells), flush=True)

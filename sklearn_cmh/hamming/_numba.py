@@ -139,46 +139,36 @@ def vector_distance(typingctx, rows, position, query, word):
     return types.uint64(rows, types.intp, query, types.intp), codegen
 
 
-def distances_of_eight(n_words):
-    """Make a function that puts the distances of eight rows, of 1, 2, 4 or 8 words, into `out`.
+@intrinsic
+def distances_of_eight(typingctx, rows, position, query, out, j):
+    """Put the distances of eight rows of two words, from a flat position on, into `out`.
 
-    A vector holds ``8 / n_words`` rows. Sums of neighbours, taken out of two vectors at a
-    time, leave one vector with a distance per row.
+    `query` repeats its words four times. A vector holds four rows: the sums of neighbours in
+    two of them are the distances.
     """
 
-    @intrinsic
-    def of_eight(typingctx, rows, position, query, out, j):
-        """Rows from a flat position on; `query` repeats its words up to eight."""
+    def codegen(context, builder, signature, args):
+        query_words = _load_words(context, builder, query, args[2], WORD(0))
+        one, two = (
+            _differing_bits(
+                builder,
+                _load_words(context, builder, rows, args[0], builder.add(args[1], WORD(first))),
+                query_words,
+            )
+            for first in (0, VECTOR)
+        )
+        lanes = ir.VectorType(ir.IntType(32), VECTOR)
+        even, odd = (ir.Constant(lanes, list(range(i, 2 * VECTOR, 2))) for i in (0, 1))
+        distances = builder.add(
+            builder.shuffle_vector(one, two, even), builder.shuffle_vector(one, two, odd)
+        )
+        narrow = ir.VectorType(context.get_value_type(out.dtype), VECTOR)
+        data = context.make_array(out)(context, builder, args[3]).data
+        pointer = builder.bitcast(builder.gep(data, [args[4]]), narrow.as_pointer())
+        builder.store(builder.trunc(distances, narrow), pointer).align = 1
+        return context.get_dummy_value()
 
-        def codegen(context, builder, signature, args):
-            query_words = _load_words(context, builder, query, args[2], WORD(0))
-            counts = []
-            for part in range(n_words):
-                position = builder.add(args[1], WORD(VECTOR * part))
-                words = _load_words(context, builder, rows, args[0], position)
-                counts.append(_differing_bits(builder, words, query_words))
-            lanes = ir.VectorType(ir.IntType(32), VECTOR)
-            even, odd = (ir.Constant(lanes, list(range(i, 2 * VECTOR, 2))) for i in (0, 1))
-            while len(counts) > 1:
-                counts = [
-                    builder.add(
-                        builder.shuffle_vector(one, two, even),
-                        builder.shuffle_vector(one, two, odd),
-                    )
-                    for one, two in zip(counts[::2], counts[1::2], strict=True)
-                ]
-            narrow = ir.VectorType(context.get_value_type(out.dtype), VECTOR)
-            data = context.make_array(out)(context, builder, args[3]).data
-            pointer = builder.bitcast(builder.gep(data, [args[4]]), narrow.as_pointer())
-            builder.store(builder.trunc(counts[0], narrow), pointer).align = 1
-            return context.get_dummy_value()
-
-        return types.void(rows, types.intp, query, out, types.intp), codegen
-
-    return of_eight
-
-
-of_two_words, of_four_words, of_eight_words = map(distances_of_eight, (2, 4, 8))
+    return types.void(rows, types.intp, query, out, types.intp), codegen
 
 
 @jit
@@ -196,28 +186,30 @@ def _distances_of_rows(rows, query, start, stop, out):
     part = rows[start:stop]
     flat = part.reshape(part.size)
     n = stop - start
-    eights = n // 8 * 8
+    # A loop over few words must be written out, or LLVM makes vectors of the wrong one.
     if n_words == 2:
         repeated = _repeat(query)
+        eights = n // 8 * 8
         for j in range(0, eights, 8):
-            of_two_words(flat, 2 * j, repeated, out, j)
-    elif n_words == 4:
-        repeated = _repeat(query)
-        for j in range(0, eights, 8):
-            of_four_words(flat, 4 * j, repeated, out, j)
-    elif n_words == 8:
-        for j in range(0, eights, 8):
-            of_eight_words(flat, 8 * j, query, out, j)
-    else:
-        eights = 0
-    if n_words % VECTOR == 0:
+            distances_of_eight(flat, 2 * j, repeated, out, j)
         for j in range(eights, n):
+            out[j] = popcount(part[j, 0] ^ query[0]) + popcount(part[j, 1] ^ query[1])
+    elif n_words == 4:
+        a, b, c, d = query[0], query[1], query[2], query[3]
+        for j in range(n):
+            half = popcount(part[j, 0] ^ a) + popcount(part[j, 1] ^ b)
+            out[j] = half + popcount(part[j, 2] ^ c) + popcount(part[j, 3] ^ d)
+    elif n_words == VECTOR:
+        for j in range(n):
+            out[j] = vector_distance(flat, VECTOR * j, query, 0)
+    elif n_words % VECTOR == 0:
+        for j in range(n):
             distance = np.uint64(0)
             for w in range(0, n_words, VECTOR):
                 distance += vector_distance(flat, j * n_words + w, query, w)
             out[j] = distance
     else:
-        for j in range(eights, n):
+        for j in range(n):
             distance = np.uint64(0)
             for w in range(n_words):
                 distance += popcount(part[j, w] ^ query[w])
