@@ -14,7 +14,6 @@ from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.utils import check_random_state
@@ -298,7 +297,8 @@ class BaseHasher(
                     raise
                 names = " or ".join(f"modality={name!r}" for name in self.modality_names_)
                 raise ValueError(
-                    f"{error} For rows of one modality alone, name it: encode(X, {names})."
+                    f"X is not in the form of the fit. For rows of one modality alone, name it: "
+                    f"encode(X, {names}). {error}"
                 ) from error
             yield self._project_blocks(blocks)
 
@@ -584,8 +584,6 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         """Fit without a word on constant bits, of which `RefinedHasher` chooses none."""
         self._warn_ignored(blocks)
         features = self._fit_features(blocks, rng)
-        for name, F in features.items():
-            check_scale(name, F)
         end_step(self, "features")
         report(self, "start of the solver")
         solution = self._solve(features, L, rng).checked(
@@ -625,20 +623,6 @@ def unwritten(hasher, hook, does):
         f"{type(hasher).__name__} is no complete hasher: write `{hook}`, which {does}. See "
         '"Adding a new method" in the documentation.'
     )
-
-
-def check_scale(name, F):
-    """Refuse features whose squares and their sums are too near the end of what F can hold."""
-    values = F.data if sparse.issparse(F) else F
-    largest = float(max(values.max(), -values.min())) if values.size else 0.0
-    limits = np.finfo(F.dtype)
-    low, high = float(limits.tiny) ** 0.4, float(limits.max) ** 0.4
-    if largest and not low <= largest <= high:
-        raise ValueError(
-            f"The features of {name!r} are of the order of {largest:.1g}, whose squares are too "
-            f"near the end of {F.dtype} to compute with: rescale them, by StandardScaler for "
-            "instance."
-        )
 
 
 def clear_fitted(estimator):

@@ -14,9 +14,9 @@ from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import FeatureUnion, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, StandardScaler
 
-from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, MultimodalData, RefinedHasher
+from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, MultimodalData, RefinedHasher, SharedSpace
 from sklearn_cmh.metrics import mean_average_precision
 from sklearn_cmh.utils.discovery import all_estimators
 
@@ -107,6 +107,18 @@ def test_parameters_of_nested_estimators_are_validated(X, paired, params, messag
         )
 
 
+@pytest.mark.parametrize("parameter", ["modalities", "feature_map"])
+def test_parameters_inside_a_shared_space_are_validated(X, parameter):
+    wrong = StandardScaler(with_mean="no")
+    value = wrong
+    if parameter == "modalities":
+        value = [("image", wrong, None), ("text", None, None)]
+    model = SharedSpace(4).set_params(**{parameter: value})
+    for estimator in (model, RefinedHasher(n_bits=4, shared_space=model)):
+        with pytest.raises(ValueError, match=f"{parameter}.*'image'.*with_mean"):
+            estimator.fit(X)
+
+
 # Labels and scores.
 
 
@@ -177,7 +189,7 @@ def test_a_block_alone_points_to_encode(captioned, X, paired):
     for query in [captioned["text"], captioned["image"]]:
         with pytest.raises(ValueError, match=hint):
             model.transform(query)
-    with pytest.raises(ValueError, match=f"11 features as input.*{hint}"):
+    with pytest.raises(ValueError, match=f"{hint}.*11 features as input"):
         clone(SMALL).fit(X, paired.y).transform(paired.text)
 
 
@@ -228,6 +240,16 @@ def test_features_of_extreme_scale_are_refused(X, paired, cls, scale):
     data = MultimodalData(image=X["image"] * scale, text=X["text"])
     with pytest.raises(ValueError, match=r"'image'.*rescale"):
         cls(8, feature_map="passthrough", random_state=0).fit(data, paired.y)
+
+
+@pytest.mark.parametrize("model", [AAH(8), SharedSpace(4)], ids=["AAH", "SharedSpace"])
+@pytest.mark.parametrize("scale", [1e200, 1e300])
+def test_overflow_in_a_map_is_explained(X, paired, model, scale):
+    data = MultimodalData(image=X["image"] * scale, text=X["text"])
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"'image'.*rescale"):
+        clone(model).fit(data, paired.y)
+    scaled = [("image", MaxAbsScaler(), None), ("text", None, None)]
+    clone(model).set_params(modalities=scaled).fit(data, paired.y)
 
 
 def test_hash_functions_of_zero_warn(X, paired):

@@ -130,7 +130,7 @@ def check_scale(X: Features) -> None:
     if largest and not low <= largest <= high:
         raise ValueError(
             f"The largest number in X is {largest:g}, too near the end of {X.dtype} to compute "
-            "with: rescale the features, by StandardScaler for instance."
+            "with: rescale the features, by MaxAbsScaler for instance."
         )
 
 

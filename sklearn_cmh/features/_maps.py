@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any, ClassVar
 
+import numpy as np
+from scipy import sparse
+
 from ..data import FLOATS, checked
 from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
@@ -17,7 +20,31 @@ from ..utils._transformers import (
 from ._anchor_rbf import AnchorRBF
 from ._mapped_rows import MappedRows
 
-__all__ = ["FeatureMapsMixin"]
+__all__ = ["FeatureMapsMixin", "check_scale"]
+
+# What brings any finite rows into range; StandardScaler would square them first.
+_RESCALE = "rescale the modality, by MaxAbsScaler for instance"
+
+
+def check_scale(name, F):
+    """Return features, unless their squares and sums are too near the end of what F can hold."""
+    if isinstance(F, MappedRows):
+        return F
+    values = F.data if sparse.issparse(F) else F
+    largest = float(max(values.max(), -values.min())) if values.size else 0.0
+    limits = np.finfo(F.dtype)
+    low, high = float(limits.tiny) ** 0.4, float(limits.max) ** 0.4
+    if largest and not low <= largest <= high:
+        raise ValueError(
+            f"The features of {name!r} are of the order of {largest:.1g}, whose squares are too "
+            f"near the end of {F.dtype} to compute with: {_RESCALE}."
+        )
+    return F
+
+
+def _is_finite(F):
+    values = np.asarray(F.data if sparse.issparse(F) else F)
+    return values.dtype.kind != "f" or bool(np.isfinite(values).all())
 
 
 class FeatureMapsMixin:
@@ -81,14 +108,15 @@ class FeatureMapsMixin:
             feature_map = maps[name]
             if isinstance(feature_map, str):
                 self.feature_maps_[name] = None
-                features[name] = block
+                features[name] = check_scale(name, block)
                 continue
             if feature_map is None:
                 feature_map = self._default_feature_map(block)
             report(self, f"features of {name!r}")
             feature_map = inner_clone(feature_map, rng)
             with named_errors(f"feature_map of {name!r}"):
-                features[name] = self._check_features(name, make(feature_map, block))
+                F = self._check_features(name, make(feature_map, block))
+            features[name] = check_scale(name, F)
             self.feature_maps_[name] = feature_map
         return features
 
@@ -102,7 +130,15 @@ class FeatureMapsMixin:
         if isinstance(F, MappedRows):
             return F
         complaint = f"The feature map of {name!r} returned what no hasher takes"
-        return checked(F, complaint, dtype=FLOATS)
+        try:
+            return checked(F, complaint, dtype=FLOATS)
+        except ValueError as error:
+            if _is_finite(F):
+                raise
+            raise ValueError(
+                f"{error} Its rows are finite, so numbers near the end of their dtype overflow in "
+                f"the map: {_RESCALE}."
+            ) from error
 
     def _nested(self):
         nested = super()._nested()  # type: ignore[misc]

@@ -32,11 +32,11 @@ from ..utils._documentation import DocumentedMixin
 from ..utils._products import stable_dot
 from ..utils._sklearn import Interval, StrOptions, fit_context
 from ..utils._state import VersionedStateMixin, unchanged_on_error
-from ..utils._transformers import fit_transform, inner_clone, transform
+from ..utils._transformers import fit_transform, inner_clone, named_errors, transform
 from ..utils._typing import Floats, MatrixLike, Modalities, NDArray, RandomState
 from ._anchor_rbf import AnchorRBF
 from ._mapped_rows import mapped_rows
-from ._maps import FeatureMapsMixin
+from ._maps import FeatureMapsMixin, check_scale
 from ._preprocessing import sqrt_norm
 
 __all__ = ["SharedSpace", "linear_map"]
@@ -360,7 +360,8 @@ class SharedSpace(
         self.random_state = random_state
         self.verbose = verbose
 
-    @fit_context(prefer_skip_nested_validation=True)
+    # Nested transformers validate their own parameters.
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: MatrixLike, y: Any = None) -> "SharedSpace":
         """Learn the shared space of the modalities of X.
 
@@ -436,7 +437,9 @@ class SharedSpace(
             n_anchors = min(self.n_anchors, _SEARCH_ANCHORS, len(rows))
             folded, kept = [], []
             for name, block in blocks.items():
-                tried = [mapped(fm, block[rows], rng) for fm in candidates(name, n_anchors)]
+                with named_errors(f"feature_map of {name!r}"):
+                    tried = [mapped(fm, block[rows], rng) for fm in candidates(name, n_anchors)]
+                tried = [check_scale(name, F) for F in tried]
                 # Of what is the same for all rows nothing can be learned.
                 kept.append([k for k, F in enumerate(tried) if not is_constant(F)] or [0])
                 folded.append([folded_features(tried[k], self.folds_[rows]) for k in kept[-1]])
