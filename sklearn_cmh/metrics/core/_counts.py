@@ -33,6 +33,8 @@ __all__ = ["PairRetrieval", "Retrieval", "SharedLabels"]
 # Equal rows are collapsed for at least so many queries, if a sample of rows has any number.
 MANY_QUERIES = 256
 SAMPLE = 4096
+# Pairs of codes compared at once, so that their distances stay in the cache.
+_BLOCK_PAIRS = 2**17
 
 
 class SharedLabels:
@@ -310,12 +312,18 @@ class PairRetrieval(Retrieval):
             Those of them that come before the partner in the database.
         """
         nearer, tied, earlier = np.empty((3, self.n_queries), dtype=np.intp)
-        d = np.empty(self.words.shape[1], dtype=distance_dtype(self.n_bits))
-        for i, own in enumerate(self.own_distance.astype(d.dtype)):
-            distances_to(self.words, self.query_words[:, i], out=d)
-            nearer[i] = np.count_nonzero(d < own)
+        rows = np.arange(self.n_database)
+        dtype = distance_dtype(self.n_bits)
+        for block in gen_batches(self.n_queries, max(1, _BLOCK_PAIRS // self.n_database)):
+            d = np.zeros((block.stop - block.start, self.n_database), dtype=dtype)
+            for word, query_word in zip(self.words, self.query_words[:, block], strict=True):
+                d += np.bitwise_count(word ^ query_word[:, None])
+            own = self.own_distance[block, None].astype(dtype)
             same = d == own
-            tied[i], earlier[i] = np.count_nonzero(same), np.count_nonzero(same[:i])
+            nearer[block] = np.count_nonzero(d < own, axis=1)
+            tied[block] = np.count_nonzero(same, axis=1)
+            same &= rows < np.arange(block.start, block.stop)[:, None]
+            earlier[block] = np.count_nonzero(same, axis=1)
         return nearer, tied, earlier
 
     def rankings(self):
