@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 N_ROWS = 4000
 N_PICTURES = 256
 EPOCHS = 3
-METHODS = ("DCMH", "DSPAH", "SCHGAN", "SSAH", "DSPAH on pictures", "DSPAH with pairs")
+VARIANTS = ("DSPAH on pictures", "DSPAH with pairs")
 
 
 def make_hasher(method, device, n_epochs):
@@ -87,6 +87,7 @@ def main():
     import torch
 
     import sklearn_cmh
+    from sklearn_cmh.utils.discovery import all_estimators
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--one", nargs=2, metavar=("METHOD", "DEVICE"), help=argparse.SUPPRESS)
@@ -102,7 +103,8 @@ def main():
     )
     print(f"{N_ROWS} rows of 500 + 1,000 columns, or {N_PICTURES} pictures of 64 x 64; 64 bits\n")
     print(f"{'method':<20}{'device':<8}{'s/epoch':>9}{'encoded/s':>11}{'MiB':>7}{'GPU MiB':>9}")
-    for method in METHODS:
+    names = [name for name, _ in all_estimators(kind="deep")]
+    for method in [*names, *VARIANTS]:
         for device in devices:
             command = [sys.executable, __file__, "--one", method, device]
             run = subprocess.run(command, capture_output=True, text=True)

@@ -3,10 +3,13 @@
     python benchmarks/paper_tables.py --data wiki,openmoji --bits 16,32,64,128 --seeds 3
 
 Data sets are "wiki" (fetched, or read from --wiki-path), "openmoji" (from the demo extra),
-or the path of an .npz file that holds ``image``, ``text``, ``labels``, ``train`` and
-``test``: blocks of features, class labels or their indicator, and row numbers. An .npz file
-whose name begins with wiki, mirflickr or nuswide is compared with the figures that the
-papers print for that data set.
+"generated" (few rows, to see that all of this runs), or the path of an .npz file that holds
+``image``, ``text``, ``labels``, ``train`` and ``test``: blocks of features, class labels or
+their indicator, and row numbers. An .npz file whose name begins with wiki, mirflickr or
+nuswide is compared with the figures that the papers print for that data set.
+
+Methods are those of the package, variants of the papers' tables ("AAH-knn"), and shallow ones
+inside a RefinedHasher ("AAH-refined").
 
 Every cell (data set, method, bits, seed) runs in a process of its own and is added to
 results.csv in the output folder when it is done; a cell that is there already is not run
@@ -32,11 +35,10 @@ import numpy as np
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, MultimodalData, RefinedHasher
-from sklearn_cmh.datasets import fetch_wiki, load_openmoji
-from sklearn_cmh.deep import DSPAH, SCHGAN
+from sklearn_cmh import AnchorRBF, MultimodalData, RefinedHasher
+from sklearn_cmh.datasets import fetch_wiki, load_openmoji, make_multimodal_classification
 from sklearn_cmh.metrics import average_precision_scores
-from sklearn_cmh.shallow import BATCH
+from sklearn_cmh.utils.discovery import all_estimators
 
 GALLERIES = ("learned", "encoded", "held-out")
 DIRECTIONS = (("image", "text"), ("text", "image"))
@@ -87,50 +89,45 @@ PUBLISHED = {
 }
 
 
-def anchors():
+def anchors(data):
     """500 image and 1,000 text anchors, as the ASCMH paper has them."""
-    return {"image": AnchorRBF(500), "text": AnchorRBF(1000)}
+    return {"feature_map": {"image": AnchorRBF(500), "text": AnchorRBF(1000)}}
 
 
-def aah(data, bits, seed, **options):
-    """AAH with the paper's weights for the data set."""
-    weights = (1, 10, 10) if data.startswith("wiki") else (10, 1, 10)
-    theta, alpha, beta = weights
-    return AAH(bits, random_state=seed, **{"theta": theta, "alpha": alpha, "beta": beta} | options)
+def weights(data):
+    """The AAH paper's weights for the data set."""
+    theta, alpha, beta = (1, 10, 10) if data.startswith("wiki") else (10, 1, 10)
+    return {"theta": theta, "alpha": alpha, "beta": beta}
 
 
-METHODS = {
-    "DSAH": lambda data, bits, seed: DSAH(bits, feature_map=anchors(), random_state=seed),
-    "DSAH-alm": lambda data, bits, seed: DSAH(
-        bits, solver="alm", feature_map=anchors(), random_state=seed
-    ),
-    # The ablations of its tables 4 and 5: relaxed codes, no kernel, another norm.
-    "DSAH-Re": lambda data, bits, seed: DSAH(
-        bits, relaxed=True, feature_map=anchors(), random_state=seed
-    ),
-    "DSAH-Ke": lambda data, bits, seed: DSAH(
-        bits, feature_map=StandardScaler(with_mean=False), random_state=seed
-    ),
-    "DSAH-Nm": lambda data, bits, seed: DSAH(
-        bits, label_term="frobenius", feature_map=anchors(), random_state=seed
-    ),
-    "AAH": aah,
-    # The ablations of its table IV.
-    "AAH-knn": lambda data, bits, seed: aah(data, bits, seed, affinity="knn"),
-    "AAH-nl": lambda data, bits, seed: aah(data, bits, seed, alpha=0),
-    "AAH-ng": lambda data, bits, seed: aah(data, bits, seed, beta=0),
-    "AAH-na": lambda data, bits, seed: aah(data, bits, seed, averaging=False),
-    "ASCMH": lambda data, bits, seed: ASCMH(bits, feature_map=anchors(), random_state=seed),
-    "BATCH": lambda data, bits, seed: BATCH(bits, feature_map=anchors(), random_state=seed),
-    "DSAH-refined": lambda data, bits, seed: RefinedHasher(DSAH(), bits, random_state=seed),
-    "AAH-refined": lambda data, bits, seed: RefinedHasher(
-        aah(data, bits, None), bits, random_state=seed
-    ),
-    "ASCMH-refined": lambda data, bits, seed: RefinedHasher(ASCMH(), bits, random_state=seed),
-    # On features; every row is labelled.
-    "DSPAH": lambda data, bits, seed: DSPAH(bits, random_state=seed),
-    "SCHGAN": lambda data, bits, seed: SCHGAN(bits, random_state=seed),
+HASHERS = dict(all_estimators(kind="shallow") + all_estimators(kind="deep"))
+# What the papers set for a data set, where it differs from the defaults.
+OPTIONS = {"AAH": weights, "ASCMH": anchors, "BATCH": anchors, "DSAH": anchors}
+VARIANTS = {
+    "DSAH-alm": {"solver": "alm"},
+    # The ablations of DSAH's tables 4 and 5: relaxed codes, no kernel, another norm.
+    "DSAH-Re": {"relaxed": True},
+    "DSAH-Ke": {"feature_map": StandardScaler(with_mean=False)},
+    "DSAH-Nm": {"label_term": "frobenius"},
+    # The ablations of AAH's table IV.
+    "AAH-knn": {"affinity": "knn"},
+    "AAH-nl": {"alpha": 0},
+    "AAH-ng": {"beta": 0},
+    "AAH-na": {"averaging": False},
 }
+REFINED = [f"{name}-refined" for name, _ in all_estimators(kind="shallow")]
+METHODS = [*HASHERS, *VARIANTS, *REFINED]
+
+
+def make(method, data, bits, seed):
+    """Make the hasher of a row of the table; deep ones learn from features, too."""
+    name, _, variant = method.partition("-")
+    options = OPTIONS[name](data) if name in OPTIONS else {}
+    if variant == "refined":
+        # It chooses feature maps itself.
+        options.pop("feature_map", None)
+        return RefinedHasher(HASHERS[name](**options), bits, random_state=seed)
+    return HASHERS[name](bits, random_state=seed, **options | VARIANTS.get(method, {}))
 
 
 def load(data, wiki_path=None):
@@ -141,6 +138,9 @@ def load(data, wiki_path=None):
     elif data == "openmoji":
         bunch = load_openmoji()
         X, y, train, test = bunch.data, bunch.target, bunch.train, bunch.test
+    elif data == "generated":
+        X, y = make_multimodal_classification(300, random_state=0)
+        train, test = np.arange(200), np.arange(200, 300)
     else:
         with np.load(data, allow_pickle=False) as arrays:
             X = MultimodalData(image=arrays["image"], text=arrays["text"])
@@ -161,7 +161,7 @@ def mean_average_precision(query, database, y_query, y_database, exclude_self=Fa
 def run_cell(data, method, bits, seed, wiki_path=None):
     """Fit one method once; returns a row of the results."""
     (X_train, y_train), (X_test, y_test) = load(data, wiki_path)
-    hasher = METHODS[method](Path(data).stem, bits, seed)
+    hasher = make(method, Path(data).stem, bits, seed)
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -335,7 +335,7 @@ def parse(argv):
     parser.add_argument(
         "--methods",
         type=words,
-        default=["DSAH", "DSAH-alm", "AAH", "ASCMH", "BATCH"],
+        default=[*(name for name, _ in all_estimators(kind="shallow")), "DSAH-alm"],
         help=f"of {', '.join(METHODS)}",
     )
     parser.add_argument(

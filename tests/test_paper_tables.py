@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sklearn_cmh import RefinedHasher
+from sklearn_cmh.utils.discovery import all_estimators
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
@@ -65,6 +68,19 @@ def test_published_figures(paper_tables):
     assert paper_tables.published("nuswide", "DSAH-refined", 64) == "0.667 / 0.783"
     for figures in paper_tables.PUBLISHED.values():
         assert set(figures) <= set(paper_tables.METHODS)
+
+
+def test_every_method_is_in_the_table(paper_tables):
+    for kind in ("shallow", "deep"):
+        for name, cls in all_estimators(kind=kind):
+            made = paper_tables.make(name, "wiki", 24, 1)
+            assert type(made) is cls and made.n_bits == 24 and made.random_state == 1
+            assert (f"{name}-refined" in paper_tables.METHODS) == (kind == "shallow")
+    refined = paper_tables.make("AAH-refined", "openmoji", 24, 1)
+    assert isinstance(refined, RefinedHasher) and refined.estimator.theta == 10
+    assert not paper_tables.make("AAH-na", "wiki", 24, 1).averaging
+    assert paper_tables.make("DSAH-alm", "wiki", 24, 1).feature_map["text"].n_anchors == 1000
+    assert set(paper_tables.parse([]).methods) <= set(paper_tables.METHODS)
 
 
 def test_unknown_method(paper_tables, capsys):

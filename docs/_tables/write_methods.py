@@ -14,8 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sklearn_cmh import __version__
+from sklearn_cmh.utils.discovery import all_estimators
 
-ORDER = ["AAH", "BATCH", "ASCMH", "DSAH", "DSPAH", "ASCMH-refined", "DSAH-refined"]
 GALLERIES = ("learned", "encoded", "held-out")
 DATA = {
     "wiki": "Wiki (2,173 training rows, 693 queries; 128 visual words, 10 topics)",
@@ -46,6 +46,12 @@ def read(path):
         for row in csv.DictReader(file):
             groups[row["data"], int(row["bits"]), row["method"]].append(row)
     return groups
+
+
+def place(method):
+    """Shallow methods first, then deep ones, refined ones last; in each group by name."""
+    deep = {name for name, _ in all_estimators(kind="deep")}
+    return method.endswith("-refined"), method.partition("-")[0] in deep, method
 
 
 def mean(rows, column):
@@ -88,7 +94,7 @@ def main(path):
     groups = read(path)
     names = sorted({data for data, _, _ in groups}, reverse=True)
     lengths = {bits for _, bits, _ in groups}
-    methods = sorted({method for _, _, method in groups}, key=ORDER.index)
+    methods = sorted({method for _, _, method in groups}, key=place)
     scores = [f"{gallery} {query}" for gallery in GALLERIES for query in ("image", "text")]
     introduction = INTRODUCTION.format(
         seeds=max(len(rows) for rows in groups.values()),
