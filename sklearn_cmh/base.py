@@ -197,7 +197,7 @@ class BaseHasher(
         """Encode y; sets `labels_` and `classes_`."""
         learning = self._learning()
         if y is None and not learning.needs_labels:
-            self.labels_ = self.classes_ = None
+            self.labels_ = self.classes_ = self._indicator = None
             return None
         if y is None:
             raise ValueError(
@@ -381,7 +381,9 @@ class BaseHasher(
             raise ValueError(f"modality must be one of {self.modality_names_}; got {modality!r}.")
         return ModalityEncoder(self, modality)
 
-    def score(self, X: MatrixLike, y: Labels, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self, X: MatrixLike, y: Labels | None = None, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Mean over query modalities of full-ranking mAP against the training codes.
 
         The rows of X are the queries, one modality at a time, of those that X holds;
@@ -394,7 +396,7 @@ class BaseHasher(
         X : {array-like, sparse, DataFrame} of shape (n, d) or MultimodalData
             Query rows. A MultimodalData may hold some of the modalities only.
         y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
-            Their labels.
+            Their labels. They are needed: None, as of a search without y, is refused.
         sample_weight : array-like of shape (n,), default=None
             Weights of the queries.
 
@@ -407,8 +409,9 @@ class BaseHasher(
         if self.labels_ is None:
             raise ValueError(
                 f"This {type(self).__name__} was fitted without y, so no row is known to be "
-                "relevant to a query. Fit with labels, or score with "
-                "make_retrieval_scorer(gallery=(X_database, y_database))."
+                "relevant to a query. Fit with labels; or score with "
+                "make_retrieval_scorer(gallery=(X_database, y_database)), or, without labels, "
+                "with make_retrieval_scorer(relevance='pair', gallery='validation')."
             )
         X = self._check_table(X, reset=False)
         labels, database_labels = self._query_labels(y)

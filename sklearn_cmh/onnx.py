@@ -12,7 +12,7 @@ from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScale
 from sklearn.utils.validation import check_is_fitted
 
 from ._version import __version__
-from .base import BaseHasher
+from .base import BaseHasher, ShallowHasher
 from .features import AnchorRBF, signed_sqrt
 from .solvers import rounding_noise
 from .utils.discovery import all_estimators
@@ -141,9 +141,9 @@ def _check_hooks(hasher):
 
 def _supported():
     """Which methods can have linear hash functions, in words."""
-    names = [name for name, _ in all_estimators(kind="shallow")]
+    names = [name for name, cls in all_estimators() if issubclass(cls, ShallowHasher)]
     return (
-        f"{', '.join(names)} (ASCMH with hash_estimator=None), and RefinedHasher of these with "
+        f"{', '.join(names)} (ASCMH with hash_estimator=None), and RefinedHasher with "
         "refit_hash_functions=True"
     )
 

@@ -111,3 +111,9 @@ def test_searches_and_cross_validation_take_it(paired, form):
         again = cross_validate(hasher, X, y, cv=cv, scoring=scorer, params={})
     assert_array_equal(again["test_score"], found["test_score"])
     assert "test_classes=0.28" in repr(cv)
+
+
+def test_a_share_of_seen_rows_that_takes_them_all_is_named():
+    y = np.repeat(np.arange(4), 5)
+    with pytest.raises(ValueError, match=r"seen_test_size=0\.99 of 15 rows"):
+        list(UnseenClassSplit(seen_test_size=0.99, random_state=0).split(y, y))

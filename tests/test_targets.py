@@ -68,3 +68,26 @@ def test_complete_labels_stay_as_they_are(paired):
     assert labelled_rows(L).all()
     Lt = complete_labels(L, [paired.image])
     assert_array_equal(Lt.toarray(), normalise_rows(L).toarray())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e-8, 1e9])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_labelled_rows_that_are_alike_tell_nothing_of_others(value, dtype):
+    L = sparse.csr_array(np.eye(3, dtype=np.int8)[[0, 1, 1, 0, 1]])
+    L = sparse.csr_array(sparse.vstack([L, sparse.csr_array((4, 3), dtype=np.int8)]))
+    F = np.full((9, 2), value, dtype=dtype)
+    F[5:] += np.arange(8, dtype=dtype).reshape(4, 2)
+    Lt = complete_labels(L, [F]).toarray()
+    mean = np.array([2, 3, 0]) / np.sqrt(13)
+    assert_allclose(Lt[5:], np.tile(mean, (4, 1)), atol=1e-3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_labelled_row_and_sparse_features():
+    L = sparse.csr_array(([1], ([2], [0])), shape=(5, 2), dtype=np.int8)
+    F = sparse.csr_array(np.eye(5, 3))
+    for features in ([F], [F, np.ones((5, 1), dtype=np.float32)]):
+        assert_array_equal(complete_labels(L, features).toarray(), [[1, 0]] * 5)
+    with pytest.raises(ValueError, match="labels no row"):
+        complete_labels(sparse.csr_array((5, 2), dtype=np.int8), [F])

@@ -406,3 +406,38 @@ def test_bad_parameters_are_refused(data):
             TwoStageRanker(**bad).fit(data.codes)
     with pytest.raises(ValueError, match="'backend' parameter of HammingRanker"):
         TwoStageRanker(HammingRanker(backend="gpu")).fit(data.codes)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("exponent", [-44, -34, 36, 49])
+def test_cosine_does_not_depend_on_the_scale(exponent):
+    rng = np.random.default_rng(0)
+    codes, vectors = rng.integers(0, 2, (20, 8)), rng.standard_normal((20, 4), dtype=np.float32)
+    ranker = TwoStageRanker(metric="cosine", oversampling=None)
+    first, second = (
+        clone(ranker).fit(MultimodalData(codes=codes, vectors=scaled)).kneighbors()
+        for scaled in (vectors, np.ldexp(vectors, exponent))
+    )
+    assert_array_equal(first[0], second[0])
+    assert_array_equal(first[1], second[1])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+def test_vectors_at_the_end_of_their_type_are_refused(metric):
+    codes, vectors = np.eye(4), np.eye(4)
+    ranker = TwoStageRanker(metric=metric).fit(MultimodalData(codes=codes, vectors=vectors))
+    for factor in (1e-200, 1e200):
+        rows = MultimodalData(codes=codes, vectors=factor * vectors)
+        for call in (clone(ranker).fit, ranker.partial_fit, ranker.kneighbors):
+            with pytest.raises(ValueError, match="vectors are of the order of"):
+                call(rows)
+    small = MultimodalData(codes=codes, vectors=(6e-8 * vectors).astype(np.float16))
+    assert_array_equal(clone(ranker).fit(small).kneighbors(small, 1)[1][:, 0], range(4))
+
+
+@pytest.mark.parametrize("ranker", [HammingRanker(), TwoStageRanker()])
+def test_a_search_without_y_is_told_so(ranker):
+    ranker = clone(ranker).fit(np.eye(4), [0, 0, 1, 1])
+    with pytest.raises(ValueError, match="y is None"):
+        ranker.score(np.eye(4))

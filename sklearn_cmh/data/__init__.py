@@ -1,6 +1,13 @@
 """What users pass: any accepted X as named blocks, any accepted y as one label matrix."""
 
-from ._estimator import FLOATS, MultimodalEstimator, checked, modality_weights, row_batches
+from ._estimator import (
+    FLOATS,
+    MultimodalEstimator,
+    check_range,
+    checked,
+    modality_weights,
+    row_batches,
+)
 from ._labels import (
     align_labels,
     encode_labels,
@@ -26,6 +33,7 @@ __all__ = [
     "MultimodalEstimator",
     "align_labels",
     "canonical",
+    "check_range",
     "checked",
     "encode_labels",
     "is_indicator",

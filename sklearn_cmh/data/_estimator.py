@@ -151,6 +151,11 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
         if not reset and not hasattr(self, "feature_names_in_"):
             X = split_frame(X, self._modalities)
         if isinstance(X, MultimodalData):
+            if reset and len(X) < 2:
+                raise ValueError(
+                    f"Found {len(X)} row(s) in X, but {type(self).__name__} needs at least two to "
+                    "learn from."
+                )
             if reset:
                 validate_data(self, X, reset=True, skip_check_array=True)
             return X
@@ -291,6 +296,22 @@ def checked(X, complaint, **options):
     except ValueError as error:
         raise ValueError(f"{complaint}: {error}") from error
     return canonical(X) if sparse.issparse(X) else X
+
+
+def check_range(F, what, cure):
+    """Refuse numbers whose squares and their sums are too near the end of what `F` can hold.
+
+    `what` they are begins the error, and the `cure` ends it.
+    """
+    values = F.data if sparse.issparse(F) else F
+    largest = float(max(values.max(), -values.min())) if values.size else 0.0
+    limits = np.finfo(F.dtype)
+    low, high = float(limits.tiny) ** 0.4, float(limits.max) ** 0.4
+    if largest and not low <= largest <= high:
+        raise ValueError(
+            f"{what} are of the order of {largest:.1g}, whose squares are too near the end of "
+            f"{F.dtype} to compute with: {cure}."
+        )
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import sparse
 
-from ..data import FLOATS, checked
+from ..data import FLOATS, check_range, checked
 from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
 from ..utils._transformers import (
@@ -28,17 +28,8 @@ _RESCALE = "rescale the modality, by MaxAbsScaler for instance"
 
 def check_scale(name, F):
     """Return features, unless their squares and sums are too near the end of what F can hold."""
-    if isinstance(F, MappedRows):
-        return F
-    values = F.data if sparse.issparse(F) else F
-    largest = float(max(values.max(), -values.min())) if values.size else 0.0
-    limits = np.finfo(F.dtype)
-    low, high = float(limits.tiny) ** 0.4, float(limits.max) ** 0.4
-    if largest and not low <= largest <= high:
-        raise ValueError(
-            f"The features of {name!r} are of the order of {largest:.1g}, whose squares are too "
-            f"near the end of {F.dtype} to compute with: {_RESCALE}."
-        )
+    if not isinstance(F, MappedRows):
+        check_range(F, f"The features of {name!r}", _RESCALE)
     return F
 
 

@@ -32,7 +32,7 @@ from ..utils._documentation import DocumentedMixin
 from ..utils._products import stable_dot
 from ..utils._sklearn import Interval, StrOptions, fit_context
 from ..utils._state import VersionedStateMixin, unchanged_on_error
-from ..utils._transformers import fit_transform, inner_clone, named_errors, transform
+from ..utils._transformers import fit, fit_transform, inner_clone, named_errors, transform
 from ..utils._typing import Floats, MatrixLike, Modalities, NDArray, RandomState
 from ._anchor_rbf import AnchorRBF
 from ._mapped_rows import mapped_rows
@@ -112,10 +112,13 @@ def folded_features(F, folds: NDArray) -> _FoldedFeatures:
         rest -= mean
         values, V = linalg.eigh(rest.T @ rest / len(rest))
         kept = values > 1e-10 * max(values[-1], np.finfo(float).tiny) * len(V)
-        V = V[:, kept]
+        # In units of about the largest: whatever the scale, single precision holds products. The
+        # unit is a power of two, which changes no digit.
+        unit = np.ldexp(1.0, np.frexp(values[-1])[1] // 2)
+        V = V[:, kept] / unit
         inside.append((rest @ V).astype(np.float32))
         outside.append(((F[folds == fold] - mean) @ V).astype(np.float32))
-        eigenvalues.append(values[kept])
+        eigenvalues.append(values[kept] / unit**2)
     return _FoldedFeatures(inside, outside, eigenvalues, F.shape[1])
 
 
@@ -416,6 +419,9 @@ class SharedSpace(
         """Map and ridge of every modality, searched for where they are not given."""
         self._check_maps(blocks)
         given = {name: self._given_map(name) for name in blocks}
+        for name, block in blocks.items():
+            if given[name] == "auto":
+                check_scale(name, block)
         ridges = [[*_RIDGES]] * len(blocks)
         if self.regularisation != "auto":
             weights = modality_weights(self.regularisation, list(blocks), "regularisation")
@@ -574,7 +580,7 @@ def mapped(feature_map, block, rng):
 
 def fit_mapped_rows(feature_map, block):
     """Features of the rows that the map is fitted to, not kept where they are many."""
-    feature_map = feature_map.fit(block)
+    feature_map = fit(feature_map, block)
     first = transform(feature_map, block[:1])
     is_plain = isinstance(first, np.ndarray) and first.ndim == 2 and first.dtype in FLOATS
     return mapped_rows(feature_map, block) if is_plain else transform(feature_map, block)

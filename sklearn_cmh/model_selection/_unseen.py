@@ -131,7 +131,13 @@ class UnseenClassSplit(BaseCrossValidator):
             is_unseen[unseen] = 1
             test = L @ is_unseen > 0
             seen_rows = np.flatnonzero(~test)
-            test[rng.permutation(seen_rows)[: round(self.seen_test_size * len(seen_rows))]] = True
+            n_tested = round(self.seen_test_size * len(seen_rows))
+            if 0 < n_tested == len(seen_rows):
+                raise ValueError(
+                    f"seen_test_size={self.seen_test_size!r} of {n_tested} rows without a class "
+                    "that is held out leaves none to train on: lower it."
+                )
+            test[rng.permutation(seen_rows)[:n_tested]] = True
             if test.all():
                 raise ValueError(
                     f"A split that holds {n_unseen} of {len(present)} classes out leaves no row "

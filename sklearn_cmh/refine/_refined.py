@@ -39,7 +39,7 @@ from ..solvers import (
 )
 from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
-from ..utils._transformers import inner_clone, transform
+from ..utils._transformers import fit, inner_clone, transform
 from ..utils._typing import Modalities, RandomState
 from ..utils.discovery import all_estimators
 from ._bits import bit_alignment, greedy_bits, selection_terms, swap_bits
@@ -447,7 +447,7 @@ class RefinedHasher(BaseHasher):
                 n_jobs=self.n_jobs,
                 random_state=seed,
             )
-        return space.fit(MultimodalData(**blocks))
+        return fit(space, MultimodalData(**blocks))
 
     def _default_map(self, block, seed):
         return anchor_map("sqrt_norm", 0.5, min(1000, block.shape[0]), seed)
@@ -497,7 +497,7 @@ class RefinedHasher(BaseHasher):
             best = self.best_params_[name]
             report(self, f"{name}: hash functions of {pool.shape[1]} bits")
             maps[name] = self._feature_map(best["preprocessing"], best["width"], block, seeds[name])
-            F = mapped_rows(maps[name].fit(block), block)
+            F = mapped_rows(fit(maps[name], block), block)
             coef, codes = ridge_leave_one_out(F, pool, [best["ridge"]], signs=True)
             coefs[name], bits[name] = coef[0].astype(F.dtype), codes[0]
         return maps, coefs, bits

@@ -360,7 +360,10 @@ class HammingRanker(BaseRanker):
             yield without_own_row(*found, first=rows.start) if own else found
 
     def score(
-        self, X: MatrixLike | None, y: Labels, sample_weight: ArrayLike | None = None
+        self,
+        X: MatrixLike | None,
+        y: Labels | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> float:
         """Mean average precision of the queries against the labelled database.
 
@@ -370,7 +373,7 @@ class HammingRanker(BaseRanker):
             Query codes. None: every row of the database, which is left out of its own
             ranking.
         y : array-like of shape (n_queries,) or {array-like, sparse} of shape (n_queries, c)
-            Their labels, in the form of the database's.
+            Their labels, in the form of the database's. They are needed: None is refused.
         sample_weight : array-like of shape (n_queries,), default=None
             Weights of the queries.
 

@@ -119,9 +119,20 @@ def vector_distances(queries: Floats, vectors: Floats, metric: str) -> Floats:
     product = _products(vectors, queries)
     if metric == "dot":
         return -product
-    lengths = np.sqrt(_products(vectors, vectors) * _products(queries, queries))
+    # The product of squared lengths would leave float32 for vectors of norm 1e-12 or 1e10.
+    # Divided by powers of two it does not, and no digit changes.
+    squares, of_vectors = _near_one(_products(vectors, vectors))
+    others, of_queries = _near_one(_products(queries, queries))
+    lengths = np.sqrt(squares * others)
+    product = np.ldexp(product, -of_vectors - of_queries)
     cosine = np.divide(product, lengths, out=np.zeros_like(product), where=lengths > 0)
     return np.clip(1 - cosine, 0, 2)
+
+
+def _near_one(squares: Floats) -> tuple[Floats, NDArray]:
+    """Squares divided by ``4**e``, between 1/2 and 2, and the exponents e."""
+    exponents = np.frexp(squares)[1] // 2
+    return np.ldexp(squares, -2 * exponents), exponents
 
 
 def _products(a: Floats, b: Floats) -> Floats:

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.utils import assert_all_finite, check_array, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..data import MultimodalData
+from ..data import MultimodalData, check_range
 from ..hamming import pack_codes
 from ..metrics.core import per_query, query_mean
 from ..utils._sklearn import Interval, StrOptions
@@ -223,6 +223,7 @@ class TwoStageRanker(BaseRanker):
                 vectors = vectors.astype(self.dtype, copy=False)
             for rows in gen_batches(len(vectors), BLOCK):
                 assert_all_finite(vectors[rows], input_name="vectors")
+                check_vectors(vectors[rows])
         return vectors
 
     # --- Queries ------------------------------------------------------------------------------
@@ -234,6 +235,7 @@ class TwoStageRanker(BaseRanker):
         if self.metric != "asymmetric":
             codes, vectors = self._split(X, self.ranker_, reset=False)
             assert_all_finite(vectors, input_name="vectors")
+            check_vectors(vectors)
             return Queries(len(vectors), codes, vectors.__getitem__)
         floats = [np.float64, np.float32]
         if self.n_features_in_ == self.n_bits_:
@@ -394,7 +396,10 @@ class TwoStageRanker(BaseRanker):
             yield distances, ranked, begins
 
     def score(
-        self, X: MatrixLike | None, y: Labels, sample_weight: ArrayLike | None = None
+        self,
+        X: MatrixLike | None,
+        y: Labels | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> float:
         """Mean average precision of the queries against the labelled database.
 
@@ -405,7 +410,7 @@ class TwoStageRanker(BaseRanker):
             Queries, as `kneighbors` takes them. None: every row of the database, which is left
             out of its own ranking.
         y : array-like of shape (n_queries,) or {array-like, sparse} of shape (n_queries, c)
-            Their labels, in the form of the database's.
+            Their labels, in the form of the database's. They are needed: None is refused.
         sample_weight : array-like of shape (n_queries,), default=None
             Weights of the queries.
 
@@ -428,3 +433,10 @@ class TwoStageRanker(BaseRanker):
                 has_relevant[i] = query.any()
                 i += 1
         return query_mean(values, has_relevant, "skip", sample_weight)
+
+
+def check_vectors(vectors):
+    """Refuse vectors too large to compute with; half precision is computed with in single."""
+    if vectors.dtype == np.float16:
+        vectors = vectors.astype(np.float32)
+    check_range(vectors, "vectors", "rescale them all by one factor")

@@ -12,7 +12,7 @@ from ..base import Learning, warn_ignored
 from ..data import MultimodalData
 from ..solvers import Targets, complete_labels, label_targets, mix_targets, shared_rows
 from ..utils._sklearn import HasMethods, Interval
-from ..utils._transformers import inner_clone, transform
+from ..utils._transformers import fit, inner_clone, transform
 from ..utils._typing import Floats
 
 __all__ = ["Supervision", "TargetsMixin"]
@@ -74,7 +74,7 @@ class TargetsMixin:
         if self.pair_weight == 0 or self.shared_space is None:
             return None
         X = MultimodalData(**blocks)
-        self.shared_space_ = inner_clone(self.shared_space, rng).fit(X)
+        self.shared_space_ = fit(inner_clone(self.shared_space, rng), X)
         return transform(self.shared_space_, X)
 
     def _targets(self, features, supervision, grams=None) -> Targets:

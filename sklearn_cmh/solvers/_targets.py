@@ -215,11 +215,18 @@ def complete_labels(L: sparse.csr_array, features: Sequence[Features]) -> sparse
     -------
     Lt : csr_array of shape (n, c)
         The indicator with rows of norm one, rows without labels filled in.
+
+    Raises
+    ------
+    ValueError
+        If no row has labels.
     """
     labelled = labelled_rows(L)
     Lt = normalise_rows(L, np.result_type(*(F.dtype for F in features)))
     if labelled.all():
         return Lt
+    if not labelled.any():
+        raise ValueError("L labels no row, so nothing tells the labels of the others.")
     F = np.hstack([dense(F) for F in features])
     scores = predict_scores(F[labelled], Lt[labelled].toarray(), F[~labelled])
     order = np.argsort(np.concatenate([np.flatnonzero(labelled), np.flatnonzero(~labelled)]))
@@ -229,9 +236,14 @@ def complete_labels(L: sparse.csr_array, features: Sequence[Features]) -> sparse
 
 def predict_scores(F: Floats, Y: NDArray, F_new: Floats) -> Floats:
     """Ridge scores of new rows, the penalty chosen by leave-one-out squared error."""
+    if len(F) == 1:
+        # Without it, none is left.
+        return np.repeat(Y, len(F_new), axis=0)
     mean = F.mean(axis=0, dtype=np.float64)
-    scale = np.mean(np.einsum("ij,ij->j", F, F, dtype=np.float64) - len(F) * mean**2)
-    penalties = np.array(_PENALTIES) * max(scale, np.finfo(float).tiny)
+    scatter = len(F) * F.var(axis=0, dtype=np.float64).mean()
+    # Rows that are alike but for rounding tell nothing: their scatter is no scale.
+    rounding = np.finfo(F.dtype).eps * np.einsum("ij,ij->", F, F, dtype=np.float64) / F.shape[1]
+    penalties = np.array(_PENALTIES) * (max(scatter, rounding) or 1.0)
     coef, decisions = ridge_leave_one_out(F, Y, penalties)
     Y_mean = Y.mean(axis=0, dtype=np.float64)
     errors = [np.square(decision + Y_mean - Y).sum() for decision in decisions]

@@ -130,6 +130,12 @@ def plain_output() -> AbstractContextManager[None]:
     return config_context(transform_output="default")
 
 
+def fit(estimator: Any, X: Any, y: Any = None) -> Any:
+    """Fit; steps of a Pipeline hand on arrays or sparse matrices, whatever output is configured."""
+    with plain_output():
+        return estimator.fit(X, y)
+
+
 def fit_transform(transformer: Any, X: Any, y: Any = None) -> Any:
     """Fit and transform, in two steps where the transformer has no `fit_transform`."""
     with plain_output():
