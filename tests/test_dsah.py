@@ -412,6 +412,22 @@ def test_relaxed_codes_are_real_within_and_thresholded_at_their_mean(solver_name
     assert not np.allclose(solution.objective, rounded.objective)
 
 
+@pytest.mark.parametrize("solver_name", ["exact", "alm"])
+@pytest.mark.parametrize(
+    "change",
+    [{"relaxed": True}, {"label_term": "frobenius"}, {"alpha": 3.0}, {"gamma": 3.0}],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_parameters_reach_the_solver(paired, solver_name, change):
+    hasher = DSAH(8, solver=solver_name, n_anchors=40, max_iter=3, tol=0, random_state=0)
+    traces = [
+        hasher.set_params(**params).fit(paired.X, paired.y).objective_ for params in ({}, change)
+    ]
+    # One seed: what is ignored leaves every digit as it is.
+    assert not np.array_equal(*traces)
+
+
 def test_printed_relaxed_codes_do_not_grow_without_bound(paired):
     """Unbounded, they grow by k n a sweep, and a fit of some sweeps ended in a LinAlgError."""
     hasher = DSAH(16, solver="alm", relaxed=True, n_anchors=60, max_iter=80, tol=0, random_state=0)

@@ -6,7 +6,8 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from sklearn_cmh.features import stable_dot
-from sklearn_cmh.utils._products import StableFactor, _slices
+from sklearn_cmh.solvers import project, sign
+from sklearn_cmh.utils._products import StableFactor, _slices, relative_error
 
 DTYPES = [np.float32, np.float64]
 
@@ -88,3 +89,59 @@ def test_the_common_dtype(n):
     assert stable_dot(A, B).dtype == np.float64
     assert stable_dot(A, B.astype(np.float32)).dtype == np.float32
     np.testing.assert_array_equal(stable_dot(A, B), 3)
+
+
+# Projections near zero.
+
+
+@pytest.fixture(params=DTYPES)
+def near_zero(request):
+    """Rows that are orthogonal to all of P but for rounding, of either sign; P; and a step.
+
+    Along the first column of P, of the size of the error of a product of rows of norm one.
+    """
+    P = np.random.RandomState(0).standard_normal((40, 6))
+    orthogonal = np.linalg.qr(P, mode="complete")[0][:, 6:].T
+    F = np.vstack([orthogonal, -orthogonal]).astype(request.param)
+    P = P.astype(request.param)
+    error = relative_error(len(P), request.param)
+    step = P[:, 0] / np.linalg.norm(P[:, 0]) * request.param(error)
+    return F, P, step
+
+
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
+def test_what_is_zero_but_for_rounding_counts_as_one(near_zero, make):
+    F, P, step = near_zero
+    assert 0.1 < (F @ P < 0).mean() < 0.9
+    assert not project(make(F), P).any()
+    for side in (-1, 1):
+        beyond = project(make(F + side * 20 * step), P)
+        np.testing.assert_array_equal(np.sign(beyond[:, 0]), side)
+
+
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
+def test_offsets_that_equal_the_product_but_for_rounding_count_as_one(make):
+    rng = np.random.RandomState(0)
+    F, P = rng.standard_normal((200, 70)), rng.standard_normal((70, 5))
+    below_or_above = set()
+    for row in F:
+        # Summed in another order than the product.
+        offset = np.array([sum(row[::-1] * P[::-1, j]) for j in range(5)])
+        below_or_above |= set(np.sign(row @ P - offset))
+        assert not project(make(row[None]), P, offset).any()
+    assert below_or_above >= {-1.0, 1.0}
+
+
+def test_codes_at_the_edge_of_zero_do_not_depend_on_other_rows(near_zero):
+    F, P, step = near_zero
+    rows = np.vstack(
+        [F + side * width * step for side in (-1, 1) for width in np.linspace(0, 8, 17)]
+    )
+    rows = rows.astype(F.dtype)
+    codes = sign(project(rows, P))
+    assert 0.05 < (codes[:, 0] < 0).mean() < 0.5
+    order = np.random.RandomState(1).permutation(len(rows))
+    np.testing.assert_array_equal(sign(project(rows[order], P)), codes[order])
+    np.testing.assert_array_equal(sign(project(np.asfortranarray(rows), P)), codes)
+    for i in order[:50]:
+        np.testing.assert_array_equal(sign(project(rows[i : i + 1], P))[0], codes[i])

@@ -380,7 +380,7 @@ def test_neither_input_nor_estimator_is_written_to(X, paired):
         ({"n_bits": 25}, ValueError, r"pool of n_restarts \* pool_bits = 24 .* n_bits=25"),
         ({"estimator": Ridge()}, TypeError, "or a shallow hasher"),
         ({"estimator": RefinedHasher(LabelCodes())}, TypeError, "_solve"),
-        ({"estimator": DSPAH()}, TypeError, "such as DSAH, AAH or ASCMH"),
+        ({"estimator": DSPAH()}, TypeError, "AAH, ASCMH, BATCH, DSAH, or a subclass"),
         ({"widths": ()}, ValueError, "widths must hold positive"),
         ({"ridges": (0.1, -1.0)}, ValueError, "ridges must hold positive"),
         ({"preprocessing": ("log",)}, ValueError, "preprocessing must hold some of"),

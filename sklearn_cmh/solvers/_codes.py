@@ -7,7 +7,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import row_norms
 
-from ..utils._products import stable_dot
+from ..utils._products import relative_error, stable_dot
 
 __all__ = [
     "clear_columns",
@@ -65,9 +65,9 @@ def project(F, P, offset=None):
     Z = stable_dot(F, P)
     noise = _norms(F)[:, None] * rounding_noise(P)
     if offset is not None:
-        offset = offset.astype(Z.dtype, copy=False)
-        Z -= offset
-        noise += np.finfo(Z.dtype).eps * np.abs(offset)
+        # Where the difference is near zero the offset is as large as the product, so that its
+        # rounding is a part of the same noise.
+        Z -= offset.astype(Z.dtype, copy=False)
     Z[np.abs(Z) <= noise] = 0
     return Z
 
@@ -86,8 +86,12 @@ def _norms(F):
 
 
 def rounding_noise(P):
-    """Rounding error of a row of norm one times every column of P: (k,), in float64."""
-    return 8 * np.finfo(P.dtype).eps * np.linalg.norm(P.astype(np.float64), axis=0)
+    """Rounding error of a row of norm one times every column of P: (k,), in float64.
+
+    That of the features themselves, and that of `stable_dot`.
+    """
+    error = max(8 * np.finfo(P.dtype).eps, relative_error(len(P), P.dtype))
+    return error * np.linalg.norm(P.astype(np.float64), axis=0)
 
 
 def fuse(projections):

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-__all__ = ["StableFactor", "stable_dot"]
+__all__ = ["StableFactor", "relative_error", "stable_dot"]
 
 # Bits of one slice that make a product as good as one in float32.
 _SINGLE = 21
@@ -36,8 +36,7 @@ class StableFactor:
 
     def __init__(self, B, dtype=None):
         self.dtype = np.result_type(B, dtype or B.dtype)
-        self.bits = (53 - int(np.ceil(np.log2(len(B))))) // 2
-        self.n_slices = 1 if self.dtype == np.float32 and self.bits >= _SINGLE else 2
+        self.bits, self.n_slices = _slicing(len(B), self.dtype)
         slices, self.unit = _slices(B, 0, self.bits, self.n_slices)
         self.high = slices[0]
         # Products of high and low slices are exact together too.
@@ -56,6 +55,22 @@ class StableFactor:
     def batches(self, n):
         """Slices of n rows, each of a size that suits the caches."""
         return gen_batches(n, int(np.clip(2**19 // len(self.high), 16, 256)))
+
+
+def _slicing(d, dtype):
+    """Bits of a slice, and number of slices, of factors whose inner length is d."""
+    bits = (53 - int(np.ceil(np.log2(d)))) // 2
+    return bits, 1 if dtype == np.float32 and bits >= _SINGLE else 2
+
+
+def relative_error(d, dtype):
+    """Error of a product of inner length d, relative to the norms of the row and the column.
+
+    A unit of the last slice of either factor. Every entry is off by half a unit at most, and
+    such errors cancel, so that more than this is hardly ever seen.
+    """
+    bits, n_slices = _slicing(d, dtype)
+    return 2.0 ** (1 - bits * n_slices)
 
 
 def _slices(A, axis, bits, n_slices):
