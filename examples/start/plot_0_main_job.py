@@ -2,10 +2,10 @@
 The main job
 ============
 
-``python -m sklearn_cmh.demo`` does the whole job on real data: it tunes and fits a hasher on emoji
-pictures and their names (:func:`~sklearn_cmh.datasets.load_openmoji`), says how good it is, keeps
-it with joblib, and lets a new process answer queries with it. This page runs it with a shorter
-search (``--quick``); below is its code.
+``python -m sklearn_cmh.demo`` does the whole job on real data: it learns codes of emoji pictures and
+their names (:func:`~sklearn_cmh.datasets.load_openmoji`) from labels, from pairs and from both, says
+what each finds, keeps the models with joblib, and lets a new process search the table with them. This
+page runs it with fewer candidates for hash functions (``--quick``); below is its code.
 """
 
 # %%
@@ -21,7 +21,7 @@ folder = tempfile.TemporaryDirectory()
 main(["--quick", "--output", folder.name])
 
 # %%
-# The contact sheet: words find pictures, pictures find names.
+# The contact sheet: words find the very picture and others of its group; labels alone find groups.
 
 sheet = plt.imread(Path(folder.name) / "contact_sheet.png")
 height, width = sheet.shape[:2]
