@@ -2,10 +2,10 @@
 The main job
 ============
 
-``python -m sklearn_cmh.demo`` does the whole job on real data: it learns codes of emoji pictures and
-their names (:func:`~sklearn_cmh.datasets.load_openmoji`) from labels, from pairs and from both, says
-what each finds, keeps the models with joblib, and lets a new process search the table with them. This
-page runs it with fewer candidates for hash functions (``--quick``); below is its code.
+``python -m sklearn_cmh.demo`` does the whole job on real data: it learns codes of emoji pictures
+and their names (:func:`~sklearn_cmh.datasets.load_openmoji`) from labels, from pairs and from both,
+says what each finds, keeps the models with joblib, and lets a new process search the table with
+them. This page runs it with fewer candidates for hash functions (``--quick``); below is its code.
 """
 
 # %%
