@@ -81,6 +81,8 @@ def test_sparse_modalities():
     [
         ({"n_features": {}}, "name at least one modality"),
         ({"n_features": {"a": 0}}, r"n_features\['a'\] must be a positive integer"),
+        ({"n_features": {"a": True}}, r"n_features\['a'\] must be a positive integer"),
+        ({"n_features": {1: 3}}, "names of modalities must be strings; got 1"),
         ({"sparse_modalities": ["audio"]}, r"\['audio'\], but the modalities are"),
         ({"multilabel": True, "n_labels": 9}, "n_labels=9 is more than n_classes=4"),
         ({"noise": -1}, "'noise' parameter"),

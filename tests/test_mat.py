@@ -240,6 +240,9 @@ def test_pictures_tags_and_labels_of_all_rows(tmp_path, axes):
         ({"L_te": np.full((7, 24), 0.5)}, "L_te must hold .* whole numbers"),
         ({"I_tr": np.zeros((20, 4, 4, 2))}, "I_tr of shape .* are no pictures"),
         ({"T_te": np.full((7, 30), 1j)}, "T_te holds complex numbers"),
+        ({"I_tr": np.full((20, 4, 4, 3), np.inf)}, "I_tr holds NaN or infinite"),
+        ({"L_te": np.full((7, 1), 1e300)}, "L_te holds labels beyond"),
+        ({"L_te": np.full((7, 1), 2**64 - 1, dtype=np.uint64)}, "L_te holds labels beyond"),
     ],
 )
 def test_files_that_do_not_agree(tmp_path, change, message):

@@ -130,7 +130,9 @@ def _check_names(n_features, sparse_modalities):
     if not n_features:
         raise ValueError("n_features is empty: name at least one modality, as in {'image': 20}.")
     for name, n_columns in n_features.items():
-        if not isinstance(n_columns, Integral) or n_columns < 1:
+        if not isinstance(name, str):
+            raise ValueError(f"n_features: names of modalities must be strings; got {name!r}.")
+        if not isinstance(n_columns, Integral) or isinstance(n_columns, bool) or n_columns < 1:
             raise ValueError(
                 f"n_features[{name!r}] must be a positive integer; got {n_columns!r} instead."
             )

@@ -19,6 +19,8 @@ __all__ = ["checked_features", "load_mat", "read_arrays"]
 
 SPLIT = {part: tuple(f"{letter}_{part}" for letter in "ITL") for part in ("tr", "te")}
 WHOLE = ("images", "YAll", "LAll")
+# Up to here, doubles tell whole numbers apart.
+_LARGEST_LABEL = 2**53
 
 
 @validate_params(
@@ -130,10 +132,13 @@ def checked_features(path: Path, name: str, arrays: Mapping[str, Any]) -> Any:
             f"{path}: {name} must have rows and columns; its shape is {features.shape}."
         )
     features = features.tocsr() if sparse.issparse(features) else features
-    values = features.data if sparse.issparse(features) else features
+    _check_finite(path, name, features.data if sparse.issparse(features) else features)
+    return features
+
+
+def _check_finite(path, name, values):
     if not np.isfinite(values).all():
         raise ValueError(f"{path}: {name} holds NaN or infinite numbers.")
-    return features
 
 
 def _part(path, names, arrays, max_bytes):
@@ -165,6 +170,7 @@ def _pixels(path, name, array, n):
             f"{path}: {name} of shape {array.shape} and dtype {array.dtype} are no pictures of "
             f"the {n} rows of labels."
         )
+    _check_finite(path, name, array)
     return array
 
 
@@ -176,6 +182,8 @@ def _target(path, name, array, max_bytes) -> NDArray[Any]:
         raise ValueError(f"{path}: {name} {error}.") from error
     if labels.ndim != 2 or not (np.isfinite(labels).all() and (labels == np.rint(labels)).all()):
         raise ValueError(f"{path}: {name} must hold one row of whole numbers for each row.")
+    if labels.size and np.abs(labels.astype(np.float64)).max() > _LARGEST_LABEL:
+        raise ValueError(f"{path}: {name} holds labels beyond {_LARGEST_LABEL}, no class numbers.")
     if labels.shape[1] == 1:
         return labels.ravel().astype(np.int64)
     if not np.isin(labels, (0, 1)).all():
