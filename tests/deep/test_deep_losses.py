@@ -40,6 +40,19 @@ def test_similarities_are_slices_of_the_operators(indicator):
         np.testing.assert_allclose(function(*tensors), S[np.ix_(rows, columns)], atol=1e-12)
 
 
+def test_fine_grained_similarity_is_that_of_the_paper():
+    """Of sets of two and three labels, which the root tells from the product of their sizes."""
+    L = torch.tensor(
+        [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0]]
+    ).double()
+    sizes = L.sum(1)
+    expected = [
+        [(L[i] * L[j]).sum() / (sizes[i] * sizes[j]).clamp_min(1).sqrt() for j in range(5)]
+        for i in range(3)
+    ]
+    torch.testing.assert_close(losses.fgsc(L[:3], L), torch.tensor(expected).double())
+
+
 def test_pairwise_loss_is_the_mean_of_equation_5():
     F, G, S = doubles(4, 6), doubles(5, 6), torch.rand(4, 5, dtype=torch.float64)
     k = 6
