@@ -208,6 +208,18 @@ def test_the_search_does_not_depend_on_the_scale(factor):
         assert_allclose(second.transform(scaled), first.transform(X), atol=1e-6)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(("dtype", "factor"), [(np.float32, 2.0**90), (np.float64, 2.0**900)])
+def test_outliers_among_new_rows_have_unit_rows(dtype, factor):
+    X = two_blocks()
+    blocks = {name: X[name].astype(dtype) for name in X.names}
+    space = SharedSpace(3, feature_map="passthrough", random_state=0).fit(MultimodalData(**blocks))
+    far, farther = (space.transform(blocks["a"] * dtype(f), "a") for f in (2.0**60, factor))
+    assert far.dtype == dtype
+    assert_allclose(farther, far, atol=1e-6)
+    assert_allclose(np.linalg.norm(farther, axis=1), 1, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "estimator",
     [

@@ -510,9 +510,10 @@ class SharedSpace(
     def _unit_rows(self, components):
         """Unit rows of the weighted sum of components of one or more modalities."""
         total = sum(components.values())
-        return normalize(
-            total * component_weights(self.correlations_, self.power).astype(total.dtype)
-        )
+        total = total * component_weights(self.correlations_, self.power).astype(total.dtype)
+        # An outlier's squares may overflow; divided by a power of two, no digit changes.
+        exponents = np.frexp(np.abs(total).max(axis=1, keepdims=True))[1]
+        return normalize(np.ldexp(total, -exponents))
 
     def out_of_fold_rows(self, X: MatrixLike) -> dict[str, Floats]:
         """Unit rows of the training pairs, each by the bases of the folds that it is not in.
