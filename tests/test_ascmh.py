@@ -323,14 +323,6 @@ def test_warns_when_sweeps_run_out(hasher, X, paired):
         hasher.set_params(max_iter=1).fit(X, paired.y)
 
 
-def test_every_value_of_the_paper_grid_fits(X, paired):
-    rows = np.arange(40)
-    for name, values in ASCMH.paper_grid().items():
-        for value in values:
-            hasher = ASCMH(4, n_anchors=10, max_iter=1, random_state=0, **{name: value})
-            hasher.fit(X[rows], paired.y[rows])
-
-
 def test_sweeps_use_what_the_sweep_before_has_left(point):
     """Algorithm 1 from dense matrices: every variable from the newest of the others."""
     F, k, L, G = point.F, K, point.L.toarray(), point.G.toarray()

@@ -558,20 +558,6 @@ def test_verbose_prints_sweeps(paired, capsys):
     assert capsys.readouterr().out.count("[DSAH] sweep") == hasher.n_iter_
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_every_value_of_the_paper_grid_fits(paired):
-    rows = np.arange(40)
-    X = MultimodalData(**paired.blocks)[rows]
-    for grid in DSAH.paper_grid():
-        for name, values in grid.items():
-            for value in values:
-                params = {"solver": grid["solver"][0], name: value}
-                hasher = DSAH(4, n_anchors=10, n_perturbations=0, max_iter=1, random_state=0)
-                if grid["solver"] == ["alm"]:
-                    hasher.set_params(n_perturbations=10)
-                hasher.set_params(**params).fit(X, paired.y[rows])
-
-
 def test_published_penalties_do_not_matter():
     """The guide says so: 2 k S sum Z dwarfs them, so the codes are the same for all of them."""
     d = make(n=200, k=8)
