@@ -11,6 +11,7 @@ from inspect import signature
 
 import numpy as np
 import pytest
+from common_columns import all_but_the_first
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -36,10 +37,6 @@ NEED_ONE_SPACE = ["CentredSign"]
 pytestmark = pytest.mark.filterwarnings(
     "ignore:n_anchors", "ignore::sklearn.exceptions.ConvergenceWarning"
 )
-
-
-def all_but_the_first(X):
-    return slice(1, None)
 
 
 def two_modalities(cls):

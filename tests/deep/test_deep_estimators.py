@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import joblib
 import numpy as np
 import pytest
+from common_columns import all_but_the_first
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -32,10 +33,6 @@ HASHERS = [
     DCMH(**TINY, max_iter=15, batch_size=32),
     SSAH(**TINY, n_semantic=16, max_iter=15, batch_size=32),
 ]
-
-
-def all_but_the_first(X):
-    return slice(1, None)
 
 
 @parametrize_with_checks(
