@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Parallel workers take the cores; threads of each would only wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from hypothesis import settings
