@@ -181,3 +181,14 @@ def test_rows_mapped_anew_are_the_same(data):
         assert_allclose(first, second, rtol=1e-6, atol=1e-9)
     decisions = ridge_leave_one_out(kept, B, [0.1])[1]
     assert_array_equal(ridge_leave_one_out(kept, B, [0.1], signs=True)[1], sign(decisions))
+
+
+def test_callbacks_hear_of_every_phase(data, monkeypatch):
+    X, y = data
+    heard = []
+    monkeypatch.setattr(
+        "sklearn_cmh.refine._refined.end_step", lambda estimator, name: heard.append(name)
+    )
+    RefinedHasher(**QUICK).fit(X, y)
+    assert heard == ["targets", "pool", "hash functions"]
+    assert RefinedHasher._n_phases == len(heard)

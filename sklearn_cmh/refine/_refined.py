@@ -37,7 +37,7 @@ from ..solvers import (
     ridge_leave_one_out,
     sign,
 )
-from ..utils._callbacks import report
+from ..utils._callbacks import end_step, report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
 from ..utils._transformers import fit, inner_clone, transform
 from ..utils._typing import Modalities, RandomState
@@ -246,6 +246,8 @@ class RefinedHasher(BaseHasher):
     1.0
     """
 
+    _n_phases = 3  # targets, pool, and hash functions
+
     _parameter_constraints: dict = {
         **BaseHasher._parameter_constraints,
         "estimator": [HasMethods(["fit", "get_params"]), None],
@@ -380,11 +382,13 @@ class RefinedHasher(BaseHasher):
         self.shared_space_ = None
         if self.select_bits or self.estimator is None:
             T = self._make_targets(blocks, L, rng)
+            end_step(self, "targets")
         restarts = self._fit_restarts(blocks, L, rng, parallel)
         if restarts:
             pool = np.hstack([restart.codes_ for restart in restarts])
         else:
             pool = hyperplane_bits(T, self._n_hyperplanes(), rng)
+        end_step(self, "pool")
         if self.refit_hash_functions:
             maps, coefs, bits = self._fit_hash_functions(blocks, L, pool, rng, parallel)
         else:
@@ -392,6 +396,7 @@ class RefinedHasher(BaseHasher):
                 name: sign(np.hstack([restart._project(name, block) for restart in restarts]))
                 for name, block in blocks.items()
             }
+        end_step(self, "hash functions")
         if self.select_bits:
             self.selected_bits_ = self._choose_bits(list(bits.values()), T)
         else:
