@@ -43,6 +43,7 @@ from ..solvers import (
     CosineSimilarity,
     Targets,
     column_means,
+    cyclic_bits,
     dense,
     gram,
     inner,
@@ -269,24 +270,8 @@ def codes_problem(problem, R, weights, P, alpha):
 
 
 def update_codes(B, Q, N, n_passes=3):
-    """B, eq. (9): cyclic over bits, ``b_j = sgn(n_j - B q_j + b_j q_jj)``, the best b_j each.
-
-    Given Q and N rows do not depend on each other: a block of them stays in the cache for
-    all bits and passes.
-    """
-    B = B.copy()
-    others = Q.astype(B.dtype)
-    np.fill_diagonal(others, 0)
-    for rows in gen_batches(len(B), _BLOCK_ROWS):
-        bits, target = B[rows].T.copy(), N[rows].T
-        for _ in range(n_passes):
-            before = bits.copy()
-            for j in range(len(bits)):
-                bits[j] = sign(target[j] - others[j] @ bits)
-            if np.array_equal(bits, before):
-                break
-        B[rows] = bits.T
-    return B
+    """B, eq. (9): cyclic over bits, ``b_j = sgn(n_j - B q_j + b_j q_jj)``, the best b_j each."""
+    return cyclic_bits(B, Q, N, n_passes)
 
 
 def update_by_labels(problem, update, Q, RDR, *rows):

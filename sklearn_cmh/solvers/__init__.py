@@ -10,6 +10,7 @@ from ._codes import (
     sign,
     warn_constant_bits,
 )
+from ._cyclic import cyclic_bits
 from ._itq import itq_rotation
 from ._linalg import (
     dense,
@@ -49,6 +50,7 @@ __all__ = [
     "column_means",
     "complete_labels",
     "constant_bits",
+    "cyclic_bits",
     "dense",
     "fold_moments",
     "fuse",
