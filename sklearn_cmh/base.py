@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import signature
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -30,7 +30,7 @@ from .data import (
     modality_weights,
     refuse_views,
 )
-from .features import FeatureMapsMixin
+from .features import FeatureMapsMixin, linear_map
 from .metrics import average_precision_scores
 from .solvers import (
     Solution,
@@ -44,17 +44,30 @@ from .solvers import (
 )
 from .utils._callbacks import CallbackSupportMixin, end_step, fit_task, report
 from .utils._documentation import DocumentedMixin
+from .utils._parametrised import field, parametrised
 from .utils._sklearn import Interval, check_sample_weight, fit_context
 from .utils._state import VersionedStateMixin, unchanged_on_error
-from .utils._typing import ArrayLike, Codes, Floats, Labels, MatrixLike, NDArray
+from .utils._typing import (
+    ArrayLike,
+    Codes,
+    Floats,
+    Labels,
+    MatrixLike,
+    Modalities,
+    NDArray,
+    RandomState,
+)
 
 __all__ = [
     "BaseHasher",
+    "KernelHasher",
     "Learning",
+    "LinearHasher",
     "ModalityEncoder",
     "ShallowHasher",
     "Solution",
     "modality_weights",
+    "parametrised",
     "sign",
 ]
 
@@ -528,15 +541,75 @@ class ModalityEncoder(
         return tags
 
 
+@parametrised
 class ShallowHasher(FeatureMapsMixin, BaseHasher):
-    """Feature map and linear hash function per modality; a method overrides `_solve`."""
+    """Feature map and linear hash function per modality; a method overrides `_solve`.
+
+    A method whose features are those of a kernel is a `KernelHasher`, a linear one a
+    `LinearHasher`; its own parameters are annotated attributes of a class decorated with
+    `parametrised`.
+
+    Parameters
+    ----------
+    n_bits : int, default=64
+        Length of the codes.
+    feature_map : transformer, dict or "passthrough", default=None
+        Map of the features, cloned for every modality, or {name: transformer}. None
+        stands for that of the method.
+    modalities : list of tuple, dict or "prefix", default=None
+        Which columns of X make up which modality: (name, transformer, columns) triples
+        as in ColumnTransformer, {name: columns}, or "prefix" for a DataFrame with
+        columns ``image__...``. None: those of a MultimodalData, or a single modality.
+    max_iter : int, default=30
+        Largest number of sweeps.
+    tol : float, default=1e-6
+        Stop when the objective changes by less than this, relatively.
+    random_state : int, RandomState instance or None, default=None
+        Seed of all that is drawn, also by feature maps.
+    verbose : bool or int, default=0
+        Whether to print the objective of every sweep.
+
+    Attributes
+    ----------
+    codes_ : ndarray of shape (n, n_bits), int8
+        Learned codes of the training rows, -1 and +1.
+    projections_ : dict
+        Modality name to the (q, n_bits) matrix of its hash function.
+    feature_maps_ : dict
+        Modality name to the fitted feature map.
+    transformers_ : dict
+        Modality name to the fitted transformer of `modalities`, where there is one.
+    labels_ : csr_array of shape (n, c) or None
+        Label indicator of the training rows; None without y.
+    classes_ : ndarray of shape (c,) or None
+        Classes of the columns of `labels_`.
+    modality_names_ : list of str
+        Names of the modalities.
+    objective_ : ndarray of shape (n_iter_,)
+        The objective after every sweep.
+    n_iter_ : int
+        Sweeps done.
+    n_features_in_ : int
+        Columns seen during the fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names, where X had them.
+    """
+
+    n_bits: int = field(default=64, kw_only=False)
+    feature_map: Any = None
+    modalities: Modalities = None
+    max_iter: int = 30
+    tol: float = 1e-6
+    random_state: RandomState = None
+    verbose: bool | int = 0
 
     _sort = "shallow"
     _n_phases = 2  # features, and the start of the solver
 
-    _parameter_constraints: dict = {
-        **BaseHasher._parameter_constraints,
-        **FeatureMapsMixin._parameter_constraints,
+    # Values that the paper sweeps, by parameter.
+    _paper_grid: ClassVar[dict[str, list[Any]]] = {}
+
+    _parameter_constraints = {
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
     }
@@ -563,6 +636,17 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
             on_start=lambda: end_step(self, "start"),
             on_sweep=on_sweep,
         )
+
+    @classmethod
+    def paper_grid(cls) -> Any:
+        """Parameter grid of the paper, for GridSearchCV.
+
+        Returns
+        -------
+        param_grid : dict or list of dict
+            The values that the paper sweeps, or values around its own where it does not say.
+        """
+        return {name: list(values) for name, values in cls._paper_grid.items()}
 
     def _restart_params(self, codes_only):
         """Parameters that make one of many restarts cheap; see `RefinedHasher`.
@@ -611,6 +695,37 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
     def _project(self, name, block):
         offset = getattr(self, "offsets_", {}).get(name)
         return project(self._map_features(name, block), self.projections_[name], offset)
+
+
+@parametrised
+class KernelHasher(ShallowHasher):
+    """A shallow method on kernel features; see `ShallowHasher`.
+
+    Parameters
+    ----------
+    n_anchors : int, default=1000
+        Anchors of the default feature map.
+    feature_map : transformer, dict or "passthrough", default=None
+        Map of the features, cloned for every modality, or {name: transformer}. None
+        stands for ``AnchorRBF(n_anchors)``.
+    """
+
+    n_anchors: int = 1000
+
+
+@parametrised
+class LinearHasher(ShallowHasher):
+    """A shallow method on features as they are, but standardised; see `ShallowHasher`.
+
+    Parameters
+    ----------
+    feature_map : transformer, dict or "passthrough", default=None
+        Map of the features, cloned for every modality, or {name: transformer}. None
+        standardises columns, those of sparse features without centring them.
+    """
+
+    def _default_feature_map(self, block):
+        return linear_map(block)
 
 
 # Training rows that are encoded after a fit, to see whether codes differ.

@@ -31,9 +31,8 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import cho_solve
 from scipy.sparse.linalg import LinearOperator
-from sklearn.preprocessing import StandardScaler
 
-from ..base import Learning, ShallowHasher, Solution, modality_weights, warn_ignored
+from ..base import Learning, LinearHasher, Solution, modality_weights, warn_ignored
 from ..data import labelled_rows
 from ..solvers import (
     GraphSimilarity,
@@ -282,7 +281,7 @@ def mutual_neighbours(X, n_neighbors, neighbors=None, n_jobs=None):
     return sparse.csr_array(mutual.maximum(sparse.eye_array(n, format="csr")))
 
 
-class AAH(ShallowHasher):
+class AAH(LinearHasher):
     """Average approximate hashing.
 
     Projects every modality into a semantic space of its own, in which rows that share a
@@ -415,7 +414,7 @@ class AAH(ShallowHasher):
     """
 
     _parameter_constraints: dict = {
-        **ShallowHasher._parameter_constraints,
+        **LinearHasher._parameter_constraints,
         "alpha": [Interval(Real, 0, None, closed="left")],
         "beta": [Interval(Real, 0, None, closed="left")],
         "theta": [Interval(Real, 0, None, closed="left"), dict],
@@ -431,7 +430,6 @@ class AAH(ShallowHasher):
         "discrete": ["boolean"],
         "averaging": ["boolean"],
     }
-    _parameter_constraints.pop("n_anchors")
 
     def __init__(
         self,
@@ -501,9 +499,6 @@ class AAH(ShallowHasher):
             warn_ignored(self, ["n_neighbors", "neighbors", "n_jobs"], "affinity='label'")
         elif self.neighbors is not None:
             warn_ignored(self, ["n_neighbors", "n_jobs"], "neighbors")
-
-    def _default_feature_map(self, block):
-        return StandardScaler(with_mean=not sparse.issparse(block))
 
     def _solve(self, features, L, rng):
         X = list(features.values())

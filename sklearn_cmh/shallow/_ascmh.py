@@ -25,7 +25,7 @@ import numpy as np
 from sklearn.base import is_classifier, is_regressor
 from sklearn.utils import get_tags
 
-from ..base import ShallowHasher, Solution, modality_weights, warn_ignored
+from ..base import KernelHasher, Solution, modality_weights, warn_ignored
 from ..solvers import (
     Targets,
     constant_bits,
@@ -227,7 +227,7 @@ def score_bits(model, F, n_outputs):
     return np.reshape(Z, (F.shape[0], n_outputs))
 
 
-class ASCMH(TargetsMixin, ShallowHasher):
+class ASCMH(TargetsMixin, KernelHasher):
     """Asymmetric scalable cross-modal hashing.
 
     Learns the codes of the training rows first, from their labels and from what the
@@ -348,7 +348,7 @@ class ASCMH(TargetsMixin, ShallowHasher):
     """
 
     _parameter_constraints: dict = {
-        **ShallowHasher._parameter_constraints,
+        **KernelHasher._parameter_constraints,
         **TargetsMixin._parameter_constraints,
         "omega": [Interval(Real, 0, None, closed="left")],
         "lambdas": [Interval(Real, 0, None, closed="left"), dict],

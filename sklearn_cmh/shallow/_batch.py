@@ -19,22 +19,20 @@ objective never rises. Other targets than those of labels take the place of G.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
 
 import numpy as np
 
-from ..base import ShallowHasher, Solution, modality_weights
+from ..base import KernelHasher, modality_weights, parametrised
 from ..solvers import (
     Targets,
     inner,
     orthonormal_basis,
     polar_factor,
-    ridge_projection,
     sign,
     squared_norm,
 )
 from ..utils._sklearn import Interval
-from ..utils._typing import Modalities, RandomState
+from ._regression import RegressionMixin
 from ._targets import TargetsMixin
 
 __all__ = ["BATCH"]
@@ -132,7 +130,8 @@ def solve(problem, n_bits, *, theta, lambdas, sweeps, rng):
     return state.B.astype(np.int8)
 
 
-class BATCH(TargetsMixin, ShallowHasher):
+@parametrised
+class BATCH(TargetsMixin, RegressionMixin, KernelHasher):
     """BATCH: asymmetric discrete codes from a rotated latent space.
 
     Learns the codes of the training rows from label similarity and a latent space that all
@@ -141,66 +140,16 @@ class BATCH(TargetsMixin, ShallowHasher):
 
     Parameters
     ----------
-    n_bits : int, default=64
-        Length of the codes.
     theta : float, default=1.0
         Weight of the codes' distance to the rotated latent space.
     lambdas : float or dict, default=0.5
         Weight of the factorisation of every modality's features; a number, or
         {name: weight}.
-    lambda_h : float, default=1e-2
-        Penalty of the ridge regression from features to codes.
-    pair_weight : float, default=0.0
-        Weight p of the pairing in what codes preserve, in [0, 1]. 0 is the paper: labels alone.
-        1 is pairs alone: a space that the modalities share, learned without labels; y is
-        optional then and serves `score` alone. In between, targets are
-        ``[sqrt(1 - p) Lt, sqrt(p) Z]``, of labels and of the shared space. Above 0 rows without
-        labels, -1 or an empty row of an indicator, take part. Needs two modalities.
-    shared_space : SharedSpace, default=None
-        The shared space for ``pair_weight > 0``, fitted to a clone. None takes a plain one from
-        the mapped features: 64 components, weighted by their correlation.
-    n_anchors : int, default=1000
-        Anchors of the default feature map.
-    feature_map : transformer, dict or "passthrough", default=None
-        Map of the features, cloned for every modality, or {name: transformer}. None
-        stands for ``AnchorRBF(n_anchors)``.
-    modalities : list of tuple, dict or "prefix", default=None
-        Which columns of X make up which modality: (name, transformer, columns) triples
-        as in ColumnTransformer, {name: columns}, or "prefix" for a DataFrame with
-        columns ``image__...``. None: those of a MultimodalData, or a single modality.
-    max_iter : int, default=30
-        Largest number of sweeps.
-    tol : float, default=1e-6
-        Stop when the objective falls by less than this, relatively.
-    random_state : int, RandomState instance or None, default=None
-        Seed of anchors and of the first codes and latent space.
-    verbose : int, default=0
-        Whether to print the objective of every sweep.
 
     Attributes
     ----------
-    codes_ : ndarray of shape (n, n_bits), int8
-        Learned codes of the training rows, -1 and +1.
-    projections_ : dict
-        Modality name to the (q, n_bits) matrix of its hash function.
-    feature_maps_ : dict
-        Modality name to the fitted feature map.
-    shared_space_ : SharedSpace
-        The fitted shared space, where `shared_space` is given and ``pair_weight > 0``.
-    labels_ : csr_array of shape (n, c) or None
-        Label indicator of the training rows; None without y.
-    classes_ : ndarray of shape (c,) or None
-        Classes of the columns of `labels_`.
-    modality_names_ : list of str
-        Names of the modalities.
     objective_ : ndarray of shape (n_iter_,)
         The objective after every sweep; it never rises.
-    n_iter_ : int
-        Sweeps done.
-    n_features_in_ : int
-        Columns seen during the fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Column names, where X had them.
 
     See Also
     --------
@@ -227,44 +176,14 @@ class BATCH(TargetsMixin, ShallowHasher):
     (200, 16)
     """
 
-    _parameter_constraints: dict = {
-        **ShallowHasher._parameter_constraints,
-        **TargetsMixin._parameter_constraints,
+    theta: float = 1.0
+    lambdas: float | Mapping[str, float] = 0.5
+
+    _parameter_constraints = {
         "theta": [Interval(Real, 0, None, closed="left")],
         "lambdas": [Interval(Real, 0, None, closed="left"), dict],
-        "lambda_h": [Interval(Real, 0, None, closed="left")],
     }
-
-    def __init__(
-        self,
-        n_bits: int = 64,
-        *,
-        theta: float = 1.0,
-        lambdas: float | Mapping[str, float] = 0.5,
-        lambda_h: float = 1e-2,
-        pair_weight: float = 0.0,
-        shared_space: Any = None,
-        n_anchors: int = 1000,
-        feature_map: Any = None,
-        modalities: Modalities = None,
-        max_iter: int = 30,
-        tol: float = 1e-6,
-        random_state: RandomState = None,
-        verbose: bool | int = 0,
-    ):
-        self.n_bits = n_bits
-        self.theta = theta
-        self.lambdas = lambdas
-        self.lambda_h = lambda_h
-        self.pair_weight = pair_weight
-        self.shared_space = shared_space
-        self.n_anchors = n_anchors
-        self.feature_map = feature_map
-        self.modalities = modalities
-        self.max_iter = max_iter
-        self.tol = tol
-        self.random_state = random_state
-        self.verbose = verbose
+    _paper_grid = {name: [1e-3, 1e-2, 1e-1, 1.0, 10.0] for name in ("theta", "lambdas", "lambda_h")}
 
     def _solve(self, features, supervision, rng):
         F, sweeps = list(features.values()), self._sweeps()
@@ -276,23 +195,4 @@ class BATCH(TargetsMixin, ShallowHasher):
             sweeps=sweeps,
             rng=rng,
         )
-        projections = [ridge_projection(f, B, self.lambda_h) for f in F]
-        return Solution(B, projections, sweeps.objective, len(sweeps))
-
-    @staticmethod
-    def paper_grid() -> dict[str, list[float]]:
-        """Parameter grid around the defaults, for GridSearchCV.
-
-        Returns
-        -------
-        param_grid : dict
-            Values of `theta`, `lambdas` and `lambda_h`.
-
-        Examples
-        --------
-        >>> from sklearn_cmh.shallow import BATCH
-        >>> sorted(BATCH.paper_grid())
-        ['lambda_h', 'lambdas', 'theta']
-        """
-        powers = [1e-3, 1e-2, 1e-1, 1.0, 10.0]
-        return {"theta": powers, "lambdas": powers, "lambda_h": powers}
+        return self._regressed(features, B, sweeps)

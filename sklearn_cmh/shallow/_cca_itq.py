@@ -7,63 +7,42 @@ unsupervised cross-view hashing of [2]_. Both need pairs and no labels: the base
 without labels.
 """
 
+from collections.abc import Mapping
 from numbers import Real
-from typing import Any
 
 import numpy as np
 
-from ..base import Learning, ShallowHasher, Solution
+from ..base import Learning, LinearHasher, Solution, parametrised
 from ..data import modality_weights
-from ..features import linear_map
 from ..solvers import canonical_bases, centred_grams, column_means, itq_rotation, project, sign
 from ..utils._sklearn import Interval, StrOptions
-from ..utils._typing import Modalities, RandomState
 
 __all__ = ["CCAITQ"]
 
 
-class CCAITQ(ShallowHasher):
+@parametrised
+class CCAITQ(LinearHasher):
     """Canonical correlation and iterative quantisation: codes from pairs, without labels.
 
     A baseline. Labels are used for nothing but `score`.
 
     Parameters
     ----------
-    n_bits : int, default=64
-        Length of the codes.
-    modalities : {"prefix"}, dict or list of tuples, default=None
-        Which columns belong to which modality: ``(name, transformer, columns)`` triples,
-        ``{name: columns}``, or "prefix". None takes a MultimodalData's own.
-    feature_map : transformer, dict, "passthrough" or None, default=None
-        Map of every modality's columns, or a {name: map} dict. None standardises columns, as the
-        method is linear; `AnchorRBF` makes it kernel CCA-ITQ.
     regularisation : float or dict, default=1e-4
         Ridge, as a multiple of the mean eigenvalue of a modality's features, or a {name: ridge}
         dict. The default is the authors'; with hundreds of columns, 0.1 is better.
     rotation : {"itq", None}, default="itq"
         None takes the signs of the components as they are; there are as many useful bits then as
         components, and the others are constant.
-    max_iter : int, default=50
-        Sweeps of the rotation.
-    tol : float, default=1e-4
-        The rotation has settled when its loss changes by no more than this, relatively.
-    random_state : int, RandomState instance or None, default=None
-        Draws the first rotation.
-    verbose : bool or int, default=False
-        Whether to print the loss of every sweep.
 
     Attributes
     ----------
-    codes_ : ndarray of shape (n, n_bits), int8
-        Fused codes of the training rows.
     correlations_ : ndarray of shape (n_components,)
         In-sample correlations of the components.
-    projections_, offsets_ : dict
-        Modality name to hash function (q, n_bits), and to its thresholds (n_bits,).
+    offsets_ : dict
+        Modality name to the thresholds (n_bits,) of its hash function.
     objective_ : ndarray of shape (n_iter_,)
         Mean loss of a row after every sweep of the rotation; empty without.
-    n_iter_ : int
-        Sweeps done.
 
     See Also
     --------
@@ -87,40 +66,18 @@ class CCAITQ(ShallowHasher):
     (200, 16)
     """
 
-    _parameter_constraints: dict = {
-        **ShallowHasher._parameter_constraints,
+    regularisation: float | Mapping[str, float] = 1e-4
+    rotation: str | None = "itq"
+    max_iter: int = 50
+    tol: float = 1e-4
+
+    _parameter_constraints = {
         "regularisation": [Interval(Real, 0, None, closed="left"), dict],
         "rotation": [StrOptions({"itq"}), None],
     }
 
-    def __init__(
-        self,
-        n_bits: int = 64,
-        *,
-        modalities: Modalities = None,
-        feature_map: Any = None,
-        regularisation: Any = 1e-4,
-        rotation: str | None = "itq",
-        max_iter: int = 50,
-        tol: float = 1e-4,
-        random_state: RandomState = None,
-        verbose: bool | int = False,
-    ):
-        self.n_bits = n_bits
-        self.modalities = modalities
-        self.feature_map = feature_map
-        self.regularisation = regularisation
-        self.rotation = rotation
-        self.max_iter = max_iter
-        self.tol = tol
-        self.random_state = random_state
-        self.verbose = verbose
-
     _is_baseline = True
     _needs_pairs = True
-
-    def _default_feature_map(self, block):
-        return linear_map(block)
 
     def _learning(self):
         return Learning(needs_labels=False, from_unlabelled=True)

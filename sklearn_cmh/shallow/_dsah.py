@@ -37,7 +37,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-from ..base import ShallowHasher, Solution, warn_ignored
+from ..base import KernelHasher, Solution, warn_ignored
 from ..data import labelled_rows
 from ..solvers import (
     CosineSimilarity,
@@ -524,7 +524,7 @@ def _positive(w):
     return np.maximum(w, 1e-12 * np.max(w, initial=0) + np.finfo(np.float64).tiny)
 
 
-class DSAH(TargetsMixin, ShallowHasher):
+class DSAH(TargetsMixin, KernelHasher):
     """Discrete semantics-guided asymmetric hashing.
 
     Learns one code per row so that its inner products with real-valued projections of
@@ -655,7 +655,7 @@ class DSAH(TargetsMixin, ShallowHasher):
     """
 
     _parameter_constraints: dict = {
-        **ShallowHasher._parameter_constraints,
+        **KernelHasher._parameter_constraints,
         **TargetsMixin._parameter_constraints,
         "alpha": [Interval(Real, 0, None, closed="left")],
         "gamma": [Interval(Real, 0, None, closed="left")],

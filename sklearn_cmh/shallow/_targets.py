@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from ..base import Learning, warn_ignored
+from ..base import Learning, parametrised, warn_ignored
 from ..data import MultimodalData
 from ..solvers import Targets, complete_labels, label_targets, mix_targets, shared_rows
 from ..utils._sklearn import HasMethods, Interval
@@ -29,16 +29,34 @@ class Supervision(NamedTuple):
     pairs: Floats | None
 
 
+@parametrised
 class TargetsMixin:
     """Parameters `pair_weight` and `shared_space` of a method, and the targets that follow.
 
     It stands before `ShallowHasher` among the bases. `_solve` gets a `Supervision` for L.
+
+    Parameters
+    ----------
+    pair_weight : float, default=0.0
+        Weight p of the pairing in what codes preserve, in [0, 1]. 0 is the paper: labels alone.
+        1 is pairs alone: a space that the modalities share, learned without labels; y is
+        optional then and serves `score` alone. In between, targets are
+        ``[sqrt(1 - p) Lt, sqrt(p) Z]``, of labels and of the shared space. Above 0 rows without
+        labels, -1 or an empty row of an indicator, take part. Needs two modalities.
+    shared_space : SharedSpace, default=None
+        The shared space for ``pair_weight > 0``, fitted to a clone. None takes a plain one from
+        the mapped features: 64 components, weighted by their correlation.
+
+    Attributes
+    ----------
+    shared_space_ : SharedSpace
+        The fitted shared space, where `shared_space` is given and ``pair_weight > 0``.
     """
 
-    pair_weight: float
-    shared_space: Any
+    pair_weight: float = 0.0
+    shared_space: Any = None
 
-    _parameter_constraints: dict = {
+    _parameter_constraints = {
         "pair_weight": [Interval(Real, 0, 1, closed="both")],
         "shared_space": [HasMethods(["fit", "transform"]), None],
     }

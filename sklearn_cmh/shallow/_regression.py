@@ -1,0 +1,31 @@
+"""What methods share whose hash functions are regressions to codes learned before."""
+
+from numbers import Real
+
+from ..base import Solution, parametrised
+from ..solvers import ridge_projection
+from ..utils._sklearn import Interval
+
+__all__ = ["RegressionMixin"]
+
+
+@parametrised
+class RegressionMixin:
+    """Parameter `lambda_h` of a method, and the hash functions that follow from codes.
+
+    It stands before `ShallowHasher` among the bases.
+
+    Parameters
+    ----------
+    lambda_h : float, default=1e-2
+        Penalty of the ridge regression from features to codes.
+    """
+
+    lambda_h: float = 1e-2
+
+    _parameter_constraints = {"lambda_h": [Interval(Real, 0, None, closed="left")]}
+
+    def _regressed(self, features, B, sweeps, **extras):
+        """Solution of learned codes B: hash functions ``(F'F + lambda_h I)^-1 F'B``."""
+        projections = [ridge_projection(F, B, self.lambda_h) for F in features.values()]
+        return Solution(B, projections, sweeps.objective, len(sweeps), extras=extras)
