@@ -2,7 +2,7 @@
 
     python benchmarks/label_free.py --data openmoji.npz,wiki.npz --bits 64 --seeds 3
 
-Data sets are those of paper_tables.py. Every method sees pairs and no label. Rows that took no part
+Data sets are those of real_data.py. Every method sees pairs and no label. Rows that took no part
 in the fit are encoded by both modalities, and each searches the other: "own pair" is the share of
 queries whose own row is among the 10 nearest, "class mAP" full-ranking mean average precision over
 rows that share a label, the own row left out. Both times 100, the mean of both directions and of
@@ -18,7 +18,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from paper_tables import load
+from real_data import load
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler

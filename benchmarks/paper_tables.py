@@ -1,92 +1,111 @@
-"""The papers' tables: mAP of every method, code length and gallery, on real data.
+"""The papers' tables: every method of the package on real data, in one protocol.
 
     python benchmarks/paper_tables.py --data wiki,openmoji --bits 16,32,64,128 --seeds 3
 
 Data sets are "wiki" (fetched, or read from --wiki-path), "openmoji" (from the demo extra),
-"generated" (few rows, to see that all of this runs), or the path of an .npz file that holds
-``image``, ``text``, ``labels``, ``train`` and ``test``: blocks of features, class labels or
-their indicator, and row numbers. An .npz file whose name begins with wiki, mirflickr or
-nuswide is compared with the figures that the papers print for that data set.
+"emoji-keywords" (several labels per row; the demo extra and em-keyboard), "generated" (few rows,
+to see that all of this runs), or the path of an .npz file that holds ``image``, ``text``,
+``labels``, ``train`` and ``test``: blocks of features, class labels or their indicator, and row
+numbers. A data set whose name begins with wiki, mirflickr or nuswide is compared with the figures
+that papers print for it (published.csv).
 
 Methods are those of the package, variants of the papers' tables ("AAH-knn"), and shallow ones
-inside a RefinedHasher ("AAH-refined").
+inside a RefinedHasher ("AAH-refined"), all with the settings of their papers; or, with --tune N,
+with the best of these and N settings that are drawn from the method's `paper_grid`, judged on a
+quarter of the training rows that the fit does not see. No test row takes part in that.
 
-Every cell (data set, method, bits, seed) runs in a process of its own and is added to
+Every cell (data set, method, bits, split, seed) runs in a process of its own and is added to
 results.csv in the output folder when it is done; a cell that is there already is not run
-again. Galleries, of which papers seldom say which they rank:
+again. Split 0 is the published one; with --splits, others are drawn. Galleries, of which papers
+seldom say which they rank, and two figures beside them:
 
 learned    the training rows, by the codes learned from both modalities and the labels
 encoded    the training rows, by the hash function of the other modality
 held-out   the other test rows, by the hash function of the other modality
+own-pair   share of the test rows whose own row is among the 10 nearest in the other modality
+unseen     mAP among rows of classes (28 %) that took no part in another fit
+
+Seconds are those of the processor, all threads together, which other work on the machine leaves as
+they are.
 """
 
 import argparse
 import csv
 import multiprocessing
+import os
 import resource
 import statistics
 import sys
 import time
 import warnings
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
+from real_data import load, load_rows
+from significance import across_cells, against_best, holm
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, ParameterSampler, ShuffleSplit
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
-from sklearn_cmh import AnchorRBF, MultimodalData, RefinedHasher
-from sklearn_cmh.datasets import fetch_wiki, load_openmoji, make_multimodal_classification
-from sklearn_cmh.metrics import average_precision_scores
+from sklearn_cmh import AnchorRBF, RefinedHasher
+from sklearn_cmh.metrics import (
+    average_precision_scores,
+    make_retrieval_scorer,
+    pair_recall_at_k,
+    retrieval_protocols,
+)
+from sklearn_cmh.model_selection import UnseenClassSplit
 from sklearn_cmh.utils.discovery import all_estimators
 
-GALLERIES = ("learned", "encoded", "held-out")
 DIRECTIONS = (("image", "text"), ("text", "image"))
-SCORES = [f"{gallery} {query}" for gallery in GALLERIES for query, _ in DIRECTIONS]
-KEY = ("data", "method", "bits", "seed")
-COLUMNS = [*KEY, *SCORES, "seconds", "peak_mb"]
+# Columns of every gallery: mAP by query, or one figure for both directions.
+GALLERIES = {
+    gallery: [f"{gallery} {query}" for query, _ in DIRECTIONS]
+    for gallery in ("learned", "encoded", "held-out")
+} | {"own-pair": ["own-pair"], "unseen": ["unseen"]}
+SCORES = [column for columns in GALLERIES.values() for column in columns]
+COSTS = ["seconds", "search_seconds", "peak_mb"]
+VALIDATION_SHARE = 0.25
+# Imported once, by the server that the processes of the cells are forked from.
+PRELOADED = [
+    "scipy.stats",
+    "sklearn.model_selection",
+    "sklearn_cmh.datasets",
+    "sklearn_cmh.metrics",
+    "sklearn_cmh.model_selection",
+    "sklearn_cmh.refine",
+    "sklearn_cmh.shallow",
+]
+# Differences to a printed figure that ask for a reason.
+NOTABLE = 0.02
+# A signed-rank test of fewer cells cannot find anything.
+FEWEST_CELLS = 6
 
-# mAP as printed, image to text and text to image at 16, 32, 64 and 128 bits (the ablations of AAH
-# at 16 bits only), ranking learned codes: DSAH from its tables 2 to 5; AAH from its tables II and
-# IV (with CNN image features on wiki); ASCMH and BATCH from table 2 of the ASCMH paper.
-PUBLISHED_BITS = (16, 32, 64, 128)
-PUBLISHED = {
-    "wiki": {
-        "AAH": ((0.3337, 0.3498, 0.3535, 0.3578), (0.7102, 0.7373, 0.7413, 0.7457)),
-        "AAH-knn": ((0.2181,), (0.4646,)),
-        "AAH-nl": ((0.3255,), (0.7003,)),
-        "AAH-ng": ((0.3272,), (0.6750,)),
-        "AAH-na": ((0.2453,), (0.5650,)),
-        "ASCMH": ((0.3664, 0.3948, 0.3911, 0.3950), (0.7481, 0.7607, 0.7590, 0.7628)),
-        "BATCH": ((0.3553, 0.3781, 0.3837, 0.3940), (0.7382, 0.7448, 0.7586, 0.7502)),
-    },
-    "mirflickr": {
-        "DSAH": ((0.7236, 0.7412, 0.7498, 0.7556), (0.7782, 0.8041, 0.8163, 0.8180)),
-        "DSAH-Re": ((0.6076, 0.6081, 0.5911, 0.5784), (0.5521, 0.5760, 0.5773, 0.5801)),
-        "DSAH-Ke": ((0.6872, 0.6898, 0.6913, 0.6906), (0.7690, 0.7772, 0.7887, 0.7921)),
-        "DSAH-Nm": ((0.7212, 0.7245, 0.7289, 0.7310), (0.7304, 0.7297, 0.7358, 0.7439)),
-        "AAH": ((0.7145, 0.7230, 0.7271, 0.7283), (0.8137, 0.8198, 0.8251, 0.8281)),
-        "AAH-knn": ((0.5446,), (0.5471,)),
-        "AAH-nl": ((0.7118,), (0.8100,)),
-        "AAH-ng": ((0.5764,), (0.5851,)),
-        "AAH-na": ((0.6482,), (0.7191,)),
-        "ASCMH": ((0.7319, 0.7371, 0.7367, 0.7523), (0.8062, 0.8125, 0.8286, 0.8339)),
-        "BATCH": ((0.7318, 0.7408, 0.7416, 0.7464), (0.8005, 0.8187, 0.8192, 0.8256)),
-    },
-    "nuswide": {
-        "DSAH": ((0.6432, 0.6517, 0.6667, 0.6791), (0.7596, 0.7756, 0.7834, 0.8024)),
-        "DSAH-Re": ((0.4611, 0.4732, 0.4798, 0.4832), (0.4650, 0.4717, 0.4823, 0.4804)),
-        "DSAH-Ke": ((0.5911, 0.6287, 0.6334, 0.6499), (0.7452, 0.7676, 0.7704, 0.7799)),
-        "DSAH-Nm": ((0.6093, 0.6421, 0.6429, 0.6551), (0.7407, 0.7589, 0.7621, 0.7697)),
-        "AAH": ((0.6409, 0.6439, 0.6515, 0.6549), (0.7397, 0.7553, 0.7595, 0.7629)),
-        "AAH-knn": ((0.3449,), (0.3432,)),
-        "AAH-nl": ((0.6275,), (0.7237,)),
-        "AAH-ng": ((0.5734,), (0.6551,)),
-        "AAH-na": ((0.5431,), (0.6402,)),
-        "ASCMH": ((0.6510, 0.6588, 0.6633, 0.6638), (0.7677, 0.7824, 0.7898, 0.7990)),
-        "BATCH": ((0.6274, 0.6505, 0.6632, 0.6638), (0.7596, 0.7782, 0.7815, 0.7837)),
-    },
-}
+
+class Cell(NamedTuple):
+    """One fit, and what is judged by it."""
+
+    data: str
+    method: str
+    bits: int
+    split: int
+    seed: int
+    tune: int
+
+    def key(self):
+        """With the name of the data set for its path."""
+        return self._replace(data=Path(self.data).stem)
+
+    def label(self):
+        """The method as tables name it."""
+        return f"{self.method}, tuned" if self.tune else self.method
+
+
+COLUMNS = [*Cell._fields, *SCORES, *COSTS]
 
 
 def anchors(data):
@@ -100,7 +119,8 @@ def weights(data):
     return {"theta": theta, "alpha": alpha, "beta": beta}
 
 
-HASHERS = dict(all_estimators(kind="shallow") + all_estimators(kind="deep"))
+KINDS = ("baseline", "shallow", "deep", "refined")
+HASHERS = {name: cls for kind in KINDS for name, cls in all_estimators(kind=kind)}
 # What the papers set for a data set, where it differs from the defaults.
 OPTIONS = {"AAH": weights, "ASCMH": anchors, "BATCH": anchors, "DSAH": anchors}
 VARIANTS = {
@@ -114,9 +134,19 @@ VARIANTS = {
     "AAH-nl": {"alpha": 0},
     "AAH-ng": {"beta": 0},
     "AAH-na": {"averaging": False},
+    # What the two kinds of targets are worth.
+    "RefinedHasher-labels": {"pair_weight": 0},
+    "RefinedHasher-pairs": {"pair_weight": 1},
 }
 REFINED = [f"{name}-refined" for name, _ in all_estimators(kind="shallow")]
 METHODS = [*HASHERS, *VARIANTS, *REFINED]
+# CentredSign is for embeddings of one space: it needs modalities of the same width.
+DEFAULT_METHODS = [
+    *(name for name, _ in all_estimators(kind="baseline") if name != "CentredSign"),
+    *(name for name, _ in all_estimators(kind="shallow")),
+    "DSAH-alm",
+    "RefinedHasher",
+]
 
 
 def make(method, data, bits, seed):
@@ -127,27 +157,56 @@ def make(method, data, bits, seed):
         # It chooses feature maps itself.
         options.pop("feature_map", None)
         return RefinedHasher(HASHERS[name](**options), bits, random_state=seed)
-    return HASHERS[name](bits, random_state=seed, **options | VARIANTS.get(method, {}))
+    settings = {"n_bits": bits, "random_state": seed, **options, **VARIANTS.get(method, {})}
+    known = HASHERS[name]().get_params(deep=False)
+    return HASHERS[name](**{key: value for key, value in settings.items() if key in known})
 
 
-def load(data, wiki_path=None):
-    """Rows of a data set: ``(X, y)`` for training and for testing."""
-    if data == "wiki":
-        bunch = fetch_wiki(wiki_path)
-        X, y, train, test = bunch.data, bunch.target, bunch.train, bunch.test
-    elif data == "openmoji":
-        bunch = load_openmoji()
-        X, y, train, test = bunch.data, bunch.target, bunch.train, bunch.test
-    elif data == "generated":
-        X, y = make_multimodal_classification(300, random_state=0)
-        train, test = np.arange(200), np.arange(200, 300)
-    else:
-        with np.load(data, allow_pickle=False) as arrays:
-            X = MultimodalData(image=arrays["image"], text=arrays["text"])
-            y, train, test = arrays["labels"], arrays["train"], arrays["test"]
-        if y.ndim == 2:
-            y = sparse.csr_array(y)
-    return (X[train], y[train]), (X[test], y[test])
+def candidates(hasher, method, n_settings, seed):
+    """The settings as they are, and some that are drawn from the method's grid."""
+    prefix = ""
+    if method.endswith("-refined"):
+        hasher, prefix = hasher.estimator, "estimator__"
+    grids = hasher.paper_grid() if hasattr(hasher, "paper_grid") else {}
+    fixed = {"n_bits", *VARIANTS.get(method, {})}
+    choices = [
+        {prefix + name: values for name, values in grid.items() if name not in fixed}
+        for grid in (grids if isinstance(grids, list) else [grids])
+    ]
+    choices = [grid for grid in choices if grid]
+    if not choices:
+        return [{}]
+    with warnings.catch_warnings():
+        # A grid of fewer settings is taken whole.
+        warnings.simplefilter("ignore")
+        drawn = list(ParameterSampler(choices, n_settings, random_state=seed))
+    return [{}] + [{name: [value] for name, value in setting.items()} for setting in drawn]
+
+
+def chosen(hasher, settings, X, y, seed):
+    """The hasher with the settings that find held-out rows of the training set best."""
+    search = GridSearchCV(
+        hasher,
+        settings,
+        scoring=make_retrieval_scorer("map", gallery="validation"),
+        cv=ShuffleSplit(1, test_size=VALIDATION_SHARE, random_state=seed),
+        refit=False,
+        error_score="raise",
+    ).fit(X, y)
+    return clone(hasher).set_params(**search.best_params_)
+
+
+def fitted(cell, X, y):
+    """The hasher, fitted to training rows; CPU seconds of that, and of the search before it."""
+    hasher = make(cell.method, cell.key().data, cell.bits, cell.seed)
+    start = time.process_time()
+    if cell.tune:
+        settings = candidates(hasher, cell.method, cell.tune, cell.seed)
+        if len(settings) > 1:
+            hasher = chosen(hasher, settings, X, y, cell.seed)
+    found = time.process_time()
+    hasher.fit(X, y)
+    return hasher, time.process_time() - found, found - start
 
 
 def mean_average_precision(query, database, y_query, y_database, exclude_self=False):
@@ -158,38 +217,70 @@ def mean_average_precision(query, database, y_query, y_database, exclude_self=Fa
     return float(values[relevant].mean())
 
 
-def run_cell(data, method, bits, seed, wiki_path=None):
-    """Fit one method once; returns a row of the results."""
-    (X_train, y_train), (X_test, y_test) = load(data, wiki_path)
-    hasher = make(method, Path(data).stem, bits, seed)
-    start = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        hasher.fit(X_train, y_train)
-    seconds = time.perf_counter() - start
-    # Linux counts kilobytes, macOS bytes.
-    unit = 1e6 if sys.platform == "darwin" else 1e3
-    row = {
-        "data": Path(data).stem,
-        "method": method,
-        "bits": bits,
-        "seed": seed,
-        "seconds": round(seconds, 3),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1),
-    }
-    trained = {name: hasher.encode(X_train, modality=name) for name in ("image", "text")}
+def rankings(hasher, training, testing, galleries):
+    """Class mAP in the galleries that rank rows by their classes, and the own pairs."""
+    (X, y), (X_test, y_test) = training, testing
+    trained = {name: hasher.encode(X, modality=name) for name in ("image", "text")}
     tested = {name: hasher.encode(X_test, modality=name) for name in ("image", "text")}
+    scores, recalls = {}, []
     for query, database in DIRECTIONS:
-        galleries = {
-            "learned": (hasher.codes_, y_train),
-            "encoded": (trained[database], y_train),
+        ranked = {
+            "learned": (hasher.codes_, y),
+            "encoded": (trained[database], y),
             "held-out": (tested[database], y_test),
         }
-        for gallery, (codes, y) in galleries.items():
+        for gallery in ranked.keys() & set(galleries):
+            codes, labels = ranked[gallery]
             own = gallery == "held-out"
-            score = mean_average_precision(tested[query], codes, y_test, y, exclude_self=own)
-            row[f"{gallery} {query}"] = round(score, 5)
-    return row
+            score = mean_average_precision(tested[query], codes, y_test, labels, exclude_self=own)
+            scores[f"{gallery} {query}"] = score
+        recalls.append(pair_recall_at_k(tested[query], tested[database], k=10))
+    if "own-pair" in galleries:
+        scores["own-pair"] = float(np.mean(recalls))
+    return scores
+
+
+def unseen_classes(cell, wiki_path):
+    """Class mAP among all rows of the classes that a second fit has not seen."""
+    X, y, *_ = load_rows(cell.data, wiki_path)
+    splits = UnseenClassSplit(n_splits=cell.seed + 1, random_state=cell.split).split(X, y)
+    hasher = make(cell.method, cell.key().data, cell.bits, cell.seed)
+    table = retrieval_protocols(hasher, X, y, cv=[list(splits)[cell.seed]])
+    return table.mean()["unseen@unseen"]
+
+
+def run_cell(cell, galleries, wiki_path=None, threads=None):
+    """Fit one method; returns a row of the results. Peak memory is that of its process."""
+    # Linux counts kilobytes, macOS bytes.
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    with warnings.catch_warnings(), threadpool_limits(threads):
+        warnings.simplefilter("ignore")
+        training, testing = load(cell.data, wiki_path, cell.split)
+        hasher, seconds, search_seconds = fitted(cell, *training)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+        scores = rankings(hasher, training, testing, galleries)
+        if "unseen" in galleries:
+            scores["unseen"] = unseen_classes(cell, wiki_path)
+    return {
+        **cell.key()._asdict(),
+        **{column: round(score, 5) for column, score in scores.items()},
+        "seconds": round(seconds, 3),
+        "search_seconds": round(search_seconds, 3),
+        "peak_mb": round(peak, 1),
+    }
+
+
+def in_own_process(*arguments):
+    """`run_cell` in a process of its own, whose peak memory is the cell's."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(run_cell, *arguments).result()
+
+
+def cell_of(row):
+    """The cell that a row of results is of."""
+    return Cell(*(Cell.__annotations__[name](row[name]) for name in Cell._fields))
 
 
 def read_results(path):
@@ -197,13 +288,10 @@ def read_results(path):
     if not path.is_file():
         return {}
     with open(path, newline="") as file:
-        rows = {cell_of(row): row for row in csv.DictReader(file)}
-    return {cell: row for cell, row in rows.items() if row["peak_mb"]}
-
-
-def cell_of(row):
-    """The cell that a row of results is of."""
-    return row["data"], row["method"], int(row["bits"]), int(row["seed"])
+        reader = csv.DictReader(file)
+        if reader.fieldnames != COLUMNS:
+            raise SystemExit(f"{path} is of another version: its columns are {reader.fieldnames}")
+        return {cell_of(row): row for row in reader if row["peak_mb"]}
 
 
 def write_results(path, results):
@@ -216,85 +304,287 @@ def write_results(path, results):
     part.replace(path)
 
 
+def wanted_columns(galleries):
+    """Columns of the results that some galleries fill."""
+    return [column for gallery in galleries for column in GALLERIES[gallery]]
+
+
 def run(args):
-    """Run the cells that are missing, each in a fresh process, and keep their results."""
+    """Run the cells that are missing, keep their results; returns all rows, and failures."""
     path = args.output / "results.csv"
     results = read_results(path)
     cells = [
-        (data, method, bits, seed)
+        Cell(data, method, bits, split, seed, args.tune)
         for data in args.data
         for bits in args.bits
         for method in args.methods
+        for split in range(args.splits)
         for seed in range(args.seeds)
     ]
-    missing = [cell for cell in cells if (Path(cell[0]).stem, *cell[1:]) not in results]
+    columns = wanted_columns(args.galleries)
+    missing = [
+        cell
+        for cell in cells
+        if not all(results.get(cell.key(), {}).get(column) for column in columns)
+    ]
     print(f"{len(cells)} cells, {len(cells) - len(missing)} of them done already", flush=True)
-    context = multiprocessing.get_context("spawn")
-    for i, (data, method, bits, seed) in enumerate(missing, 1):
-        print(f"[{i}/{len(missing)}] {data} {method} {bits} bits, seed {seed}", end="", flush=True)
-        # A process per cell, so that its peak memory is its own.
-        with context.Pool(1) as pool:
-            row = pool.apply(run_cell, (data, method, bits, seed, args.wiki_path))
-        print(f": held-out {row['held-out image']:.3f} / {row['held-out text']:.3f}, ", end="")
-        print(f"{row['seconds']:.1f} s, {row['peak_mb']:.0f} MB", flush=True)
-        results[cell_of(row)] = row
-        write_results(path, results)
-    wanted = {(Path(data).stem, *cell) for data, *cell in cells}
-    return [row for cell, row in results.items() if cell in wanted]
+    threads = max(1, (os.cpu_count() or 1) // args.n_jobs) if args.n_jobs > 1 else None
+    start, failures = time.perf_counter(), []
+    with ThreadPoolExecutor(args.n_jobs) as pool:
+        arguments = args.galleries, args.wiki_path, threads
+        futures = {pool.submit(in_own_process, cell, *arguments): cell for cell in missing}
+        try:
+            for i, future in enumerate(as_completed(futures), 1):
+                cell = futures[future]
+                left = (time.perf_counter() - start) / i * (len(missing) - i) / 60
+                try:
+                    row = future.result()
+                except Exception as error:
+                    failures.append(cell)
+                    outcome = f"failed: {type(error).__name__}: {error}"
+                else:
+                    results[cell.key()] = {**results.get(cell.key(), {}), **row}
+                    write_results(path, results)
+                    outcome = f"{scores_of(row)}{row['seconds']:.1f} s, {row['peak_mb']:.0f} MB"
+                print(
+                    f"[{i}/{len(missing)}, {left:.0f} min left] {cell.key().data} {cell.label()} "
+                    f"{cell.bits} bits, split {cell.split}, seed {cell.seed}: {outcome}",
+                    flush=True,
+                )
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    wanted = {cell.key() for cell in cells}
+    return [row for key, row in results.items() if key in wanted], failures
+
+
+def scores_of(row):
+    """Held-out figures of a row, for the progress."""
+    if "held-out image" not in row:
+        return ""
+    return f"held-out {row['held-out image']:.3f} / {row['held-out text']:.3f}, "
+
+
+def grouped(rows):
+    """Rows of the same data set, bits and label: {(data, bits, label): rows}."""
+    groups = defaultdict(list)
+    for row in rows:
+        cell = cell_of(row)
+        groups[cell.data, cell.bits, cell.label()].append(row)
+    return groups
+
+
+def mean_and_spread(rows, column):
+    """Mean and standard deviation over the runs; NaN where the column was not filled."""
+    values = [float(row[column]) for row in rows if row.get(column) not in (None, "")]
+    if not values:
+        return float("nan"), float("nan")
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def summarise(rows):
-    """Mean and standard deviation over the seeds: {(data, bits, method): {column: (m, s)}}."""
-    groups = defaultdict(list)
-    for row in rows:
-        groups[row["data"], int(row["bits"]), row["method"]].append(row)
-    table = {}
-    for key, members in groups.items():
-        columns = {}
-        for column in [*SCORES, "seconds", "peak_mb"]:
-            values = [float(member[column]) for member in members]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            columns[column] = statistics.mean(values), spread
-        table[key] = columns
-    return table
+    """Mean and spread of every column: {(data, bits, label): {column: (mean, spread)}}."""
+    return {
+        key: {column: mean_and_spread(members, column) for column in [*SCORES, *COSTS]}
+        for key, members in grouped(rows).items()
+    }
 
 
-def published(data, method, bits):
-    """Figures of the papers as text, or an empty string."""
-    method = method.removesuffix("-alm").removesuffix("-refined")
-    for name, figures in PUBLISHED.items():
-        if data.startswith(name) and method in figures and bits in PUBLISHED_BITS:
-            column = PUBLISHED_BITS.index(bits)
-            return " / ".join(f"{way[column]:.3f}" for way in figures[method] if column < len(way))
-    return ""
-
-
-def format_table(table):
-    """The summary as a Markdown table: image to text / text to image."""
+def format_table(table, galleries):
+    """The summary as Markdown: image to text / text to image, and single figures."""
     lines = []
     for data in dict.fromkeys(key[0] for key in table):
         lines += [
-            f"\n{data}: mAP, image to text / text to image (standard deviation over the seeds)\n",
-            "| bits | method | learned | encoded | held-out | papers (learned) | s | MB |",
-            "|---|---|---|---|---|---|---|---|",
+            f"\n{data}: image to text / text to image (standard deviation over the runs)\n",
+            f"| bits | method | {' | '.join(galleries)} | s | MB |",
+            "|" + "---|" * (len(galleries) + 4),
         ]
         for bits in sorted({key[1] for key in table if key[0] == data}):
             for key in (key for key in table if key[:2] == (data, bits)):
                 columns = table[key]
                 cells = []
-                for gallery in GALLERIES:
-                    pair = [columns[f"{gallery} {query}"] for query, _ in DIRECTIONS]
-                    cells.append(" / ".join(f"{mean:.3f} ({spread:.3f})" for mean, spread in pair))
-                cells += [published(data, key[2], bits)]
+                for gallery in galleries:
+                    figures = [columns[column] for column in GALLERIES[gallery]]
+                    cells.append(" / ".join(f"{m:.3f} ({s:.3f})" for m, s in figures))
                 cells += [f"{columns['seconds'][0]:.1f}", f"{columns['peak_mb'][0]:.0f}"]
                 lines.append(f"| {bits} | {key[2]} | {' | '.join(cells)} |")
-            peer = published(data, "BATCH", bits)
-            if peer and (data, bits, "BATCH") not in table:
-                lines.append(f"| {bits} | BATCH | | | | {peer} | | |")
     return "\n".join(lines)
 
 
-def plot(table, path):
+def read_published():
+    """Printed figures: {(data, method): {source: {(bits, query): figure as printed}}}."""
+    figures = defaultdict(lambda: defaultdict(dict))
+    with open(Path(__file__).with_name("published.csv"), newline="") as file:
+        for row in csv.DictReader(file):
+            of_source = figures[row["data"], row["method"]][row["source"]]
+            for bits in (8, 16, 32, 64, 128):
+                if row[str(bits)]:
+                    of_source[bits, row["query"]] = row[str(bits)]
+    return figures
+
+
+class Comparison(NamedTuple):
+    """A printed pair of figures beside ours, image to text and text to image."""
+
+    method: str
+    bits: int
+    source: str
+    printed: tuple
+    ours: tuple
+
+    def differences(self):
+        """Ours less the printed ones."""
+        return tuple(our - float(p) for our, p in zip(self.ours, self.printed, strict=True))
+
+    def notable(self):
+        """Whether one of the two differs by more than NOTABLE."""
+        return max(map(abs, self.differences())) > NOTABLE
+
+
+def published(rows):
+    """Every printed pair of figures that the rows of published splits have a counterpart of."""
+    table = summarise([row for row in rows if cell_of(row).split == 0])
+    found = []
+    for (data, method), sources in read_published().items():
+        for key in (key for key in table if key[0].startswith(data) and key[2] == method):
+            ours = tuple(table[key][column][0] for column in GALLERIES["learned"])
+            for source, figures in sources.items():
+                printed = tuple(figures.get((key[1], query), "") for query, _ in DIRECTIONS)
+                if all(printed) and not np.isnan(ours).any():
+                    found.append(Comparison(method, key[1], source, printed, ours))
+    return sorted(found)
+
+
+def format_published(comparisons):
+    """The papers' figures beside ours, as Markdown."""
+    lines = [
+        "\nBeside the papers, learned gallery; * where one of the two differs by more than "
+        f"{NOTABLE}\n",
+        "| bits | method | ours | printed | difference | where | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for comparison in comparisons:
+        ours = " / ".join(f"{value:.3f}" for value in comparison.ours)
+        gap = " / ".join(f"{value:+.3f}" for value in comparison.differences())
+        lines.append(
+            f"| {comparison.bits} | {comparison.method} | {ours} | {' / '.join(comparison.printed)}"
+            f" | {gap} | {comparison.source} | {'*' if comparison.notable() else ''} |"
+        )
+    return "\n".join(lines) if comparisons else ""
+
+
+class Contest(NamedTuple):
+    """The methods in one column of one data set and code length, run by run."""
+
+    data: str
+    bits: int
+    column: str
+    best: str
+    others: dict
+    n_runs: int
+
+
+def overlap_of(data, n_splits, wiki_path=None):
+    """Test rows per training row; 0 where there is one split, so that none overlap."""
+    if n_splits == 1:
+        return 0.0
+    *_, train, test = load_rows(data, wiki_path)
+    return len(test) / len(train)
+
+
+def contests(rows, columns, overlaps):
+    """Methods compared with the best one in every column, where all have the same runs."""
+    cells = defaultdict(lambda: defaultdict(dict))
+    for row in rows:
+        cell = cell_of(row)
+        cells[cell.data, cell.bits][cell.label()][cell.split, cell.seed] = row
+    found = []
+    for (data, bits), methods in cells.items():
+        runs = sorted(set.intersection(*(set(of_method) for of_method in methods.values())))
+        if len(methods) < 2 or not runs:
+            continue
+        for column in columns:
+            scores = {
+                name: np.array([float(of_method[key][column] or "nan") for key in runs])
+                for name, of_method in methods.items()
+            }
+            scores = {name: values for name, values in scores.items() if np.isfinite(values).all()}
+            if len(scores) > 1:
+                best, others = against_best(scores, overlaps[data])
+                found.append(Contest(data, bits, column, best, others, len(runs)))
+    return found
+
+
+def standing(found, method):
+    """In how many contests a method is best, within the spread of the best, not worse by test."""
+    best = within = level = 0
+    for contest in found:
+        if contest.best == method:
+            best += 1
+        elif method in contest.others:
+            behind, spread, p_value = contest.others[method]
+            within += behind <= spread
+            level += not p_value < 0.05
+    return best, best + within, best + level
+
+
+def format_contests(found, reference, table):
+    """What the tests say, as Markdown."""
+    found = [contest for contest in found if contest.n_runs > 1]
+    if not found:
+        return ""
+    lines = [
+        "\nPaired tests against the best method of every column: t-test over the "
+        f"{found[0].n_runs} runs, corrected for overlapping splits (Nadeau and Bengio) and for "
+        "their number (Holm)\n",
+        "| data | bits | figure | best | not worse by test (p >= 0.05) |",
+        "|---|---|---|---|---|",
+    ]
+    for contest in found:
+        level = [name for name, (*_, p) in contest.others.items() if not p < 0.05]
+        lines.append(
+            f"| {contest.data} | {contest.bits} | {contest.column} | {contest.best} | "
+            f"{', '.join(level)} |"
+        )
+    best, within, level = standing(found, reference)
+    lines.append(
+        f"\n{reference}: best in {best} of {len(found)}; best or behind by no more than the "
+        f"standard deviation of the paired differences in {within}; best or not worse by test in "
+        f"{level}"
+    )
+    wins = across(found, reference, table) if len(found) >= FEWEST_CELLS else []
+    if wins:
+        lines += [
+            f"\n{reference} over these cells against every other: cells that it leads, and "
+            "Wilcoxon's signed-rank test corrected by Holm. Cells of one data set are not "
+            "independent: read it as a summary\n",
+            "| method | leads | of | p |",
+            "|---|---|---|---|",
+            *(f"| {name} | {won} | {n} | {p:.2g} |" for name, won, n, p in wins),
+        ]
+    return "\n".join(lines)
+
+
+def across(found, reference, table):
+    """Rows of `format_contests`: method, cells led, cells, corrected p-value."""
+    pairs = defaultdict(list)
+    for contest in found:
+        of_cell = {
+            label: table[data, bits, label][contest.column][0]
+            for data, bits, label in table
+            if (data, bits) == (contest.data, contest.bits)
+        }
+        for name in of_cell.keys() - {reference} if reference in of_cell else ():
+            pairs[name].append((of_cell[reference], of_cell[name]))
+    names = sorted(pairs)
+    p_values = holm([across_cells(*zip(*pairs[name], strict=True)) for name in names])
+    return [
+        (name, sum(first > second for first, second in pairs[name]), len(pairs[name]), p)
+        for name, p in zip(names, p_values, strict=True)
+    ]
+
+
+def plot(table, galleries, path):
     """Mean of both directions over the code length, one panel per data set and gallery."""
     import matplotlib
 
@@ -304,29 +594,38 @@ def plot(table, path):
     names = list(dict.fromkeys(key[0] for key in table))
     methods = list(dict.fromkeys(key[2] for key in table))
     figure, axes = plt.subplots(
-        len(names), 3, figsize=(12, 3.4 * len(names)), squeeze=False, layout="constrained"
+        len(names),
+        len(galleries),
+        figsize=(4 * len(galleries), 3.4 * len(names)),
+        squeeze=False,
+        layout="constrained",
     )
     for data, panels in zip(names, axes, strict=True):
-        for gallery, ax in zip(GALLERIES, panels, strict=True):
+        for gallery, ax in zip(galleries, panels, strict=True):
             for method in methods:
                 lengths = sorted(key[1] for key in table if key[0] == data and key[2] == method)
                 columns = [table[data, bits, method] for bits in lengths]
-                pairs = [[c[f"{gallery} {query}"] for query, _ in DIRECTIONS] for c in columns]
-                means = [sum(mean for mean, _ in pair) / 2 for pair in pairs]
-                spreads = [sum(spread for _, spread in pair) / 2 for pair in pairs]
+                groups = [[c[column] for column in GALLERIES[gallery]] for c in columns]
+                means = [statistics.mean(mean for mean, _ in group) for group in groups]
+                spreads = [statistics.mean(spread for _, spread in group) for group in groups]
                 ax.errorbar(lengths, means, spreads, marker="o", capsize=2, label=method)
             ticks = sorted({key[1] for key in table if key[0] == data})
             ax.set_xscale("log", base=2)
             ax.set_xticks(ticks, ticks)
-            ax.set(title=f"{data}, {gallery} gallery", xlabel="bits", ylabel="mAP, mean of both")
+            ax.set(title=f"{data}, {gallery}", xlabel="bits", ylabel="mean of both directions")
             ax.grid(alpha=0.3)
-    axes[0, 0].legend()
+    axes[0, 0].legend(fontsize="xx-small", ncols=2)
     figure.savefig(path, dpi=120)
 
 
 def parse(argv):
+    """Options of the command line."""
+
     def words(text):
         return [word for word in text.split(",") if word]
+
+    def numbers(text):
+        return [int(word) for word in words(text)]
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -335,33 +634,59 @@ def parse(argv):
     parser.add_argument(
         "--methods",
         type=words,
-        default=[*(name for name, _ in all_estimators(kind="shallow")), "DSAH-alm"],
-        help=f"of {', '.join(METHODS)}",
+        default=DEFAULT_METHODS,
+        help=f"of {', '.join(METHODS)}; default: all but deep ones, variants and refined ones",
     )
-    parser.add_argument(
-        "--bits", type=lambda text: [int(word) for word in words(text)], default=[16, 32, 64, 128]
-    )
+    parser.add_argument("--bits", type=numbers, default=[16, 32, 64, 128])
     parser.add_argument("--seeds", type=int, default=3, help="how many (default 3)")
+    parser.add_argument("--splits", type=int, default=1, help="how many (default: the published)")
+    parser.add_argument(
+        "--galleries", type=words, default=list(GALLERIES), help=f"of {', '.join(GALLERIES)}"
+    )
+    parser.add_argument("--tune", type=int, default=0, help="settings tried per method (default 0)")
+    parser.add_argument("--reference", default="RefinedHasher", help="whose standing is told")
+    parser.add_argument("--n-jobs", type=int, default=1, help="cells run at the same time")
     parser.add_argument("--output", type=Path, default=Path("paper-tables"))
     parser.add_argument("--wiki-path", type=Path, help="local wikiData.mat or raw_features.mat")
     args = parser.parse_args(argv)
-    if unknown := [method for method in args.methods if method not in METHODS]:
-        parser.error(f"unknown methods {unknown}; known are {', '.join(METHODS)}")
+    for option, known in (("methods", METHODS), ("galleries", GALLERIES)):
+        if unknown := [name for name in getattr(args, option) if name not in known]:
+            parser.error(f"unknown {option} {unknown}; known are {', '.join(known)}")
     stems = [Path(data).stem for data in args.data]
     if len(set(stems)) < len(stems):
         parser.error(f"two data sets have the same name: {stems}")
     return args
 
 
+def report(rows, args):
+    """Everything that the rows say, as Markdown, and their summary."""
+    table = summarise(rows)
+    galleries = [gallery for gallery in GALLERIES if gallery in args.galleries]
+    overlaps = {
+        Path(data).stem: overlap_of(data, args.splits, args.wiki_path) for data in args.data
+    }
+    columns = GALLERIES["held-out"] if "held-out" in galleries else wanted_columns(galleries)
+    parts = [
+        format_table(table, galleries),
+        format_published(published(rows)),
+        format_contests(contests(rows, columns, overlaps), args.reference, table),
+    ]
+    return table, "\n".join(part for part in parts if part)
+
+
 def main(argv=None):
+    """Run, and write table.md and map.png beside results.csv."""
     args = parse(argv)
     args.output.mkdir(parents=True, exist_ok=True)
-    table = summarise(run(args))
-    text = format_table(table)
-    (args.output / "table.md").write_text(text.lstrip() + "\n")
-    print(text)
-    plot(table, args.output / "map.png")
-    print(f"\n{args.output}: results.csv, table.md, map.png")
+    rows, failures = run(args)
+    if rows:
+        table, text = report(rows, args)
+        (args.output / "table.md").write_text(text.lstrip() + "\n")
+        print(text)
+        plot(table, args.galleries, args.output / "map.png")
+        print(f"\n{args.output}: results.csv, table.md, map.png")
+    if failures:
+        sys.exit(f"{len(failures)} of the cells failed; the next run tries them again")
 
 
 if __name__ == "__main__":

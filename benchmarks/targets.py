@@ -5,7 +5,7 @@
     python benchmarks/targets.py unseen --data openmoji.npz,wiki.npz --bits 64
     python benchmarks/targets.py unlabelled --data openmoji.npz,wiki.npz --bits 64
 
-Data sets are those of paper_tables.py. Figures are means over --seeds (splits, for unseen
+Data sets are those of real_data.py. Figures are means over --seeds (splits, for unseen
 classes), times 100, of both directions:
 
 class mAP   full-ranking mean average precision, rows that share a label, own pair left out
@@ -24,7 +24,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from paper_tables import load
+from real_data import load
 from scipy import sparse
 
 from sklearn_cmh import AAH, ASCMH, DSAH, RefinedHasher, SharedSpace
