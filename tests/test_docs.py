@@ -138,6 +138,31 @@ def test_references_are_no_lists():
     assert not any(entries.values()), {path: found for path, found in entries.items() if found}
 
 
+# A paper without a DOI that we could find.
+WITHOUT_ADDRESS = ("Deep similarity preserving",)
+
+
+def references(text):
+    """Entries of lists of references: numbered ones, and those under the heading of a docstring."""
+    flat = re.sub(r"^ +\.\. \[\d+\] ", "\n", text, flags=re.M)
+    paragraphs = re.split(r"\n\s*\n|\n(?=\.\. \[)", flat)
+    joined = [" ".join(paragraph.split()) for paragraph in paragraphs]
+    return [p for p in joined if re.search(r"^(\.\. \[\d+\] )?[A-Z]\w+, [A-Z]\..*\(\d{4}\)\.", p)]
+
+
+def test_references_have_an_address():
+    sources = [*PAGES, *(ROOT / "sklearn_cmh").rglob("*.py")]
+    found = [(path, p) for path in sources for p in references(path.read_text(encoding="utf-8"))]
+    assert len(found) > 20
+    address = re.compile(r":(doi|arxiv):`|https://")
+    missing = [
+        (path.name, p)
+        for path, p in found
+        if not address.search(p) and not any(title in p for title in WITHOUT_ADDRESS)
+    ]
+    assert not missing, missing
+
+
 class Anchors(HTMLParser):
     """Targets and links of a page."""
 

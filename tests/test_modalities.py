@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import KFold, train_test_split
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -360,18 +361,89 @@ def test_selected_sparse_blocks_have_no_duplicates(form):
         np.testing.assert_array_equal(before, after)
 
 
+TABLE = {"a": [0.0, 1, 2, 3, 4], "name": list("vwxyz"), "embedding": VECTORS.tolist()}
+LETTERS = TfidfVectorizer(analyzer="char")
+
+
+def table_hasher(image, column="embedding"):
+    modalities = [("image", image, column), ("a", None, ["a"]), ("text", LETTERS, "name")]
+    return DSAH(4, n_anchors=4, modalities=modalities, random_state=0)
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+@pytest.mark.parametrize("transformer", [None, StandardScaler(), FunctionTransformer(np.stack)])
+@pytest.mark.parametrize("column", ["embedding", ["embedding"]])
+def test_a_column_of_vectors_in_a_table_is_a_block(library, transformer, column):
+    frame = library.DataFrame(TABLE)
+    hasher = table_hasher(transformer, column).fit(frame, [0, 1, 0, 1, 0])
+    scaled = None if transformer is None else StandardScaler()
+    blocks = {"image": VECTORS, "a": np.arange(5.0)[:, None], "text": np.array(TABLE["name"])}
+    side_by_side = [("image", scaled, None), ("a", None, None), ("text", LETTERS, None)]
+    same = DSAH(4, n_anchors=4, modalities=side_by_side, random_state=0)
+    if not isinstance(transformer, FunctionTransformer):
+        same.fit(MultimodalData(**blocks), [0, 1, 0, 1, 0])
+        np.testing.assert_array_equal(hasher.codes_, same.codes_)
+    codes = hasher.encode(frame, modality="image")
+    for query in (
+        VECTORS,
+        list(VECTORS),
+        frame["embedding"],
+        frame[["embedding"]],
+        MultimodalData(image=VECTORS, a=blocks["a"]),
+    ):
+        np.testing.assert_array_equal(hasher.encode(query, modality="image"), codes)
+    whole = MultimodalData(**{**blocks, "image": frame["embedding"]})
+    np.testing.assert_array_equal(hasher.transform(whole), hasher.transform(frame))
+
+
+def test_columns_of_vectors_without_transformers():
+    frame = pd.DataFrame({"image__v": TABLE["embedding"], "a__0": TABLE["a"]})
+    by_prefix = DSAH(4, n_anchors=4, modalities="prefix", random_state=0)
+    by_name = clone(by_prefix).set_params(modalities={"image": "image__v", "a": ["a__0"]})
+    codes = [hasher.fit(frame, [0, 1, 0, 1, 0]).transform(frame) for hasher in (by_prefix, by_name)]
+    np.testing.assert_array_equal(*codes)
+
+
 @pytest.mark.parametrize("library", [pd, pl])
 @pytest.mark.parametrize("transformer", [None, StandardScaler()])
-@pytest.mark.parametrize("column", ["embedding", ["embedding"]])
-def test_a_column_of_vectors_in_a_table_is_refused_with_the_cure(library, transformer, column):
-    frame = library.DataFrame({"a": [0.0, 1, 2, 3, 4], "embedding": VECTORS.tolist()})
-    modalities = [("a", transformer, ["a"]), ("image", None, column)]
-    with pytest.raises(ValueError, match=r"np\.stack\((table\['embedding'\]|column)\)"):
+def test_a_column_of_vectors_beside_others_is_refused_with_the_cure(library, transformer):
+    frame = library.DataFrame(TABLE)
+    modalities = [("image", transformer, ["a", "embedding"]), ("text", LETTERS, "name")]
+    with pytest.raises(ValueError, match=r"Select it alone.*'passthrough', 'embedding'\)"):
         DSAH(4, modalities=modalities).fit(frame, [0, 1, 0, 1, 0])
-    stack = FunctionTransformer(lambda column: np.stack(np.ravel(np.asarray(column))))
-    modalities = [("a", None, ["a"]), ("image", stack, column)]
-    codes = DSAH(4, n_anchors=4, modalities=modalities).fit(frame, [0, 1, 0, 1, 0]).codes_
-    assert codes.shape == (5, 4)
+    with pytest.raises(ValueError, match=r"MultimodalData\(image=table\['embedding'\]"):
+        DSAH(4).fit(frame, [0, 1, 0, 1, 0])
+
+
+@pytest.mark.parametrize(
+    "wrong, seen", [(None, "None"), ([1.0], r"numbers of shape \(1,\)"), ("x", "'x'")]
+)
+def test_a_row_without_its_vector_is_named(wrong, seen):
+    frame = pd.DataFrame(TABLE)
+    hasher = table_hasher(None).fit(frame, [0, 1, 0, 1, 0])
+    message = rf"'image' is a column of arrays of shape \(3,\), but row 2 holds {seen} \(1 such"
+    frame.at[2, "embedding"] = wrong
+    for attempt in (
+        lambda: table_hasher(StandardScaler()).fit(frame, [0, 1, 0, 1, 0]),
+        lambda: hasher.encode(frame, modality="image"),
+        lambda: DSAH(4).fit(MultimodalData(image=frame["embedding"]), [0, 1, 0, 1, 0]),
+    ):
+        with pytest.raises(ValueError, match=message):
+            attempt()
+    with pytest.raises(ValueError, match=r"arrays of shape \(3,\) at fit; got .* \(2, 5\)"):
+        hasher.encode(np.zeros((2, 5)), modality="image")
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_missing_texts_are_counted_with_the_cure(library):
+    whole = library.DataFrame(TABLE)
+    gaps = library.DataFrame({**TABLE, "name": ["v", None, "x", None, "z"]})
+    hasher = table_hasher(None).fit(whole, [0, 1, 0, 1, 0])
+    message = r"column of 'text' holds no text in row 1 \(2 such row\(s\) of 5\): fill them"
+    with pytest.raises(ValueError, match=message):
+        table_hasher(None).fit(gaps, [0, 1, 0, 1, 0])
+    with pytest.raises(ValueError, match=message):
+        hasher.transform(gaps)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from ._modalities import (
     select_blocks,
     split_frame,
 )
-from ._multimodal import MultimodalData, canonical, vector_columns
+from ._multimodal import MultimodalData, canonical, item_shape, stack_items, vector_columns
 
 __all__ = ["FLOATS", "MultimodalEstimator", "checked", "modality_weights", "row_batches"]
 
@@ -127,7 +127,8 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
         for name, block in select_blocks(X, self._modalities, modality).items():
             block = _as_fitted(block, was_sparse[name])
             if name in self.transformers_:
-                block = _same_rows(name, block, transform(self.transformers_[name], block))
+                with _missing_texts_explained(name, block):
+                    block = _same_rows(name, block, transform(self.transformers_[name], block))
             blocks[name] = self._check_block(name, block)
         return blocks
 
@@ -144,10 +145,7 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
     def _check_table(self, X, reset):
         """Validate X as a whole; where every column is used as it is, also its values."""
         refuse_views(X)
-        numeric = all(
-            transformer in (None, "passthrough")
-            for _, transformer in named_transformers(self._modalities_parameter())
-        )
+        numeric = self._takes_columns_as_they_are(X, reset)
         if not reset and not hasattr(self, "feature_names_in_"):
             X = split_frame(X, self._modalities)
         if isinstance(X, MultimodalData):
@@ -174,9 +172,21 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
         validate_data(self, X, reset=reset, skip_check_array=True)
         return X
 
+    def _takes_columns_as_they_are(self, X, reset):
+        """Whether X must be a table of numbers: no transformer, and no column of vectors."""
+        modalities = self._modalities_parameter()
+        if any(t not in (None, "passthrough") for _, t in named_transformers(modalities)):
+            return False
+        if reset:
+            return not modalities or not vector_columns(X)
+        return all(m.item_shape is None for m in self._modalities)
+
     def _check_block(self, name, block):
         """Validate one block after the user's preprocessing."""
-        if len(getattr(block, "shape", ())) == 1 and not vector_columns(block):
+        if len(getattr(block, "shape", ())) == 1:
+            shape = item_shape(block)
+            if shape is not None:
+                stack_items(f"The modality {name!r}", block, shape)
             raise ValueError(
                 f"The modality {name!r} is one-dimensional, as texts are, but a hasher needs "
                 "columns of numbers: give it a transformer such as TfidfVectorizer(), or if it is "
@@ -211,9 +221,10 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
 
 
 def _fit_transformed(name, transformer, given, y):
-    """What a transformer makes of the rows `given`, with a word on columns taken as texts."""
+    """What a transformer makes of the rows `given`; of an error, what in them is the cause."""
     try:
-        return fit_transform(transformer, given, y)
+        with _missing_texts_explained(name, given), _vectors_explained(given):
+            return fit_transform(transformer, given, y)
     except (AttributeError, TypeError) as error:
         # To iterate over a DataFrame of polars is to see its columns, which are no strings.
         if not hasattr(given, "columns"):
@@ -221,6 +232,29 @@ def _fit_transformed(name, transformer, given, y):
         raise ValueError(
             f"The transformer of {name!r} fails on a DataFrame: {error}.{_texts_cure(given)}"
         ) from error
+
+
+@contextmanager
+def _missing_texts_explained(name, given):
+    """Say of an error in transforming a column of texts that some are missing."""
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError) as error:
+        missing = _missing_texts(given)
+        if not len(missing):
+            raise
+        raise ValueError(
+            f"The column of {name!r} holds no text in row {missing[0]} ({len(missing)} such row(s) "
+            f"of {given.shape[0]}): fill them by '', or leave them out. {error}"
+        ) from error
+
+
+def _missing_texts(given):
+    """Rows of a column of texts in which there is none."""
+    if len(getattr(given, "shape", ())) != 1:
+        return np.empty(0, dtype=int)
+    texts = [isinstance(item, (str, bytes)) for item in given]
+    return np.flatnonzero(~np.array(texts, dtype=bool)) if any(texts) else np.empty(0, dtype=int)
 
 
 def _texts_cure(given):
@@ -323,10 +357,10 @@ def _vectors_explained(X):
         found = vector_columns(X)
         if not found:
             raise
-        column = f"table[{found[0]!r}]" if found[0] is not None else "column"
         raise ValueError(
-            f"X has a column of vectors{f', {found[0]!r}' if found[0] is not None else ''}. Stack "
-            f"it as a block of its own: MultimodalData(image=np.stack({column}), ...)."
+            f"X has a column of vectors, {found[0]!r}. Select it alone, as a modality of its own: "
+            f"modalities=[('image', 'passthrough', {found[0]!r}), ...], or as a block: "
+            f"MultimodalData(image=table[{found[0]!r}], ...)."
         ) from error
 
 

@@ -22,7 +22,9 @@ from ._multimodal import (
     block_width,
     canonical,
     check_modality_name,
+    item_shape,
     refuse_arrow,
+    stack_items,
 )
 
 __all__ = [
@@ -44,7 +46,9 @@ class Modality:
     `positions` are its columns in the whole table, `names` their names if the
     estimator was fitted on a DataFrame whose columns are all named by strings, `tail`
     the shape of one row of its block: ``()`` for a one-dimensional block, as text
-    vectorisers take it. `is_sparse` says how the block was stored.
+    vectorisers take it. `is_sparse` says how the block was stored. Where its one column
+    holds arrays, as embeddings come in tables, `item_shape` is that of one of them, and
+    the block is the array that they make.
     """
 
     name: str
@@ -53,6 +57,7 @@ class Modality:
     names: list[str] | None = None
     tail: tuple[int, ...] = ()
     is_sparse: bool = False
+    item_shape: tuple[int, ...] | None = None
 
     @property
     def width(self) -> int:
@@ -242,9 +247,13 @@ def _resolve_table(triples, X):
                 f"{other!r} and {name!r}; every column must belong to exactly one modality."
             )
         owner[positions] = i
-        tail = () if isinstance(columns, (str, int, np.integer)) else (len(positions),)
+        item = _item_shape(X, positions)
+        single = isinstance(columns, (str, int, np.integer)) or item is not None
+        tail = () if single else (len(positions),)
         names = None if all_names is None else [all_names[j] for j in positions]
-        resolved.append(Modality(name, transformer, positions, names, tail, sparse.issparse(X)))
+        resolved.append(
+            Modality(name, transformer, positions, names, tail, sparse.issparse(X), item)
+        )
     if (owner < 0).any():
         free = np.flatnonzero(owner < 0)
         raise ValueError(
@@ -255,6 +264,13 @@ def _resolve_table(triples, X):
             "triple."
         )
     return resolved
+
+
+def _item_shape(X, positions):
+    """Shape of the arrays in a column of a frame, where that column is all there is."""
+    if len(positions) > 1 or not hasattr(X, "columns"):
+        return None
+    return item_shape(safe_indexing(X, int(positions[0]), axis=1))
 
 
 def _column_positions(name, columns, d, labels):
@@ -354,13 +370,20 @@ def select_blocks(
     -------
     dict
         Modality name to raw block, in the order of the fit. Sparse blocks are CSR without
-        duplicate entries.
+        duplicate entries, columns of vectors are arrays.
     """
-    blocks = _select(X, modalities, only)
+    shapes = {m.name: m.item_shape for m in modalities}
     return {
-        name: canonical(block) if sparse.issparse(block) else block
-        for name, block in blocks.items()
+        name: _as_rows(name, block, shapes[name])
+        for name, block in _select(X, modalities, only).items()
     }
+
+
+def _as_rows(name, block, shape):
+    """A raw block in the form in which it is computed with."""
+    if sparse.issparse(block):
+        return canonical(block)
+    return block if shape is None else stack_items(f"The modality {name!r}", block, shape)
 
 
 def _select(X, modalities, only):
@@ -398,6 +421,8 @@ def _block_of(X, modality, modalities):
             return _check_width(block, modality)
         return _take_columns(block, replace(modality, positions=_find(modality, columns, [])))
     columns = _column_names(X)
+    if not hasattr(X, "columns") and tuple(X.shape[1:]) == modality.item_shape:
+        return X
     if columns is not None and modality.names is not None:
         return _take_columns(X, replace(modality, positions=_find(modality, columns, modalities)))
     total = sum(m.width for m in modalities)
@@ -491,11 +516,16 @@ def split_frame(X: MatrixLike, modalities: Sequence[Modality]) -> MatrixLike:
 
 def _check_width(block, modality, total=None):
     tail = tuple(block.shape[1:])
-    if tail == modality.tail:
+    if tail in (modality.tail, modality.item_shape):
         return block
     if len(tail) == 1 and tail[0] == modality.width:
         whole = replace(modality, positions=np.arange(modality.width))
         return _take_columns(block, whole)
+    if modality.item_shape is not None:
+        raise ValueError(
+            f"The modality {modality.name!r} was a column of arrays of shape "
+            f"{modality.item_shape} at fit; got an X of shape {tuple(block.shape)}."
+        )
     whole = f", or the whole X with {total}" if total not in (None, modality.width) else ""
     hint = " Expected 2D array, got 1D array instead." if not tail and modality.width > 1 else ""
     raise ValueError(

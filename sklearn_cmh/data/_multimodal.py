@@ -21,7 +21,9 @@ __all__ = [
     "block_width",
     "canonical",
     "check_modality_name",
+    "item_shape",
     "refuse_arrow",
+    "stack_items",
     "vector_columns",
 ]
 
@@ -232,11 +234,13 @@ def refuse_arrow(X: Any, what: str = "X") -> None:
 
 
 def vector_columns(X: Any) -> list[Any]:
-    """Names of the columns of `X` that hold vectors; [None] for a column that does, alone."""
-    shape = getattr(X, "shape", ())
-    if len(shape) == 1:
-        return [None] if _holds_vectors(X) else []
-    return [name for name in getattr(X, "columns", []) if _holds_vectors(X[name])]
+    """Names of the columns of a frame that hold vectors."""
+    if not hasattr(X, "columns"):
+        return []
+    kinds = [getattr(dtype, "kind", "O") for dtype in X.dtypes]
+    return [
+        c for c, kind in zip(X.columns, kinds, strict=True) if kind == "O" and _holds_vectors(X[c])
+    ]
 
 
 def _holds_vectors(column):
@@ -247,6 +251,38 @@ def _holds_vectors(column):
     if head.ndim > 1:
         return head.dtype.kind in "biuf"
     return head.dtype == object and any(_is_vector(item) for item in head)
+
+
+def item_shape(column: Any) -> tuple[int, ...] | None:
+    """Shape of the first array in a column of arrays of numbers, by its first rows, or None."""
+    if not _holds_vectors(column):
+        return None
+    head = column.iloc[:10] if hasattr(column, "iloc") else column[:10]
+    return next(np.shape(item) for item in np.asarray(head) if _is_vector(item))
+
+
+def stack_items(what: str, column: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Array of the arrays in a column, all of one shape; what is an array already, as it is.
+
+    Raises
+    ------
+    ValueError
+        If one has another shape; the message begins with `what`.
+    """
+    if tuple(column.shape[1:]) == shape:
+        return column
+    items = [np.asarray(item) for item in np.asarray(column)]
+    wrong = [
+        i for i, item in enumerate(items) if item.shape != shape or item.dtype.kind not in "biuf"
+    ]
+    if wrong:
+        i = wrong[0]
+        seen = f"numbers of shape {items[i].shape}" if items[i].ndim else repr(items[i].item())
+        raise ValueError(
+            f"{what} is a column of arrays of shape {shape}, but row {i} holds {seen} "
+            f"({len(wrong)} such row(s)). Leave such rows out, or give them an array."
+        )
+    return np.stack(items) if items else np.empty((0, *shape))
 
 
 def _is_vector(item):

@@ -307,6 +307,7 @@ class SharedSpace(
     ----------
     Hardoon, D. R., Szedmak, S. and Shawe-Taylor, J. (2004). Canonical correlation analysis: an
     overview with application to learning methods. Neural Computation, 16(12), 2639-2664.
+    :doi:`10.1162/0899766042321814`
 
     Examples
     --------

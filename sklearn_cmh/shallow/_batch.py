@@ -164,7 +164,7 @@ class BATCH(TargetsMixin, RegressionMixin, KernelHasher):
     ----------
     .. [1] Wang, Y., Luo, X., Nie, L., Song, J., Zhang, W. and Xu, X.-S. (2020). BATCH: a scalable
        asymmetric discrete cross-modal hashing. IEEE Transactions on Knowledge and Data
-       Engineering.
+       Engineering, 33(11), 3507-3519. :doi:`10.1109/TKDE.2020.2974825`
 
     Examples
     --------

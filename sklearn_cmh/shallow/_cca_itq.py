@@ -52,9 +52,9 @@ class CCAITQ(LinearHasher):
     ----------
     .. [1] Gong, Y., Lazebnik, S., Gordo, A. and Perronnin, F. (2013). Iterative quantization: a
        Procrustean approach to learning binary codes for large-scale image retrieval. IEEE TPAMI,
-       35(12), 2916-2929.
+       35(12), 2916-2929. :doi:`10.1109/TPAMI.2012.193`
     .. [2] Kumar, S. and Udupa, R. (2011). Learning hash functions for cross-view similarity search.
-       IJCAI.
+       IJCAI. `ACM 2283516.2283623 <https://dl.acm.org/doi/10.5555/2283516.2283623>`__
 
     Examples
     --------

@@ -85,7 +85,7 @@ class ClassifierHasher(FeatureMapsMixin, BaseHasher):
     References
     ----------
     .. [1] Sablayrolles, A., Douze, M., Usunier, N. and Jégou, H. (2017). How should we evaluate
-       supervised hashing? ICASSP.
+       supervised hashing? ICASSP. :arxiv:`1609.06753`
 
     Examples
     --------

@@ -44,7 +44,7 @@ def itq_rotation(
     ----------
     .. [1] Gong, Y., Lazebnik, S., Gordo, A. and Perronnin, F. (2013). Iterative quantization: a
        Procrustean approach to learning binary codes for large-scale image retrieval. IEEE TPAMI,
-       35(12), 2916-2929.
+       35(12), 2916-2929. :doi:`10.1109/TPAMI.2012.193`
 
     Examples
     --------
