@@ -144,10 +144,9 @@ WITHOUT_ADDRESS = ("Deep similarity preserving",)
 
 def references(text):
     """Entries of lists of references: numbered ones, and those under the heading of a docstring."""
-    flat = re.sub(r"^ +\.\. \[\d+\] ", "\n", text, flags=re.M)
-    paragraphs = re.split(r"\n\s*\n|\n(?=\.\. \[)", flat)
-    joined = [" ".join(paragraph.split()) for paragraph in paragraphs]
-    return [p for p in joined if re.search(r"^(\.\. \[\d+\] )?[A-Z]\w+, [A-Z]\..*\(\d{4}\)\.", p)]
+    flat = re.sub(r"^ *(\.\. \[\d+\] |References\n *-+$)", "\n", text, flags=re.M)
+    joined = [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", flat)]
+    return [p for p in joined if re.match(r"[A-Z]\w+, [A-Z]\..*\(\d{4}\)\.", p)]
 
 
 def test_references_have_an_address():
