@@ -60,6 +60,7 @@ from .utils._typing import (
 
 __all__ = [
     "BaseHasher",
+    "DirectMixin",
     "KernelHasher",
     "Learning",
     "LinearHasher",
@@ -726,6 +727,29 @@ class LinearHasher(ShallowHasher):
 
     def _default_feature_map(self, block):
         return linear_map(block)
+
+
+@parametrised
+class DirectMixin:
+    """A shallow method that goes in no sweeps; it stands before `ShallowHasher` among the bases.
+
+    Parameters
+    ----------
+    verbose : bool or int, default=0
+        Whether to print what is being done.
+
+    Attributes
+    ----------
+    objective_ : ndarray of shape (1,)
+        The objective.
+    n_iter_ : int
+        1.
+    """
+
+    # Annotated as they are, they are no parameters.
+    max_iter: ClassVar[int]
+    tol: ClassVar[float]
+    verbose: bool | int = 0
 
 
 # Training rows that are encoded after a fit, to see whether codes differ.

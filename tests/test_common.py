@@ -34,7 +34,6 @@ ALONE = names_of("other")
 NEED_PAIRS = names_of("paired")
 # Methods of the literature that are there to be measured against, but learn as the others do.
 PEERS = [name for name in BASELINES if issubclass(ESTIMATORS[name], ShallowHasher)]
-PEERS = [name for name in PEERS if name not in NEED_PAIRS]
 # Its modalities have columns that mean the same; those of the table below have none.
 NEED_ONE_SPACE = ["CentredSign"]
 
@@ -96,7 +95,7 @@ def test_fitted_attributes(any_hasher, X, paired):
     assert set(np.unique(any_hasher.codes_)) == {-1, 1}
     assert any_hasher.modality_names_ == ["image", "text"]
     assert any_hasher.n_features_in_ == 11
-    assert 1 <= any_hasher.n_iter_ <= any_hasher.max_iter
+    assert 1 <= any_hasher.n_iter_ <= getattr(any_hasher, "max_iter", 1)
     assert any_hasher.objective_.shape == (any_hasher.n_iter_,)
     np.testing.assert_array_equal(any_hasher.labels_.toarray(), paired.indicator)
     np.testing.assert_array_equal(any_hasher.classes_, np.arange(4))
@@ -130,6 +129,10 @@ def test_names_of_modalities_are_only_names(any_hasher, X, paired):
 def test_one_and_three_modalities(hasher, X, paired):
     one = MultimodalData(text=X["text"])
     three = MultimodalData(image=X["image"], text=X["text"], extra=X["image"][:, :3] ** 2)
+    if type(hasher).__name__ in NEED_PAIRS:
+        with pytest.raises(ValueError, match="pairs need two modalities"):
+            hasher.fit(one, paired.y)
+        return
     for data in [one, three]:
         fitted = clone(hasher).fit(data, paired.y)
         assert fitted.score(data, paired.y) > 0.5
@@ -172,6 +175,8 @@ def test_a_constant_column_and_a_class_that_never_occurs(hasher, X, paired):
 
 
 def test_rows_in_another_order(hasher, X, paired):
+    if not hasher._learning().needs_labels:
+        pytest.skip("without labels, another random start may end elsewhere")
     # Anchors are drawn by position, so only the retrieval is the same: of ASCMH, which is
     # furthest off, within 0.0083 when this was written.
     order = np.random.RandomState(0).permutation(120)
@@ -191,7 +196,9 @@ def test_pickle_keeps_every_bit(any_hasher, X, paired):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_every_value_of_the_paper_grid_fits(any_hasher, X, paired):
-    grids = any_hasher.set_params(max_iter=1).paper_grid()
+    if hasattr(any_hasher, "max_iter"):
+        any_hasher.set_params(max_iter=1)
+    grids = any_hasher.paper_grid()
     for grid in grids if isinstance(grids, list) else [grids]:
         # Solvers are chosen by grids of one value.
         chosen = {name: values[0] for name, values in grid.items() if len(values) == 1}
@@ -212,11 +219,14 @@ def test_the_public_names_are_there():
 def test_parameters_out_of_range_are_refused(name, X, paired):
     with pytest.raises(ValueError, match="n_bits"):
         ESTIMATORS[name](n_bits=0).fit(X, paired.y)
-    with pytest.raises(ValueError, match="max_iter"):
-        ESTIMATORS[name](max_iter=0).fit(X, paired.y)
+    if "max_iter" in signature(ESTIMATORS[name]).parameters:
+        with pytest.raises(ValueError, match="max_iter"):
+            ESTIMATORS[name](max_iter=0).fit(X, paired.y)
 
 
 @pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
 def test_no_convergence_is_said(hasher, X, paired):
+    if not hasattr(hasher, "max_iter"):
+        pytest.skip("it goes in no sweeps")
     with pytest.warns(ConvergenceWarning, match="max_iter"):
         hasher.set_params(max_iter=1, tol=0.0).fit(X, paired.y)

@@ -16,6 +16,7 @@ from ..base import Learning, LinearHasher, Solution, parametrised
 from ..data import modality_weights
 from ..solvers import canonical_bases, centred_grams, column_means, itq_rotation, project, sign
 from ..utils._sklearn import Interval, StrOptions
+from ._pairs import check_paired
 
 __all__ = ["CCAITQ"]
 
@@ -84,10 +85,7 @@ class CCAITQ(LinearHasher):
 
     def _solve(self, features, L, rng):
         names, matrices = list(features), list(features.values())
-        if len(names) < 2:
-            raise ValueError(
-                f"CCAITQ learns from pairs, and pairs need two modalities; X has {names}."
-            )
+        check_paired("CCAITQ", features)
         ridges = modality_weights(self.regularisation, names, "regularisation")
         means = [column_means(F) for F in matrices]
         bases, rho = canonical_bases(centred_grams(matrices, means), ridges, self.n_bits)

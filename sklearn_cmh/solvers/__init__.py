@@ -1,6 +1,12 @@
 """Numerics that methods share: similarities, small linear algebra, sweeps, codes."""
 
-from ._canonical import SharedBases, canonical_bases, out_of_fold_components, shared_bases
+from ._canonical import (
+    SharedBases,
+    canonical_bases,
+    out_of_fold_components,
+    shared_bases,
+    whitener,
+)
 from ._codes import (
     clear_columns,
     constant_bits,
@@ -72,4 +78,5 @@ __all__ = [
     "sign",
     "squared_norm",
     "warn_constant_bits",
+    "whitener",
 ]

@@ -24,7 +24,7 @@ from ..utils._typing import Features, Floats, NDArray
 from ._linalg import polar_factor
 from ._moments import Grams, column_means, fold_moments
 
-__all__ = ["SharedBases", "canonical_bases", "out_of_fold_components", "shared_bases"]
+__all__ = ["SharedBases", "canonical_bases", "out_of_fold_components", "shared_bases", "whitener"]
 
 # Eigenvalues below this, relative to the largest and to their number, are rounding.
 _RANK_TOLERANCE = 1e-12
@@ -76,7 +76,7 @@ def canonical_bases(
     >>> [W.shape for W in bases]
     [(3, 1), (2, 1)]
     """
-    whiteners = [_whitener(grams[m, m], r) for m, r in enumerate(regularisation)]
+    whiteners = [whitener(grams[m, m], r) for m, r in enumerate(regularisation)]
     n_modalities = len(whiteners)
     crossed = {
         (i, j): whiteners[i].T @ grams[i, j] @ whiteners[j]
@@ -93,8 +93,29 @@ def canonical_bases(
     return [W * signs for W in bases], correlations.clip(0, 1)
 
 
-def _whitener(G, ridge):
-    """D (q, rank) with ``D'(G + ridge mean(eigenvalues) I) D = I`` on the range of G."""
+def whitener(G, ridge):
+    """Basis in which features are white: ``D'(G + ridge mean(eigenvalues) I) D = I``.
+
+    Parameters
+    ----------
+    G : ndarray of shape (q, q)
+        Gram matrix of centred features.
+    ridge : float
+        Ridge, as a multiple of the mean eigenvalue.
+
+    Returns
+    -------
+    D : ndarray of shape (q, rank)
+        On the range of G: directions without variance are left out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.solvers import whitener
+    >>> np.abs(whitener(np.diag([4.0, 0.0]), 0.0))
+    array([[0.5],
+           [0. ]])
+    """
     eigenvalues, vectors = linalg.eigh(G)
     kept = eigenvalues > _RANK_TOLERANCE * len(G) * max(eigenvalues[-1], 0)
     scale = eigenvalues[kept] + ridge * max(eigenvalues.mean(), 0)
