@@ -8,18 +8,28 @@ from ._centred_sign import CentredSign
 from ._classifier_hasher import ClassifierHasher
 from ._cmfh import CMFH
 from ._cvh import CVH
+from ._dch import DCH
 from ._dsah import DSAH
+from ._lcmfh import LCMFH
 from ._scm import SCM
+from ._scratch import SCRATCH
+from ._smfh import SMFH
+from ._srlch import SRLCH
 
 __all__ = [
     "AAH",
     "ASCMH",
     "BATCH",
     "CCAITQ",
-    "CMFH",
-    "CVH",
     "CentredSign",
     "ClassifierHasher",
+    "CMFH",
+    "CVH",
+    "DCH",
     "DSAH",
+    "LCMFH",
     "SCM",
+    "SCRATCH",
+    "SMFH",
+    "SRLCH",
 ]

@@ -1,6 +1,7 @@
 """What methods share whose hash functions are regressions to codes learned before."""
 
 from numbers import Real
+from typing import Any
 
 from ..base import Solution, parametrised
 from ..solvers import ridge_projection
@@ -23,7 +24,7 @@ class RegressionMixin:
 
     lambda_h: float = 1e-2
 
-    _parameter_constraints = {"lambda_h": [Interval(Real, 0, None, closed="left")]}
+    _parameter_constraints = dict[str, list[Any]](lambda_h=[Interval(Real, 0, None, closed="left")])
 
     def _regressed(self, features, B, sweeps, **extras):
         """Solution of learned codes B: hash functions ``(F'F + lambda_h I)^-1 F'B``."""

@@ -19,6 +19,8 @@ from ._codes import (
 from ._cyclic import cyclic_bits
 from ._itq import itq_rotation
 from ._linalg import (
+    RidgeRegression,
+    cross,
     dense,
     gram,
     inner,
@@ -26,6 +28,7 @@ from ._linalg import (
     polar_factor,
     ridge_factor,
     ridge_projection,
+    ridge_solve,
     squared_norm,
 )
 from ._moments import Moments, centred_grams, column_means, fold_moments
@@ -45,6 +48,7 @@ __all__ = [
     "GraphSimilarity",
     "MixedSimilarity",
     "Moments",
+    "RidgeRegression",
     "SharedBases",
     "SharedLabelSimilarity",
     "Solution",
@@ -56,6 +60,7 @@ __all__ = [
     "column_means",
     "complete_labels",
     "constant_bits",
+    "cross",
     "cyclic_bits",
     "dense",
     "fold_moments",
@@ -72,6 +77,7 @@ __all__ = [
     "ridge_factor",
     "ridge_leave_one_out",
     "ridge_projection",
+    "ridge_solve",
     "rounding_noise",
     "shared_bases",
     "shared_rows",

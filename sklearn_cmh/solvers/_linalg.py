@@ -10,6 +10,8 @@ from sklearn.utils import gen_batches
 from ..utils._typing import NDArray
 
 __all__ = [
+    "RidgeRegression",
+    "cross",
     "dense",
     "gram",
     "inner",
@@ -17,6 +19,7 @@ __all__ = [
     "polar_factor",
     "ridge_factor",
     "ridge_projection",
+    "ridge_solve",
     "squared_norm",
 ]
 
@@ -61,6 +64,38 @@ def gram(X):
     return G
 
 
+def cross(F, A):
+    """``F'A`` in float64, whatever the dtypes; a dense `F` is never copied whole.
+
+    Parameters
+    ----------
+    F : {ndarray, sparse} of shape (n, d)
+        Features.
+    A : ndarray of shape (n, k)
+        Codes, or any array.
+
+    Returns
+    -------
+    FA : ndarray of shape (d, k), float64
+        The products.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.solvers import cross
+    >>> cross(np.array([[3, 0], [4, 1]], dtype=np.float32), np.array([[1], [-1]]))
+    array([[-1.],
+           [-1.]])
+    """
+    if sparse.issparse(F):
+        return F.T.astype(np.float64) @ A
+    d = F.shape[1]
+    total = np.zeros((d, A.shape[1]))
+    for rows in gen_batches(len(F), max(d, _BLOCK_ENTRIES // d)):
+        total += F[rows].T.astype(np.float64, copy=False) @ A[rows]
+    return total
+
+
 def ridge_factor(G, ridge):
     """Cholesky factor of ``G + ridge I``, as `scipy.linalg.cho_solve` takes it.
 
@@ -74,8 +109,49 @@ def ridge_factor(G, ridge):
 
 def ridge_projection(F, B, ridge):
     """Ridge regression of the codes B (n, k) on the features F (n, q), no intercept: (q, k)."""
-    FB = F.T @ B.astype(F.dtype)
-    return cho_solve(ridge_factor(gram(F), ridge), FB.astype(np.float64)).astype(F.dtype)
+    return RidgeRegression(F, ridge).projection(B)
+
+
+class RidgeRegression:
+    """Ridge regressions on the same features, whose Gram matrix is factorised once.
+
+    Parameters
+    ----------
+    F : {ndarray, sparse} of shape (n, q)
+        Features.
+    ridge : float
+        Penalty of the squared coefficients.
+
+    Attributes
+    ----------
+    gram : ndarray of shape (q, q), float64
+        ``F'F``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.solvers import RidgeRegression
+    >>> regression = RidgeRegression(np.array([[1.0], [2.0]]), ridge=5.0)
+    >>> regression.projection(np.array([[4.0], [3.0]])).round(6)
+    array([[1.]])
+    """
+
+    def __init__(self, F, ridge):
+        self.F, self.gram = F, gram(F)
+        self._factor = ridge_factor(self.gram, ridge)
+
+    def solve(self, FA):
+        """``(F'F + ridge I)^-1 FA`` for products (q, k) by `cross`, in float64."""
+        return cho_solve(self._factor, FA)
+
+    def projection(self, B):
+        """``(F'F + ridge I)^-1 F'B``, of shape (q, k), in the dtype of the features."""
+        return self.solve(cross(self.F, B)).astype(self.F.dtype, copy=False)
+
+
+def ridge_solve(G, ridge, A):
+    """``(G + ridge I)^-1 A`` for a symmetric G that is not negative; see `ridge_factor`."""
+    return cho_solve(ridge_factor(G, ridge), A)
 
 
 def inner(A, B):
