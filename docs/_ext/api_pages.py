@@ -21,6 +21,12 @@ SECTIONS = [
         "and figures. See :doc:`/user_guide/evaluation`.",
     ),
     (
+        "sklearn_cmh.retrieval.stores",
+        "Stores",
+        "Codes, ids and what people filter by, in faiss, LanceDB, PostgreSQL or DuckDB. Each needs "
+        "an extra. See :doc:`/user_guide/stores`.",
+    ),
+    (
         "sklearn_cmh.model_selection",
         "Splitters",
         "Splits that scikit-learn does not have. See :ref:`unseen_classes`.",
@@ -88,6 +94,7 @@ INTRODUCTION = (
 GUIDE_OF_MODULE = {
     "sklearn_cmh.metrics": "user_guide/evaluation",
     "sklearn_cmh.model_selection": "user_guide/evaluation",
+    "sklearn_cmh.retrieval.stores": "user_guide/stores",
     "sklearn_cmh.inspection": "user_guide/inspecting",
     "sklearn_cmh.datasets": "user_guide/datasets",
     "sklearn_cmh.refine": "user_guide/refined",

@@ -26,6 +26,7 @@ from ..metrics.core import Retrieval, per_query, query_mean
 from ..utils._sklearn import Interval, StrOptions
 from ..utils._typing import ArrayLike, Labels, MatrixLike, NDArray
 from ._base import BaseRanker, Neighbors, append_chunk, ragged, without_own_row
+from ._packed import check_spare_bits, count_bits
 
 __all__ = ["HammingRanker"]
 
@@ -151,38 +152,12 @@ class HammingRanker(BaseRanker):
 
     def _count_bits(self, X):
         """Length of the codes in X; raises where it is not what `n_bits` says."""
-        n_columns = X.shape[1]
-        if self.packed:
-            if X.dtype != np.uint8:
-                raise ValueError(
-                    f"packed=True expects bytes of dtype uint8, as numpy.packbits makes them; got "
-                    f"{X.dtype}. Pass codes of -1 and +1 with packed=False."
-                )
-            if self.n_bits is None:
-                return 8 * n_columns
-            if -(-self.n_bits // 8) != n_columns:
-                raise ValueError(
-                    f"n_bits={self.n_bits} fills {-(-self.n_bits // 8)} bytes, but the packed "
-                    f"codes have {n_columns}: n_bits must lie between {8 * n_columns - 7} and "
-                    f"{8 * n_columns}."
-                )
-            return self.n_bits
-        if self.n_bits not in (None, n_columns):
-            raise ValueError(
-                f"n_bits={self.n_bits}, but the codes have {n_columns} columns. If they are "
-                "packed bytes, pass packed=True; otherwise leave n_bits out."
-            )
-        return n_columns
+        return count_bits(X, self.packed, self.n_bits)
 
     def _pack(self, X, n_bits):
         """Packed codes of validated input."""
         if self.packed:
-            spare = -n_bits % 8
-            if spare and np.bitwise_or.reduce(X[:, -1]) & (2**spare - 1):
-                raise ValueError(
-                    f"Packed codes of n_bits={n_bits} must leave the {spare} spare bits of the "
-                    "last byte, its lowest ones, zero, as numpy.packbits does; some are set."
-                )
+            check_spare_bits(X, n_bits)
             return X
         strange = first_non_code(X)
         if strange is not None:
