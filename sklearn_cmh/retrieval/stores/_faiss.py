@@ -174,7 +174,7 @@ class FaissEngine(Engine):
         allowed = np.zeros(index.ntotal, dtype=bool)
         allowed[np.fromiter((position for (position,) in cursor), dtype=np.int64)] = True
         bits = np.packbits(allowed, bitorder="little")
-        selector = faiss.IDSelectorBitmap(bits)
+        selector = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]
         chosen = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         return _all_rows(index).search(queries, k, params=chosen)
 
