@@ -5,6 +5,7 @@ import contextlib
 import doctest
 import importlib.util
 import io
+import json
 import pkgutil
 import re
 from html.parser import HTMLParser
@@ -33,7 +34,11 @@ INTERNAL = {"data", "features", "hamming", "metrics.core", "retrieval"}
 
 
 def load_api_pages():
-    spec = importlib.util.spec_from_file_location("api_pages", DOCS / "_ext" / "api_pages.py")
+    return load_extension("api_pages")
+
+
+def load_extension(name):
+    spec = importlib.util.spec_from_file_location(name, DOCS / "_ext" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -138,28 +143,29 @@ def test_references_are_no_lists():
     assert not any(entries.values()), {path: found for path, found in entries.items() if found}
 
 
-# A paper without a DOI that we could find.
-WITHOUT_ADDRESS = ("Deep similarity preserving",)
+def test_one_address_of_the_repository_gives_all_links_to_it(tmp_path):
+    links = load_extension("project_links")
+    lines = "Documentation = https://a.org\n    Source = https://github.com/b/c"
+    (tmp_path / "setup.cfg").write_text(f"[metadata]\nproject_urls =\n    {lines}\n")
+    urls = links.project_urls(tmp_path / "setup.cfg")
+    icons = {icon["name"]: icon["url"] for icon in links.theme_options(urls)["icon_links"]}
+    assert icons["Repository"] == "https://github.com/b/c"
+    assert icons["Issues"] == "https://github.com/b/c/issues"
+    assert links.theme_options(urls)["use_edit_page_button"]
+    context = links.html_context(urls)
+    assert (context["github_user"], context["github_repo"]) == ("b", "c")
+    del urls["Source"], urls["Issues"]
+    assert links.theme_options(urls) == {"icon_links": [], "use_edit_page_button": False}
+    assert links.html_context(urls) == {}
 
 
-def references(text):
-    """Entries of lists of references: numbered ones, and those under the heading of a docstring."""
-    flat = re.sub(r"^ *(\.\. \[\d+\] |References\n *-+$)", "\n", text, flags=re.M)
-    joined = [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", flat)]
-    return [p for p in joined if re.match(r"[A-Z]\w+, [A-Z]\..*\(\d{4}\)\.", p)]
-
-
-def test_references_have_an_address():
-    sources = [*PAGES, *(ROOT / "sklearn_cmh").rglob("*.py")]
-    found = [(path, p) for path in sources for p in references(path.read_text(encoding="utf-8"))]
-    assert len(found) > 20
-    address = re.compile(r":(doi|arxiv):`|https://")
-    missing = [
-        (path.name, p)
-        for path, p in found
-        if not address.search(p) and not any(title in p for title in WITHOUT_ADDRESS)
-    ]
-    assert not missing, missing
+def test_this_version_can_be_chosen():
+    versions = json.loads((DOCS / "_static" / "versions.json").read_text(encoding="utf-8"))
+    current, _, development = sklearn_cmh.__version__.partition(".dev")
+    assert development or current in {entry["version"] for entry in versions}
+    assert [entry.get("preferred", False) for entry in versions].count(True) == 1
+    site = load_extension("project_links").project_urls()["Documentation"]
+    assert all(entry["url"].startswith(site) for entry in versions)
 
 
 class Anchors(HTMLParser):

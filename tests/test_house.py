@@ -168,3 +168,27 @@ def test_a_new_method_is_found_in_the_reference(throwaway):
     spec.loader.exec_module(pages)
     listed = {name for *_, names in pages.sections() for name in names}
     assert "Throwaway" in listed and np.all([name in listed for name in shallow.__all__])
+
+
+# A paper without a DOI that we could find.
+WITHOUT_ADDRESS = ("Deep similarity preserving",)
+
+
+def references(text):
+    """Entries of lists of references: numbered ones, and those under the heading of a docstring."""
+    flat = re.sub(r"^ *(\.\. \[\d+\] |References\n *-+$)", "\n", text, flags=re.M)
+    joined = [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", flat)]
+    return [p for p in joined if re.match(r"[A-Z]\w+, [A-Z]\..*\(\d{4}\)\.", p)]
+
+
+def test_references_have_an_address():
+    sources = [*PACKAGE.rglob("*.py"), *DOCS.glob("user_guide/*.rst")]
+    found = [(path, p) for path in sources for p in references(path.read_text(encoding="utf-8"))]
+    assert len(found) > 20
+    address = re.compile(r":(doi|arxiv):`|https://")
+    missing = [
+        (path.name, p)
+        for path, p in found
+        if not address.search(p) and not any(title in p for title in WITHOUT_ADDRESS)
+    ]
+    assert not missing, f"add the :doi:, the :arxiv: or another address of {missing}"

@@ -1,7 +1,8 @@
 """What the pages link to outside, from `project_urls` in setup.cfg: written down once.
 
-Keys that are understood: Documentation, Source, Issues. A repository that has no address yet gives
-pages without links to it.
+Keys that are understood: Documentation, Source. A repository that has no address yet gives pages
+without links to it. The line `Source = https://github.com/owner/repository` is all that it takes
+for the icons of repository and issues, a button to edit each page, and sources on the repository.
 """
 
 import configparser
@@ -16,7 +17,10 @@ def project_urls(path=SETUP):
     config = configparser.ConfigParser()
     config.read(path, encoding="utf-8")
     lines = config["metadata"]["project_urls"].strip().splitlines()
-    return dict(map(str.strip, line.split("=", 1)) for line in lines)
+    urls = dict(map(str.strip, line.split("=", 1)) for line in lines)
+    if "Source" in urls:
+        urls.setdefault("Issues", f"{urls['Source']}/issues")
+    return urls
 
 
 def theme_options(urls):

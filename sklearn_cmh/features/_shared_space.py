@@ -299,8 +299,8 @@ class SharedSpace(
     -----
     "auto" searches one modality at a time, on at most 2,000 rows and with at most 500
     anchors, for the map and the ridge by which rows left out of three folds find their own
-    partner: the least mean log rank. Fitting is linear in the number of rows, one pass over the
-    features, and cubic in their number. With fewer than six rows there are no folds:
+    partner: the least mean log rank. With q mapped features in all, fitting takes
+    :math:`O(n q^2 + q^3)`, one pass over the rows. With fewer than six rows there are no folds:
     in-sample correlations weigh the components, and the search is skipped.
 
     References

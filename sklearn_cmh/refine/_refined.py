@@ -231,8 +231,9 @@ class RefinedHasher(BaseHasher):
     the pairing of their modalities counts as any other row's, and their labels are
     predicted by ridge regression on the features of all modalities.
 
-    The fit takes time and memory linear in the rows; the search for hash functions looks at
-    no more than `max_search_rows` of them.
+    With q mapped features, a pool of p bits and targets of t columns, a candidate of the search
+    takes :math:`O(n q^2 + q^3)`, on no more than `max_search_rows` rows, and the choice of bits
+    :math:`O(n p (p + t))`. Time and memory are linear in the rows.
 
     Examples
     --------

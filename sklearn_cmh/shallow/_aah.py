@@ -384,10 +384,10 @@ class AAH(LinearHasher):
     Notes
     -----
     Time and memory grow linearly with the rows: the label similarity acts through its
-    distinct label patterns, and no n x n matrix is formed. With d columns, the fit takes
-    O(n d^2) once and O(n d n_bits) every sweep; reduce very wide sparse features first,
+    distinct label patterns, and no n x n matrix is formed. With d columns and k bits, the fit takes
+    :math:`O(n d^2)` once and :math:`O(n d k)` every sweep; reduce very wide sparse features first,
     for instance by TruncatedSVD. The exact search for nearest neighbours, where it is needed, takes
-    O(n^2 d) time, though no more memory than the graph: beyond some ten thousand rows, use
+    :math:`O(n^2 d)` time, though no more memory than the graph: beyond some ten thousand rows, use
     `n_jobs`, or an approximate search as `neighbors`.
 
     Of the paper's two strategies for more than two modalities, this is the joint model,

@@ -320,7 +320,9 @@ class ASCMH(TargetsMixin, KernelHasher):
 
     Notes
     -----
-    Time and memory grow linearly with the rows; no n x n matrix is formed.
+    With r bits, q mapped features a modality and targets of c columns, the fit takes
+    :math:`O(n r (q + c + r))` a sweep, and :math:`O(n q^2 + q^3)` once per modality for its hash
+    function. No n x n matrix is formed.
 
     The codes depend on a row's labels alone (``B = sgn(L M)``), and at the published
     weights the features all but do not enter; they matter for the hash functions. With

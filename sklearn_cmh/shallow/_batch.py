@@ -158,7 +158,8 @@ class BATCH(TargetsMixin, RegressionMixin, KernelHasher):
 
     Notes
     -----
-    Time and memory grow linearly with the rows; no n x n matrix is formed.
+    With r bits, q mapped features a modality and targets of c columns, a sweep takes
+    :math:`O(n r (q + c + r))`. No n x n matrix is formed.
 
     References
     ----------

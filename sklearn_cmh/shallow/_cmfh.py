@@ -148,7 +148,7 @@ class CMFH(LinearHasher):
     References
     ----------
     .. [1] Ding, G., Guo, Y. and Zhou, J. (2014). Collective matrix factorization hashing for
-       multimodal data. CVPR.
+       multimodal data. CVPR. :doi:`10.1109/CVPR.2014.267`
 
     Examples
     --------

@@ -64,7 +64,7 @@ class CVH(DirectMixin, LinearHasher):
     References
     ----------
     .. [1] Kumar, S. and Udupa, R. (2011). Learning hash functions for cross-view similarity search.
-       IJCAI.
+       IJCAI. `ACM 2283516.2283623 <https://dl.acm.org/doi/10.5555/2283516.2283623>`__
 
     Examples
     --------

@@ -619,8 +619,9 @@ class DSAH(TargetsMixin, KernelHasher):
 
     Notes
     -----
-    With n rows and q anchors, a fit takes O(n q^2) once and O(n n_bits (q + n_bits)) per
-    sweep and modality, memory O(n q) and O(q^2). No n x n matrix is formed. Without a
+    With n rows, k bits, targets of c columns and q anchors, a fit takes :math:`O(n q^2 + q^3)`
+    once and :math:`O(n k (q + c + k))` per sweep and modality, memory :math:`O(n q + q^2)`. No
+    n x n matrix is formed. Without a
     feature map, q is the number of columns: reduce very wide features first.
 
     The printed updates take codes from the sign of ``2 k S sum_m Z_m`` plus small terms (12).

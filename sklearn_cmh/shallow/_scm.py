@@ -119,7 +119,7 @@ class SCM(DirectMixin, LinearHasher):
     References
     ----------
     .. [1] Zhang, D. and Li, W.-J. (2014). Large-scale supervised multimodal hashing with semantic
-       correlation maximization. AAAI.
+       correlation maximization. AAAI. https://ojs.aaai.org/index.php/AAAI/article/view/8995
 
     Examples
     --------
