@@ -57,7 +57,9 @@ def check_operator(S, dense, rtol=1e-12):
 @settings(deadline=None)
 @given(indicators(), st.sampled_from([(1.0, 0.0), (2.0, 1.0), (0.5, -3.0)]))
 def test_cosine_is_its_dense_matrix(L, scale_shift):
-    check_operator(CosineSimilarity(label_targets(L), *scale_shift), dense_cosine(L, *scale_shift))
+    S, dense = CosineSimilarity(label_targets(L), *scale_shift), dense_cosine(L, *scale_shift)
+    check_operator(S, dense)
+    assert S.squared_norm() == pytest.approx(np.linalg.norm(dense) ** 2, rel=1e-9, abs=1e-9)
 
 
 @settings(deadline=None)

@@ -1,6 +1,7 @@
 """The shallow methods, one a file."""
 
 from ._aah import AAH
+from ._alech import ALECH
 from ._ascmh import ASCMH
 from ._batch import BATCH
 from ._cca_itq import CCAITQ
@@ -11,6 +12,7 @@ from ._cvh import CVH
 from ._dch import DCH
 from ._dsah import DSAH
 from ._lcmfh import LCMFH
+from ._lemon import LEMON
 from ._scm import SCM
 from ._scratch import SCRATCH
 from ._smfh import SMFH
@@ -18,6 +20,7 @@ from ._srlch import SRLCH
 
 __all__ = [
     "AAH",
+    "ALECH",
     "ASCMH",
     "BATCH",
     "CCAITQ",
@@ -28,6 +31,7 @@ __all__ = [
     "DCH",
     "DSAH",
     "LCMFH",
+    "LEMON",
     "SCM",
     "SCRATCH",
     "SMFH",

@@ -91,9 +91,16 @@ class CosineSimilarity(_Similarity):
     def __init__(self, T, scale=1.0, shift=0.0, dtype=np.float64):
         super().__init__(len(T), dtype)
         self._targets = T
+        self._scale = self.dtype.type(scale)
         self._weights = np.full(T.shape[1], scale, dtype=self.dtype)
         self._shift = self.dtype.type(shift)
         self._mark = sparse.csr_array(T.present()[:, None].astype(self.dtype))
+
+    def squared_norm(self):
+        """Squared Frobenius norm of the n x n matrix, from small products."""
+        T, scale, shift = self._targets, float(self._scale), float(self._shift)
+        TT, sums, n = T.cross(T), T.sum(), np.count_nonzero(T.present())
+        return scale**2 * np.sum(TT**2) - 2 * scale * shift * np.sum(sums**2) + (shift * n) ** 2
 
     def pool(self, A):
         """``T'A``, and the sum of the rows that have targets in a last row: (t + 1, k)."""
