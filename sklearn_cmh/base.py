@@ -30,7 +30,14 @@ from .data import (
     modality_weights,
     refuse_views,
 )
-from .features import FeatureMapsMixin, linear_map
+from .features import (
+    FeatureMapsMixin,
+    LazyRows,
+    features_fit_in_memory,
+    fitted_features,
+    linear_map,
+    stored_features,
+)
 from .metrics import average_precision_scores
 from .solvers import (
     Solution,
@@ -42,6 +49,7 @@ from .solvers import (
     sign,
     warn_constant_bits,
 )
+from .utils._cache import MEMORY_CONSTRAINTS, cached
 from .utils._callbacks import CallbackSupportMixin, end_step, fit_task, report
 from .utils._documentation import DocumentedMixin
 from .utils._parametrised import field, parametrised
@@ -565,6 +573,10 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         Largest number of sweeps.
     tol : float, default=1e-6
         Stop when the objective changes by less than this, relatively.
+    memory : str or object like joblib.Memory, default=None
+        Where mapped features and their Gram matrices are kept, for fits on the same rows that
+        follow, as those of a search are. Nothing is kept with ``random_state=None``, as every
+        fit draws anchors of its own, nor of features too large for working memory.
     random_state : int, RandomState instance or None, default=None
         Seed of all that is drawn, also by feature maps.
     verbose : bool or int, default=0
@@ -601,6 +613,7 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
     modalities: Modalities = None
     max_iter: int = 30
     tol: float = 1e-6
+    memory: Any = None
     random_state: RandomState = None
     verbose: bool | int = 0
 
@@ -613,7 +626,13 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
     _parameter_constraints = {
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "memory": MEMORY_CONSTRAINTS,
     }
+
+    @property
+    def _takes_lazy_rows(self) -> bool:
+        """Whether `_solve` reads features by slices of rows alone, so that `LazyRows` will do."""
+        return False
 
     def _solve(self, features, L, rng):
         """Return the Solution for features {name: (n, q)} and the label indicator L."""
@@ -658,10 +677,25 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
 
     def _warn_ignored(self, names):
         """Warn of parameters that are set but have no effect on these modalities."""
+        if self.random_state is None and hasattr(self, "memory"):
+            warn_ignored(self, ["memory"], "random_state=None")
         given = self.feature_map
         maps = [given.get(name) if isinstance(given, Mapping) else given for name in names]
         if hasattr(self, "n_anchors") and all(feature_map is not None for feature_map in maps):
             warn_ignored(self, ["n_anchors"], "a feature_map for every modality")
+
+    def _make_features(self, feature_map, block):
+        """A map fitted to a block, and the features."""
+        if self._takes_lazy_rows and not features_fit_in_memory(feature_map, block):
+            F = stored_features(feature_map, block)
+            return feature_map, F
+        return self._cached(fitted_features, feature_map, block)
+
+    def _cached(self, function, *args):
+        """``function(*args)``, kept in `memory` for fits that follow."""
+        lazy = any(isinstance(arg, LazyRows) for arg in args)
+        kept = not lazy and self.random_state is not None
+        return cached(getattr(self, "memory", None) if kept else None, function, *args)
 
     def _fit_blocks(self, blocks, L, rng):
         self._learn(blocks, L, rng)
@@ -671,7 +705,7 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
     def _learn(self, blocks, L, rng):
         """Fit without a word on constant bits, of which `RefinedHasher` chooses none."""
         self._warn_ignored(blocks)
-        features = self._fit_features(blocks, rng)
+        features = self._fit_features(blocks, rng, make=self._make_features)
         end_step(self, "features")
         report(self, "start of the solver")
         solution = self._solve(features, L, rng).checked(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.optimize import approx_fprime
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import StandardScaler, normalize
 
 from sklearn_cmh import MultimodalData
 from sklearn_cmh.features import AnchorRBF
@@ -19,7 +19,7 @@ from sklearn_cmh.metrics import make_retrieval_scorer
 from sklearn_cmh.shallow import DSAH
 from sklearn_cmh.shallow import _dsah as solver
 from sklearn_cmh.shallow._dsah import Problem
-from sklearn_cmh.solvers import Sweeps
+from sklearn_cmh.solvers import Sweeps, Targets, cross, label_targets
 
 ALPHA, GAMMA = 0.3, 0.02
 
@@ -66,6 +66,17 @@ def value_with_n_by_n(d, B, R, P, alpha=ALPHA, gamma=GAMMA, label_term="l21"):
     return value + 1e-6 * n**2 * sum(np.sum(P_m**2) for P_m in P)
 
 
+def codes_problem(d, weights):
+    """Q and N of the problem in the codes."""
+    Q = solver.codes_quadratic(d.problem, d.R, weights, d.P)
+    return Q, solver.codes_linear(d.problem, d.R, weights, d.P, ALPHA)
+
+
+def fit_codes(problem, B, *args):
+    """All other variables fitted to the codes `B`."""
+    return solver.fit_codes(problem, B, solver.code_statistics(problem, B), *args)
+
+
 def derivative(f, x):
     """Largest partial derivative of f at x, relative to that at a nearby point."""
     step = 0.1 * np.abs(x).max()
@@ -98,7 +109,7 @@ def test_similarity_norm(multilabel):
 @pytest.mark.parametrize("widths", [(6,), (7, 5), (3, 4, 5)])
 def test_codes_problem_is_the_objective_in_the_codes(widths):
     d = make(widths=widths)
-    Q, N = solver.codes_problem(d.problem, d.R, np.ones(4), d.P, ALPHA)
+    Q, N = codes_problem(d, np.ones(4))
     other = solver.sign(d.rng.randn(*d.B.shape)).astype(float)
 
     def quadratic(B):
@@ -147,18 +158,40 @@ def test_one_pass_sets_every_bit_to_its_best():
     np.testing.assert_array_equal(solver.update_codes(start, Q, N, n_passes=1), expected)
 
 
-def test_codes_in_several_blocks_are_the_same(monkeypatch):
-    d = make()
-    Q, N = solver.codes_problem(d.problem, d.R, d.weights, d.P, ALPHA)
-    expected = solver.update_codes(d.B, Q, N)
-    monkeypatch.setattr(solver, "_BLOCK_ROWS", 7)
-    np.testing.assert_array_equal(solver.update_codes(d.B, Q, N), expected)
-    np.testing.assert_allclose(solver.cross(d.F[0], d.B), d.F[0].T @ d.B)
+@pytest.mark.parametrize("solver_name", ["exact", "alm"])
+@pytest.mark.parametrize("relaxed", [False, True])
+@pytest.mark.parametrize("unlabelled", [0, 9])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_sums_over_parts_of_the_rows_give_the_same_solution(
+    solver_name, relaxed, unlabelled, monkeypatch
+):
+    d = make(n=60, k=6)
+    d.Y[:unlabelled] = 0
+    L = sparse.csr_array(d.Y, dtype=np.int8)
+    T = Targets(label_targets(L).labels, normalize(d.rng.randn(60, 3)))
+    solve, own = {
+        "exact": (solver.solve_exact, {"n_perturbations": 2}),
+        "alm": (solver.solve_alm, {"xi": 0.1, "rho": 1.1}),
+    }[solver_name]
+    whole, in_parts = [], []
+    for height, solutions in ((4096, whole), (7, in_parts)):
+        monkeypatch.setattr(solver, "_BLOCK_ROWS", height)
+        for targets in (None, T):
+            problem = Problem.from_data(d.F, L, targets)
+            solutions.append(
+                solve(
+                    problem, 6, alpha=ALPHA, gamma=GAMMA, relaxed=relaxed,
+                    sweeps=Sweeps(3, tol=-1.0), rng=np.random.RandomState(0), **own,
+                )
+            )  # fmt: skip
+    for one, other in zip(whole, in_parts, strict=True):
+        np.testing.assert_array_equal(one.codes, other.codes)
+        np.testing.assert_allclose(one.objective, other.objective, rtol=1e-9)
 
 
 def test_relaxed_codes_are_stationary():
     d = make()
-    Q, N = solver.codes_problem(d.problem, d.R, np.ones(4), d.P, ALPHA)
+    Q, N = codes_problem(d, np.ones(4))
     B = solver.update_relaxed_codes(Q, N, ALPHA)
     f = lambda B: value_with_n_by_n(d, B, d.R, d.P, label_term="frobenius")  # noqa: E731
     assert derivative(f, B) < 1e-4
@@ -251,7 +284,7 @@ def test_objective_never_rises(
         if constant:
             F[:, 0] = 0
     problem = Problem.from_data(d.F, d.L)
-    state = solver.fit_codes(problem, d.B, d.weights, d.P, alpha, gamma, label_term)
+    state = fit_codes(problem, d.B, d.weights, d.P, alpha, gamma, label_term)
     for _ in range(6):
         before, state = state, solver.sweep(problem, state, alpha, gamma, label_term, relaxed)
         assert state.objective <= before.objective + 1e-8 * abs(before.objective)
@@ -264,8 +297,8 @@ def test_products_over_many_rows_keep_their_digits(container):
     F = 1 + rng.random((100_000, 2), dtype=np.float32)
     B = np.ones((len(F), 3), dtype=np.float32)
     expected = F.sum(axis=0, dtype=np.float64)[:, None] * np.ones(3)
-    np.testing.assert_allclose(solver.cross(container(F), B), expected, rtol=5e-7)
-    np.testing.assert_allclose(solver.cross(B, container(F)), expected.T, rtol=5e-7)
+    np.testing.assert_allclose(cross(container(F), B), expected, rtol=5e-7)
+    np.testing.assert_allclose(cross(B, container(F)), expected.T, rtol=5e-7)
 
 
 @pytest.mark.parametrize("n_modalities", [1, 2, 3])
@@ -301,7 +334,7 @@ def test_sweep_follows_the_order_of_the_rows():
     problem = Problem.from_data([F[order] for F in d.F], d.L[order])
     args = (d.weights, d.P, ALPHA, GAMMA, "l21")
     state, permuted = (
-        solver.sweep(p, solver.fit_codes(p, B, *args), ALPHA, GAMMA, "l21")
+        solver.sweep(p, fit_codes(p, B, *args), ALPHA, GAMMA, "l21")
         for p, B in [(d.problem, d.B), (problem, d.B[order])]
     )
     np.testing.assert_array_equal(permuted.B, state.B[order])

@@ -2,19 +2,31 @@
 
 from ..utils._products import stable_dot
 from ._anchor_rbf import AnchorRBF
-from ._mapped_rows import MappedRows, mapped_rows
-from ._maps import FeatureMapsMixin
+from ._mapped_rows import (
+    LazyRows,
+    MappedRows,
+    StoredRows,
+    features_fit_in_memory,
+    mapped_rows,
+    stored_features,
+)
+from ._maps import FeatureMapsMixin, fitted_features
 from ._preprocessing import signed_sqrt, sqrt_norm
 from ._shared_space import SharedSpace, linear_map
 
 __all__ = [
     "AnchorRBF",
     "FeatureMapsMixin",
+    "LazyRows",
     "MappedRows",
     "SharedSpace",
+    "StoredRows",
+    "features_fit_in_memory",
+    "fitted_features",
     "linear_map",
     "mapped_rows",
     "signed_sqrt",
     "sqrt_norm",
     "stable_dot",
+    "stored_features",
 ]

@@ -5,7 +5,7 @@ is told of a width that suits the rows badly.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from ..utils._sklearn import Interval, StrOptions, fit_context, validate_paramet
 from ..utils._state import unchanged_on_error
 from ..utils._typing import Features, Floats, MatrixLike, RandomState
 
-__all__ = ["AnchorRBF"]
+__all__ = ["AnchorRBF", "fit_into"]
 
 # How much rounding may change a kernel value, as a share of it.
 _LOSS = 1e-4
@@ -293,7 +293,7 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             or the rows hold numbers at the end of their dtype.
         """
         with unchanged_on_error(self):
-            self._fit(X, keep=False)
+            self._fit(X)
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -313,7 +313,7 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             Features.
         """
         with unchanged_on_error(self):
-            return self._centred(self._fit(X, keep=True))
+            return self._centred(self._fit(X, np.empty))
 
     def transform(self, X: MatrixLike) -> Floats:
         """Kernel values with the anchors, centred.
@@ -340,7 +340,8 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         X = validate_data(self, X, accept_sparse="csr", dtype=FLOAT_DTYPES, reset=reset)
         return canonical(X) if sparse.issparse(X) else X
 
-    def _fit(self, X, keep):
+    def _fit(self, X, make=None):
+        """Fit; the kernel values, written to what `make` makes of a shape and a dtype."""
         validate_parameters(self)
         X = self._validated(X, reset=True)
         check_scale(X)
@@ -353,9 +354,10 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         indices = check_random_state(self.random_state).permutation(n)[: self.n_anchors]
         anchors = X[indices]
         width = self._width(X, anchors)
-        F = np.empty((n, len(indices)), dtype=X.dtype) if keep else None
+        F = None if make is None else make((n, len(indices)), dtype=X.dtype)
         total = np.zeros(len(indices))
-        for rows, values in kernel_blocks(X, anchors, width) if self.centre or keep else ():
+        needed = self.centre or F is not None
+        for rows, values in kernel_blocks(X, anchors, width) if needed else ():
             total += values.sum(axis=0, dtype=np.float64)
             if F is not None:
                 F[rows] = values
@@ -387,3 +389,28 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def fit_into(feature_map: AnchorRBF, X: Features, make: Callable) -> Any:
+    """Fit a map in one pass, its features written to rows that are centred when they are read.
+
+    Parameters
+    ----------
+    feature_map : AnchorRBF
+        Map to be fitted.
+    X : {ndarray, sparse} of shape (n, d)
+        Training rows.
+    make : callable
+        Makes what the features are written to of a shape and a dtype: it takes slices of rows,
+        and subtracts its attribute `shift`.
+
+    Returns
+    -------
+    features : object
+        Of shape (n, n_anchors).
+    """
+    with unchanged_on_error(feature_map):
+        F = feature_map._fit(X, make)
+        if feature_map.mean_ is not None:
+            F.shift = feature_map.mean_.astype(F.dtype)
+    return F

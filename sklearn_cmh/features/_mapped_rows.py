@@ -1,26 +1,60 @@
-"""Mapped features of many rows, computed when they are asked for."""
+"""Features of many rows, of which only a part is in memory: computed or read when asked for."""
 
 from __future__ import annotations
 
+import tempfile
+import warnings
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn import get_config
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
-from ..utils._transformers import transform
+from ..utils._transformers import fit, fit_transform, transform
 from ..utils._typing import Features, Floats
+from ._anchor_rbf import AnchorRBF, fit_into
 
-__all__ = ["MappedRows", "mapped_rows"]
+__all__ = [
+    "LazyRows",
+    "MappedRows",
+    "StoredRows",
+    "features_fit_in_memory",
+    "mapped_rows",
+    "stored_features",
+]
 
 _BLOCK_ROWS = 4096
+# Columns that a map may well make of any rows; it is not known before the fit.
+_WIDE = 2000
 
 
-class MappedRows:
-    """The features of a fitted map for some rows, as an array of which parts are made anew.
+class LazyRows:
+    """Takes the place of an (n, q) array that would be too large to keep.
 
-    It takes the place of an (n, q) array where that would be too large to keep: it has a
-    shape, a mean, and can be indexed by rows.
+    It has a shape, a dtype, a mean, and can be indexed by rows, which gives arrays.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> Floats:
+        raise NotImplementedError
+
+    def mean(self, axis: int = 0, dtype: Any = np.float64) -> Floats:
+        """Mean of every column."""
+        total = np.zeros(self.shape[1], dtype=dtype)
+        for rows in gen_batches(len(self), _BLOCK_ROWS):
+            total += self[rows].sum(axis=axis, dtype=dtype)
+        return total / len(self)
+
+
+class MappedRows(LazyRows):
+    """The features of a fitted map for some rows, of which parts are made anew when asked for.
 
     Parameters
     ----------
@@ -36,18 +70,48 @@ class MappedRows:
         self.dtype = first.dtype
         self.shape = (block.shape[0], first.shape[1])
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
     def __getitem__(self, rows: Any) -> Floats:
         return transform(self.feature_map, self.block[rows])
 
-    def mean(self, axis: int = 0, dtype: Any = np.float64) -> Floats:
-        """Mean of every column."""
-        total = np.zeros(self.shape[1], dtype=dtype)
-        for rows in gen_batches(len(self), _BLOCK_ROWS):
-            total += self[rows].sum(axis=axis, dtype=dtype)
-        return total / len(self)
+
+class StoredRows(LazyRows):
+    """Features in a temporary file, written once from the first row to the last.
+
+    The file is that of `tempfile`, in the folder that the variable TMPDIR names, and is gone
+    with the object.
+
+    Parameters
+    ----------
+    shape : tuple (n, q)
+        Rows and features.
+    dtype : dtype
+        Of the features.
+
+    Attributes
+    ----------
+    largest : float
+        Largest magnitude written; NaN where there was one.
+    shift : ndarray of shape (q,) or None
+        Subtracted from rows when they are read.
+    """
+
+    def __init__(self, shape: tuple[int, int], dtype: Any):
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.largest = 0.0
+        self.shift: Floats | None = None
+        self._file = tempfile.TemporaryFile()
+
+    def __setitem__(self, rows: slice, values: Floats) -> None:
+        values = np.ascontiguousarray(values, dtype=self.dtype)
+        self.largest = np.maximum(self.largest, max(values.max(), -values.min()))
+        self._file.seek(rows.start * self.shape[1] * self.dtype.itemsize)
+        self._file.write(values.data.cast("B"))
+
+    def __getitem__(self, rows: Any) -> Floats:
+        self._file.flush()
+        # A view of its own, so that what is read counts as memory no longer than it is used.
+        values = np.array(np.memmap(self._file, self.dtype, "r", shape=self.shape)[rows])
+        return values if self.shift is None else np.subtract(values, self.shift, out=values)
 
 
 def mapped_rows(feature_map: Any, block: Features) -> Floats | MappedRows:
@@ -67,5 +131,71 @@ def mapped_rows(feature_map: Any, block: Features) -> Floats | MappedRows:
         part by part.
     """
     rows = MappedRows(feature_map, block)
-    size = rows.shape[0] * rows.shape[1] * rows.dtype.itemsize
-    return rows[:] if size <= get_config()["working_memory"] * 2**19 else rows
+    return rows[:] if fits_in_memory(*rows.shape, rows.dtype) else rows
+
+
+def fits_in_memory(n: int, q: int, dtype: np.dtype) -> bool:
+    """Whether an (n, q) array is within half of scikit-learn's `working_memory`."""
+    return n * q * dtype.itemsize <= get_config()["working_memory"] * 2**19
+
+
+def features_fit_in_memory(feature_map: Any, block: Features) -> bool:
+    """Whether features of a block, as wide as they may well become, fit in memory."""
+    n, width = block.shape
+    is_anchors = type(feature_map) is AnchorRBF
+    q = min(feature_map.n_anchors, n) if is_anchors else max(width, _WIDE)
+    return fits_in_memory(n, q, block.dtype)
+
+
+def stored_features(feature_map: Any, block: Features) -> Features | LazyRows:
+    """Fit a map to a block, and keep the features where they are read fastest.
+
+    Parameters
+    ----------
+    feature_map : transformer
+        Map to be fitted.
+    block : {ndarray, sparse} of shape (n, d)
+        Rows.
+
+    Returns
+    -------
+    features : {ndarray, sparse, StoredRows, MappedRows} of shape (n, q)
+        An array, or a sparse matrix where the map gives such, within half of scikit-learn's
+        `working_memory`; else a temporary file, or where there is no room for that, with a
+        warning, what is made anew part by part.
+    """
+    if features_fit_in_memory(feature_map, block):
+        return fit_transform(feature_map, block)
+    n = block.shape[0]
+    try:
+        if type(feature_map) is AnchorRBF:
+            return fit_into(feature_map, block, StoredRows)
+        rows = MappedRows(_fit_by_parts(feature_map, block), block)
+        if sparse.issparse(rows[:1]) or fits_in_memory(*rows.shape, rows.dtype):
+            return rows[:]
+        return _stored(rows)
+    except OSError as error:
+        warnings.warn(
+            f"The features of {n} rows are too many for half of the working_memory, and for the "
+            f"temporary folder {tempfile.gettempdir()}: {error}. They are computed anew in every "
+            "sweep, which takes longer. Raise sklearn's working_memory, or let the environment "
+            "variable TMPDIR name a larger folder."
+        )
+        return MappedRows(fit(feature_map, block), block)
+
+
+def _fit_by_parts(feature_map, block):
+    """Fit a map; StandardScaler without its copies of all rows in float64."""
+    if type(feature_map) is not StandardScaler or sparse.issparse(block):
+        return fit(feature_map, block)
+    for rows in gen_batches(len(block), _BLOCK_ROWS):
+        feature_map.partial_fit(block[rows])
+    return feature_map
+
+
+def _stored(rows):
+    dtype = rows.dtype if rows.dtype in (np.float32, np.float64) else np.dtype(np.float64)
+    F = StoredRows(rows.shape, dtype)
+    for part in gen_batches(len(rows), _BLOCK_ROWS):
+        F[part] = rows[part]
+    return F

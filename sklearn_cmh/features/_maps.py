@@ -18,18 +18,27 @@ from ..utils._transformers import (
     transform,
 )
 from ._anchor_rbf import AnchorRBF
-from ._mapped_rows import MappedRows
+from ._mapped_rows import LazyRows, StoredRows
 
-__all__ = ["FeatureMapsMixin", "check_scale"]
+__all__ = ["FeatureMapsMixin", "check_scale", "fitted_features"]
 
 # What brings any finite rows into range; StandardScaler would square them first.
 _RESCALE = "rescale the modality, by MaxAbsScaler for instance"
 
 
+def fitted_features(feature_map, block):
+    """A map fitted to a block, and the features."""
+    F = fit_transform(feature_map, block)
+    return feature_map, F
+
+
 def check_scale(name, F):
     """Return features, unless their squares and sums are too near the end of what F can hold."""
-    if not isinstance(F, MappedRows):
-        check_range(F, f"The features of {name!r}", _RESCALE)
+    what = f"The features of {name!r}"
+    if isinstance(F, StoredRows):
+        check_range(np.array([F.largest], dtype=F.dtype), what, _RESCALE)
+    elif not isinstance(F, LazyRows):
+        check_range(F, what, _RESCALE)
     return F
 
 
@@ -86,11 +95,13 @@ class FeatureMapsMixin:
                     f"{', '.join(map(repr, self._named_maps))} or None; got {feature_map!r}."
                 )
 
-    def _fit_features(self, blocks, rng, maps=None, make=fit_transform):
+    def _fit_features(self, blocks, rng, maps=None, make=None):
         """Fit one feature map per modality, `maps` {name: map} or those of the parameter.
 
-        `make` fits a map to a block and returns the features. Sets `feature_maps_`.
+        `make` fits a map to a block and returns the fitted map and the features. Sets
+        `feature_maps_`.
         """
+        make = fitted_features if make is None else make
         if maps is None:
             self._check_maps(blocks)
             maps = {name: self._given_map(name) for name in blocks}
@@ -106,7 +117,8 @@ class FeatureMapsMixin:
             report(self, f"features of {name!r}")
             feature_map = inner_clone(feature_map, rng)
             with named_errors(f"feature_map of {name!r}"):
-                F = self._check_features(name, make(feature_map, block))
+                feature_map, F = make(feature_map, block)
+                F = self._check_features(name, F)
             features[name] = check_scale(name, F)
             self.feature_maps_[name] = feature_map
         return features
@@ -118,9 +130,11 @@ class FeatureMapsMixin:
         return self._check_features(name, transform(feature_map, block))
 
     def _check_features(self, name, F):
-        if isinstance(F, MappedRows):
-            return F
         complaint = f"The feature map of {name!r} returned what no hasher takes"
+        if isinstance(F, StoredRows) and not np.isfinite(F.largest):
+            raise ValueError(f"{complaint}: it contains NaN or infinity. {_RESCALE.capitalize()}.")
+        if isinstance(F, LazyRows):
+            return F
         try:
             return checked(F, complaint, dtype=FLOATS)
         except ValueError as error:

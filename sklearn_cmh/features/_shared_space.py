@@ -581,11 +581,12 @@ def mapped(feature_map, block, rng):
 
 
 def fit_mapped_rows(feature_map, block):
-    """Features of the rows that the map is fitted to, not kept where they are many."""
+    """A map fitted to a block, and the features, not kept where they are many."""
     feature_map = fit(feature_map, block)
     first = transform(feature_map, block[:1])
     is_plain = isinstance(first, np.ndarray) and first.ndim == 2 and first.dtype in FLOATS
-    return mapped_rows(feature_map, block) if is_plain else transform(feature_map, block)
+    F = mapped_rows(feature_map, block) if is_plain else transform(feature_map, block)
+    return feature_map, F
 
 
 def is_constant(F):

@@ -27,7 +27,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
-from ..base import BaseHasher, Learning, ShallowHasher
+from ..base import BaseHasher, Learning, ShallowHasher, warn_ignored
 from ..data import MultimodalData, labelled_rows, normalise_rows
 from ..features import SharedSpace, mapped_rows
 from ..solvers import (
@@ -37,6 +37,7 @@ from ..solvers import (
     ridge_leave_one_out,
     sign,
 )
+from ..utils._cache import MEMORY_CONSTRAINTS
 from ..utils._callbacks import end_step, report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
 from ..utils._transformers import fit, inner_clone, transform
@@ -172,6 +173,11 @@ class RefinedHasher(BaseHasher):
         of the estimator.
     n_jobs : int, default=None
         Jobs over candidates and restarts; as in scikit-learn.
+    memory : str or object like joblib.Memory, default=None
+        Where the features of the candidates are kept, with the decompositions of their Gram
+        matrices, for fits on the same rows that follow, as those of a search are. Nothing is kept
+        with ``random_state=None``, as every fit draws anchors of its own. The estimator has a
+        memory of its own.
     random_state : int, RandomState instance or None, default=None
         Seed of anchors, scoring rows, hyperplanes and restarts.
     verbose : int, default=0
@@ -265,6 +271,7 @@ class RefinedHasher(BaseHasher):
         "refit_hash_functions": ["boolean"],
         "select_bits": ["boolean"],
         "n_jobs": [None, Integral],
+        "memory": MEMORY_CONSTRAINTS,
     }
 
     def __init__(
@@ -286,6 +293,7 @@ class RefinedHasher(BaseHasher):
         refit_hash_functions: bool = True,
         select_bits: bool = True,
         n_jobs: int | None = None,
+        memory: Any = None,
         random_state: RandomState = None,
         verbose: bool | int = 0,
     ):
@@ -305,6 +313,7 @@ class RefinedHasher(BaseHasher):
         self.refit_hash_functions = refit_hash_functions
         self.select_bits = select_bits
         self.n_jobs = n_jobs
+        self.memory = memory
         self.random_state = random_state
         self.verbose = verbose
 
@@ -331,6 +340,8 @@ class RefinedHasher(BaseHasher):
 
     def _check_parameters(self):
         """Refuse what the constraints of single parameters cannot see."""
+        if self.random_state is None:
+            warn_ignored(self, ["memory"], "random_state=None")
         if not (self.estimator is None or isinstance(self.estimator, ShallowHasher)):
             shallow = ", ".join(name for name, _ in all_estimators(kind="shallow"))
             raise TypeError(
@@ -533,6 +544,7 @@ class RefinedHasher(BaseHasher):
                 B,
                 self.ridges,
                 scored,
+                None if self.random_state is None else self.memory,
             )
             for name, preprocessing, width in settings
         )

@@ -12,7 +12,8 @@ from sklearn.utils.parallel import delayed
 
 from ..features import AnchorRBF, sqrt_norm
 from ..metrics import average_precision_scores, mean_reciprocal_rank
-from ..solvers import ridge_leave_one_out
+from ..solvers import centred_spectrum, ridge_leave_one_out
+from ..utils._cache import cached
 from ..utils._transformers import fit_transform
 
 __all__ = [
@@ -32,15 +33,22 @@ def anchor_map(preprocessing, width, n_anchors, seed):
     return rbf if preprocessing == "raw" else make_pipeline(sqrt_norm(), rbf)
 
 
-def leave_one_out_codes(candidate_map, block, B, ridges, rows):
+def mapped_spectrum(candidate_map, block):
+    """Features of a block by a map fitted to it, and their spectrum."""
+    F = fit_transform(candidate_map, block)
+    return F, centred_spectrum(F)
+
+
+def leave_one_out_codes(candidate_map, block, B, ridges, rows, memory=None):
     """Leave-one-out codes (n_ridges, n_rows, k) on one feature map, and the seconds taken.
 
-    An error is returned, not raised: the search goes on with the other maps.
+    What does not depend on the codes is kept in `memory`. An error is returned, not raised: the
+    search goes on with the other maps.
     """
     start = time.perf_counter()
     try:
-        F = fit_transform(candidate_map, block)
-        codes = ridge_leave_one_out(F, B, ridges, rows, signs=True)[1]
+        F, spectrum = cached(memory, mapped_spectrum, candidate_map, block)
+        codes = ridge_leave_one_out(F, B, ridges, rows, signs=True, spectrum=spectrum)[1]
     except Exception as error:
         return error, time.perf_counter() - start
     return codes, time.perf_counter() - start

@@ -31,6 +31,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import cho_solve
 from scipy.sparse.linalg import LinearOperator
+from sklearn.utils import gen_batches
 
 from ..base import Learning, LinearHasher, Solution, modality_weights, warn_ignored
 from ..data import labelled_rows
@@ -38,6 +39,8 @@ from ..solvers import (
     GraphSimilarity,
     MixedSimilarity,
     SharedLabelSimilarity,
+    cross,
+    dot,
     gram,
     inner,
     polar_factor,
@@ -50,6 +53,8 @@ from ..utils._transformers import inner_clone
 from ..utils._typing import Modalities, RandomState
 
 __all__ = ["AAH"]
+
+_BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -83,14 +88,18 @@ class Problem:
     energies: list
 
     @classmethod
-    def from_data(cls, features, within, between, ridge):
-        """Prepare features [(n, d_m) arrays] and similarities; `ridge` as the estimator has it."""
+    def from_data(cls, features, within, between, ridge, grams=None):
+        """Prepare features [(n, d_m) arrays] and similarities; `ridge` as the estimator has it.
+
+        `grams` are the X_m'X_m; None stands for such that are computed here.
+        """
+        grams = [gram(X) for X in features] if grams is None else grams
         degrees = [S.degrees() for S in within]
         return cls(
             features=features,
             within=within,
             between=between,
-            factors=[_factor(X, ridge) for X in features],
+            factors=[_factor(G, len(degrees[0]), ridge) for G in grams],
             pooled=[
                 S.pool(X).astype(between.dtype, copy=False)
                 for S, X in zip(within, features, strict=True)
@@ -117,8 +126,8 @@ class State:
 def update_projection(problem, state, m):
     """W_m, eqs. (17) and (19): regress ``U_m - C_m / mu`` on the features."""
     X = problem.features[m]
-    H = (state.U[m] - state.C[m] / state.mu).astype(X.dtype, copy=False)
-    return cho_solve(problem.factors[m], (X.T @ H).astype(np.float64)).astype(X.dtype)
+    H = state.U[m] - state.C[m] / state.mu
+    return cho_solve(problem.factors[m], cross(X, H)).astype(X.dtype)
 
 
 def update_relaxed(problem, weights, state, m):
@@ -203,7 +212,7 @@ def sweep(problem, weights, state, discrete):
     """One sweep of Algorithm 1, in place: every W_m, every U_m, every P_m, B, every C_m."""
     modalities = range(len(state.U))
     for m in modalities:
-        state.XW[m] = problem.features[m] @ update_projection(problem, state, m)
+        state.XW[m] = dot(problem.features[m], update_projection(problem, state, m))
     for m in modalities:
         state.U[m] = update_relaxed(problem, weights, state, m)
     for m in modalities:
@@ -225,17 +234,17 @@ def solve(problem, weights, U, *, mu, rho, mu_max, discrete, sweeps):
     return Solution(sign(update_codes(state.U)), projections, sweeps.objective, len(sweeps))
 
 
-def _factor(X, ridge):
-    """Factor of ``X'X`` plus `ridge` times the mean squared norm of the rows."""
-    G = gram(X)
-    return ridge_factor(G, ridge * np.trace(G) / X.shape[0])
+def _factor(G, n, ridge):
+    """Factor of ``G = X'X`` plus `ridge` times the mean squared norm of the n rows."""
+    return ridge_factor(G, ridge * np.trace(G) / n)
 
 
 def _row_energy(X):
     """Squared norms of the rows, in float64."""
     if sparse.issparse(X):
         return np.asarray(X.power(2).sum(axis=1), dtype=np.float64).ravel()
-    return np.einsum("ij,ij->i", X, X, dtype=np.float64)
+    blocks = (X[rows] for rows in gen_batches(len(X), _BLOCK_ROWS))
+    return np.concatenate([np.einsum("ij,ij->i", x, x, dtype=np.float64) for x in blocks])
 
 
 def mutual_neighbours(X, n_neighbors, neighbors=None, n_jobs=None):
@@ -348,6 +357,10 @@ class AAH(LinearHasher):
         Largest number of sweeps.
     tol : float, default=1e-4
         Stop when the objective changes by less than this, relatively.
+    memory : str or object like joblib.Memory, default=None
+        Where mapped features and their Gram matrices are kept, for fits on the same rows that
+        follow, as those of a search are. Nothing is kept with ``random_state=None``, as every
+        fit draws anchors of its own, nor of features too large for working memory.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial codes.
     verbose : int, default=0
@@ -453,6 +466,7 @@ class AAH(LinearHasher):
         modalities: Modalities = None,
         max_iter: int = 30,
         tol: float = 1e-4,
+        memory: Any = None,
         random_state: RandomState = None,
         verbose: bool | int = 0,
     ):
@@ -475,6 +489,7 @@ class AAH(LinearHasher):
         self.modalities = modalities
         self.max_iter = max_iter
         self.tol = tol
+        self.memory = memory
         self.random_state = random_state
         self.verbose = verbose
 
@@ -482,6 +497,11 @@ class AAH(LinearHasher):
     def _knn_weight(self):
         """Weight of the graph of nearest neighbours."""
         return 1.0 if self.affinity == "knn" else float(self.pair_weight)
+
+    @property
+    def _takes_lazy_rows(self):
+        # The search for neighbours takes arrays.
+        return self._knn_weight == 0
 
     def _learning(self):
         return Learning(
@@ -505,7 +525,7 @@ class AAH(LinearHasher):
         within, between = self._similarities(X, L, rng)
         theta = self._theta_of(list(features))
         return solve(
-            Problem.from_data(X, within, between, self.ridge),
+            Problem.from_data(X, within, between, self.ridge, [self._cached(gram, x) for x in X]),
             Weights(theta, float(self.alpha), float(self.beta), self.averaging),
             self._relaxed_start(X, L, between.dtype, rng),
             mu=float(self.mu),

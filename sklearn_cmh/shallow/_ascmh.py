@@ -29,6 +29,9 @@ from ..base import KernelHasher, Solution, modality_weights, warn_ignored
 from ..solvers import (
     Targets,
     constant_bits,
+    cross,
+    dot,
+    gram,
     inner,
     label_targets,
     orthonormal_basis,
@@ -103,7 +106,7 @@ class State:
 
 def update_loading(V, F):
     """P_m, eq. (10): ``V'F_m / n``, of shape (k, q)."""
-    return V.astype(F.dtype, copy=False).T @ F / len(V)
+    return cross(F, V).T / len(V)
 
 
 def update_label_map(problem, state, omega):
@@ -130,7 +133,7 @@ def update_basis(problem, state, lambdas, rng):
     k = len(state.R)
     Z = problem.targets.expand(k * (problem.GL @ state.M) @ state.R.T)
     for weight, F, P in zip(lambdas, problem.features, state.P, strict=True):
-        Z += weight * (F @ P.T)
+        Z += weight * dot(F, P.T)
     return orthonormal_basis(Z, rng)
 
 
@@ -278,6 +281,10 @@ class ASCMH(TargetsMixin, KernelHasher):
         Largest number of sweeps.
     tol : float, default=1e-6
         Stop when the objective falls by less than this, relatively.
+    memory : str or object like joblib.Memory, default=None
+        Where mapped features and their Gram matrices are kept, for fits on the same rows that
+        follow, as those of a search are. Nothing is kept with ``random_state=None``, as every
+        fit draws anchors of its own, nor of features too large for working memory.
     random_state : int, RandomState instance or None, default=None
         Seed of anchors, of the initial latent space, and of the hash estimators.
     verbose : int, default=0
@@ -373,6 +380,7 @@ class ASCMH(TargetsMixin, KernelHasher):
         modalities: Modalities = None,
         max_iter: int = 30,
         tol: float = 1e-6,
+        memory: Any = None,
         random_state: RandomState = None,
         verbose: bool | int = 0,
     ):
@@ -388,8 +396,14 @@ class ASCMH(TargetsMixin, KernelHasher):
         self.modalities = modalities
         self.max_iter = max_iter
         self.tol = tol
+        self.memory = memory
         self.random_state = random_state
         self.verbose = verbose
+
+    @property
+    def _takes_lazy_rows(self):
+        # Other estimators take arrays.
+        return self.hash_estimator is None
 
     def _warn_ignored(self, names):
         super()._warn_ignored(names)
@@ -411,7 +425,7 @@ class ASCMH(TargetsMixin, KernelHasher):
             rng=rng,
         )
         if self.hash_estimator is None:
-            projections = [ridge_projection(f, B, self.lambda_h) for f in F]
+            projections = [ridge_projection(f, B, self.lambda_h, self._cached(gram, f)) for f in F]
             return Solution(B, projections, sweeps.objective, len(sweeps))
         varied = ~constant_bits(B)
         return Solution(

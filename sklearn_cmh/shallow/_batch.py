@@ -25,6 +25,8 @@ import numpy as np
 from ..base import KernelHasher, modality_weights, parametrised
 from ..solvers import (
     Targets,
+    cross,
+    dot,
     inner,
     orthonormal_basis,
     polar_factor,
@@ -66,7 +68,7 @@ class State:
 
 def update_loading(V, F):
     """U_m: ``V'F_m / n``."""
-    return V.astype(F.dtype, copy=False).T @ F / len(V)
+    return cross(F, V).T / len(V)
 
 
 def pulled(problem, A, theta):
@@ -79,7 +81,7 @@ def update_basis(problem, state, theta, lambdas, rng):
     """V: the maximiser of ``tr(V'Z)`` for ``(k G G' + theta I) B R' + sum_m lambda_m F_m U_m'``."""
     Z = pulled(problem, state.B, theta) @ state.R.T
     for weight, F, U in zip(lambdas, problem.features, state.U, strict=True):
-        Z += weight * (F @ U.T)
+        Z += weight * dot(F, U.T)
     return orthonormal_basis(Z, rng)
 
 
@@ -185,6 +187,8 @@ class BATCH(TargetsMixin, RegressionMixin, KernelHasher):
         "lambdas": [Interval(Real, 0, None, closed="left"), dict],
     }
     _paper_grid = {name: [1e-3, 1e-2, 1e-1, 1.0, 10.0] for name in ("theta", "lambdas", "lambda_h")}
+
+    _takes_lazy_rows = True  # type: ignore[assignment]
 
     def _solve(self, features, supervision, rng):
         F, sweeps = list(features.values()), self._sweeps()

@@ -25,12 +25,15 @@ printed updates. Those drop the quadratic term tr(B (sum_m Z_m'Z_m) B') in (10) 
 B'B by the identity in (23), whose alpha terms belong to ``||M B - sum_m Z_m||^2``: they are
 not descent steps on (8), whose value rises for several sweeps and then oscillates.
 
-S acts through the classes and F'F is computed once, so that a sweep passes twice over every
-F_m and costs O(n k (q + k)).
+S acts through the classes and F'F is computed once. Given R, D and P, rows of B do not depend on
+one another, and what R and P need of them are sums over rows: a sweep is one pass over parts of
+the rows, in which a part gets its codes and gives its sums, and costs O(n k (q + k)).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from numbers import Integral, Real
+from operator import add
 from typing import Any, Literal
 
 import numpy as np
@@ -43,8 +46,8 @@ from ..solvers import (
     CosineSimilarity,
     Targets,
     column_means,
+    cross,
     cyclic_bits,
-    dense,
     gram,
     inner,
     label_targets,
@@ -64,13 +67,14 @@ _HUGE = 1e20
 
 @dataclass
 class Problem:
-    """What the sweeps need of the data, computed once.
+    """What the sweeps need of the data, computed once; of all rows, or of a part of them.
 
-    `features` holds F_m, `labels` L, `targets` T, `similarity` S and `similarity_norm` ||S||^2;
-    `grams[l, m]` is F_l'F_m, `eigen` the (lam, U) of every F_m'F_m, and `pooled` the
-    (t + 1, q_m) matrices ``E'F_m`` of ``S = E C E'``. `dtype` is that of products over rows.
-    `labelled` and `unlabelled` are the rows that the label term counts and those that it does
-    not: slices where they are all or none.
+    Of the rows, `features` holds F_m, `labels` L, `targets` T and `similarity` S among them;
+    `labelled` and `unlabelled` are those that the label term counts and those that it does not:
+    slices where they are all or none. Of all rows, also in a part, `n_rows` is their number,
+    `class_counts` are the column sums of L and `similarity_norm` is ||S||^2; `grams[l, m]` is
+    F_l'F_m, `eigen` the (lam, U) of every F_m'F_m, and `pooled` the (t + 1, q_m) matrices
+    ``E'F_m`` of ``S = E C E'``. `dtype` is that of products over rows.
     """
 
     features: list
@@ -79,6 +83,8 @@ class Problem:
     unlabelled: np.ndarray | slice
     targets: Targets
     similarity: CosineSimilarity
+    n_rows: int
+    class_counts: np.ndarray
     similarity_norm: float
     grams: dict
     eigen: list
@@ -86,31 +92,51 @@ class Problem:
     dtype: np.dtype
 
     @classmethod
-    def from_data(cls, features, L, targets=None, grams=None):
+    def from_data(cls, features, L, targets=None, factors=None):
         """Prepare features [(n, q_m) arrays], the indicator L (n, c), and targets.
 
         A row without labels is empty in L, which has no column where there are none at all. None
-        stands for the targets of L, and for Gram matrices that are computed here.
+        stands for the targets of L, and for `gram_factors` that are computed here.
         """
         T = label_targets(L) if targets is None else targets
-        grams = gram_matrices(features) if grams is None else grams
+        grams, eigens = gram_factors(*features) if factors is None else factors
         S = CosineSimilarity(T, 2.0, 1.0)
         dtype = np.result_type(*(F.dtype for F in features))
-        has_labels = labelled_rows(L)
-        some = L.shape[1] > 0 and not has_labels.all()
+        labelled, unlabelled = split_by_labels(L)
         return cls(
             features=features,
             labels=L.astype(dtype),
-            labelled=np.flatnonzero(has_labels) if some else slice(None),
-            unlabelled=np.flatnonzero(~has_labels) if some else slice(0, 0),
+            labelled=labelled,
+            unlabelled=unlabelled,
             targets=T,
             similarity=S,
+            n_rows=L.shape[0],
+            class_counts=np.bincount(L.indices, minlength=L.shape[1]),
             similarity_norm=similarity_norm(T),
             grams=grams,
-            eigen=[eigen(grams[m, m]) for m in range(len(features))],
+            eigen=eigens,
             pooled=[S.pool(F) for F in features],
             dtype=dtype,
         )
+
+    def part(self, rows):
+        """The problem as some rows see it."""
+        L, T = self.labels[rows], self.targets[rows]
+        labelled, unlabelled = split_by_labels(L)
+        return replace(
+            self,
+            features=[F[rows] for F in self.features],
+            labels=L,
+            labelled=labelled,
+            unlabelled=unlabelled,
+            targets=T,
+            similarity=CosineSimilarity(T, 2.0, 1.0),
+        )
+
+    def parts(self):
+        """Yield slices of the rows, each with the problem as they see it."""
+        for rows in gen_batches(self.labels.shape[0], _BLOCK_ROWS):
+            yield rows, self.part(rows)
 
     @property
     def all_labelled(self):
@@ -120,14 +146,23 @@ class Problem:
     @property
     def delta(self):
         """Weight of the ridge on P."""
-        return _RIDGE * self.labels.shape[0] ** 2
+        return _RIDGE * self.n_rows**2
+
+
+def split_by_labels(L):
+    """Rows with labels and rows without, of an indicator: slices where they are all or none."""
+    has_labels = labelled_rows(L)
+    if L.shape[1] == 0 or has_labels.all():
+        return slice(None), slice(0, 0)
+    return np.flatnonzero(has_labels), np.flatnonzero(~has_labels)
 
 
 @dataclass
 class CodeStatistics:
-    """Small products of the codes: B'B, B'L, and for every modality F_m'B and F_m'S B.
+    """Small products of the codes, which add up over parts of the rows.
 
-    `label_gram` is B'B over the rows that have labels.
+    B'B, B'L, and for every modality F_m'B and F_m'S B. `label_gram` is B'B over the rows that
+    have labels.
     """
 
     gram: np.ndarray
@@ -136,19 +171,39 @@ class CodeStatistics:
     features: list
     similar: list
 
+    def __add__(self, other):
+        """Those of both parts."""
+        return CodeStatistics(
+            self.gram + other.gram,
+            self.label_gram + other.label_gram,
+            self.labels + other.labels,
+            [a + b for a, b in zip(self.features, other.features, strict=True)],
+            [a + b for a, b in zip(self.similar, other.similar, strict=True)],
+        )
 
-def code_statistics(problem, B):
-    """All that R, P and the objective need of the codes: the one pass over rows for them."""
-    S = problem.similarity
+
+def part_statistics(part, B):
+    """What one part adds to the statistics: all that R, P and the objective need of its codes."""
+    S = part.similarity
     classes = S.core(S.pool(B))
     products = gram(B)
     return CodeStatistics(
         gram=products,
-        label_gram=products if problem.all_labelled else gram(B[problem.labelled]),
-        labels=cross(B, problem.labels),
-        features=[cross(F, B) for F in problem.features],
-        similar=[pooled.T @ classes for pooled in problem.pooled],
+        label_gram=products if part.all_labelled else labelled_gram(part, B),
+        labels=cross(B, part.labels),
+        features=[cross(F, B) for F in part.features],
+        similar=[pooled.T @ classes for pooled in part.pooled],
     )
+
+
+def labelled_gram(part, B):
+    """B'B over the rows that have labels, of which a part may have none."""
+    return gram(B[part.labelled]) if len(part.labelled) else np.zeros((B.shape[1], B.shape[1]))
+
+
+def code_statistics(problem, B):
+    """Statistics of the codes of all rows, by a pass over them."""
+    return reduce(add, (part_statistics(part, B[rows]) for rows, part in problem.parts()))
 
 
 def gram_matrices(features):
@@ -161,25 +216,16 @@ def gram_matrices(features):
     return grams
 
 
+def gram_factors(*features):
+    """`gram_matrices`, and eigenvalues and eigenvectors of those of a modality with itself."""
+    grams = gram_matrices(features)
+    return grams, [eigen(grams[m, m]) for m in range(len(features))]
+
+
 def centred(grams, features):
     """Gram matrices of the centred features, divided by the number of rows."""
     n, means = features[0].shape[0], [column_means(F) for F in features]
     return {(l, m): G / n - np.outer(means[l], means[m]) for (l, m), G in grams.items() if l <= m}
-
-
-def cross(A, B):
-    """``A'B`` (q, k), added up over blocks of rows in float64.
-
-    Within a block, dense products keep the dtype of `A`. Sparse ones, which add up one by
-    one, are in float64.
-    """
-    if sparse.issparse(B) and not sparse.issparse(A):
-        return cross(B, A).T
-    total = np.zeros((A.shape[1], B.shape[1]))
-    for rows in gen_batches(A.shape[0], _BLOCK_ROWS):
-        dtype = np.float64 if sparse.issparse(A) else A.dtype
-        total += dense(A[rows].T.astype(dtype, copy=False) @ B[rows].astype(dtype, copy=False))
-    return total
 
 
 def eigen(G):
@@ -204,8 +250,12 @@ def start_codes(problem, n_bits, rng):
 
     From codes that are random row by row, short codes fall into poor local minima.
     """
-    A = rng.standard_normal((problem.targets.shape[1], n_bits))
-    return sign(problem.targets.expand(A)).astype(problem.dtype)
+    T = problem.targets
+    A = rng.standard_normal((T.shape[1], n_bits))
+    B = np.empty((len(T), n_bits), dtype=np.int8)
+    for rows in gen_batches(len(T), _BLOCK_ROWS):
+        B[rows] = sign(T[rows].expand(A))
+    return B
 
 
 def improve_start(problem, B, gamma, n_rounds, rng):
@@ -221,16 +271,17 @@ def improve_start(problem, B, gamma, n_rounds, rng):
     best = _similarity_at_best_projection(problem, turned, products, sums, gamma)
     for _ in range(n_rounds):
         fresh = start_codes(problem, B.shape[1], rng)
-        fresh_sums = S.pool(fresh)
+        fresh_sums, with_old, with_fresh = S.pool(fresh), cross(B, fresh), gram(fresh)
+        taken = np.zeros(B.shape[1], dtype=bool)
         for j in range(B.shape[1]):
             trial, trial_sums = products.copy(), sums.copy()
-            trial[:, j] = trial[j] = cross(B, fresh[:, [j]])[:, 0]
+            trial[:, j] = trial[j] = np.where(taken, with_fresh[:, j], with_old[:, j])
             trial[j, j] = len(B)
             trial_sums[:, j] = fresh_sums[:, j]
             value = _similarity_at_best_projection(problem, turned, trial, trial_sums, gamma)
             if value < best:
-                best, products, sums = value, trial, trial_sums
-                B[:, j] = fresh[:, j]
+                best, products, sums, taken[j] = value, trial, trial_sums, True
+        B[:, taken] = fresh[:, taken]
     return B
 
 
@@ -249,24 +300,28 @@ def _similarity_at_best_projection(problem, turned, products, sums, gamma):
     return value
 
 
-def codes_problem(problem, R, weights, P, alpha):
-    """Q (k, k) and N (n, k) of the problem in B: min tr(B Q B') - 2 tr(B N').
+def codes_quadratic(problem, R, weights, P):
+    """Q (k, k) of the problem in B, min tr(B Q B') - 2 tr(B N'), for rows with labels.
 
-    ``Q = sum_m Z_m'Z_m + R D R'``, the first term of which (10) drops, and
-    ``N = k S sum_m Z_m + L D R' + alpha mean_m Z_m``. This Q is that of rows with labels; for
-    the others, it lacks ``R D R'``.
+    ``Q = sum_m Z_m'Z_m + R D R'``, the first term of which (10) drops. That of other rows lacks
+    ``R D R'``.
     """
-    M, k = len(P), R.shape[0]
-    S = problem.similarity
     Q = (R * weights) @ R.T
-    for m in range(M):
+    for m in range(len(P)):
         Q += P[m].T @ problem.grams[m, m] @ P[m]
-    classes = k * S.core(sum(pooled @ P_m for pooled, P_m in zip(problem.pooled, P, strict=True)))
-    N = sum(F @ P_m.astype(F.dtype) for F, P_m in zip(problem.features, P, strict=True))
+    return Q
+
+
+def codes_linear(part, R, weights, P, alpha):
+    """N (n, k) of the problem in B: ``N = k S sum_m Z_m + L D R' + alpha mean_m Z_m``."""
+    M, k = len(P), R.shape[0]
+    S = part.similarity
+    classes = k * S.core(sum(pooled @ P_m for pooled, P_m in zip(part.pooled, P, strict=True)))
+    N = sum(F @ P_m.astype(F.dtype) for F, P_m in zip(part.features, P, strict=True))
     N *= alpha / M
     N += S.expand(classes)
-    N += problem.labels @ (weights[:, None] * R.T).astype(problem.dtype)
-    return Q, N
+    N += part.labels @ (weights[:, None] * R.T).astype(part.dtype)
+    return N
 
 
 def update_codes(B, Q, N, n_passes=3):
@@ -274,13 +329,14 @@ def update_codes(B, Q, N, n_passes=3):
     return cyclic_bits(B, Q, N, n_passes)
 
 
-def update_by_labels(problem, update, Q, RDR, *rows):
-    """Codes of all rows: ``update(Q, ...)`` of those with labels, less R D R' of the others."""
-    if problem.all_labelled:
+def update_by_labels(part, update, Q, RDR, *rows):
+    """Codes of the rows: ``update(Q, ...)`` of those with labels, less R D R' of the others."""
+    if part.all_labelled:
         return update(Q, *rows)
     B = np.empty_like(rows[0])
-    for part, quadratic in ((problem.labelled, Q), (problem.unlabelled, Q - RDR)):
-        B[part] = update(quadratic, *(array[part] for array in rows))
+    for some, quadratic in ((part.labelled, Q), (part.unlabelled, Q - RDR)):
+        if len(some):
+            B[some] = update(quadratic, *(array[some] for array in rows))
     return B
 
 
@@ -361,9 +417,8 @@ class State:
     objective: float
 
 
-def fit_codes(problem, B, weights, P, alpha, gamma, label_term):
-    """Update R, D and every P_m to the codes `B`."""
-    statistics = code_statistics(problem, B)
+def fit_codes(problem, B, statistics, weights, P, alpha, gamma, label_term):
+    """Update R, D and every P_m to the codes `B`, of which `statistics` are known."""
     R = update_label_projection(statistics, weights, gamma)
     weights = update_weights(label_errors(problem, statistics, R), label_term)
     code_eigen = eigen(statistics.gram)
@@ -376,22 +431,33 @@ def fit_codes(problem, B, weights, P, alpha, gamma, label_term):
 
 def start(problem, B, alpha, gamma, label_term):
     """Fit R and P to codes, from R = 0 and P = 0."""
-    k = B.shape[1]
-    counts = np.bincount(problem.labels.indices, minlength=problem.labels.shape[1])
-    weights = update_weights(counts.astype(np.float64), label_term)
-    P = [np.zeros((F.shape[1], k)) for F in problem.features]
-    return fit_codes(problem, B, weights, P, alpha, gamma, label_term)
+    weights = update_weights(problem.class_counts.astype(np.float64), label_term)
+    P = [np.zeros((F.shape[1], B.shape[1])) for F in problem.features]
+    statistics = code_statistics(problem, B)
+    return fit_codes(problem, B, statistics, weights, P, alpha, gamma, label_term)
+
+
+def sweep_part(part, state, B, Q, alpha, relaxed=False):
+    """Codes of one part of the rows, from their codes `B` and the other variables."""
+    N = codes_linear(part, state.R, state.weights, state.P, alpha)
+    RDR = (state.R * state.weights) @ state.R.T
+    if relaxed:
+        return update_by_labels(part, lambda Q, N: update_relaxed_codes(Q, N, alpha), Q, RDR, N)
+    return update_by_labels(part, lambda Q, B, N: update_codes(B, Q, N), Q, RDR, B, N)
 
 
 def sweep(problem, state, alpha, gamma, label_term, relaxed=False):
     """One sweep of the exact solver: B, R, D, P_1, ..., P_M. The objective does not rise."""
-    Q, N = codes_problem(problem, state.R, state.weights, state.P, alpha)
-    RDR = (state.R * state.weights) @ state.R.T
-    if relaxed:
-        B = update_by_labels(problem, lambda Q, N: update_relaxed_codes(Q, N, alpha), Q, RDR, N)
-    else:
-        B = update_by_labels(problem, lambda Q, B, N: update_codes(B, Q, N), Q, RDR, state.B, N)
-    return fit_codes(problem, B, state.weights, state.P, alpha, gamma, label_term)
+    Q = codes_quadratic(problem, state.R, state.weights, state.P)
+    B = np.empty_like(state.B, dtype=problem.dtype if relaxed else np.int8)
+
+    def swept_parts():
+        for rows, part in problem.parts():
+            B[rows] = sweep_part(part, state, state.B[rows], Q, alpha, relaxed)
+            yield part_statistics(part, B[rows])
+
+    statistics = reduce(add, swept_parts())
+    return fit_codes(problem, B, statistics, state.weights, state.P, alpha, gamma, label_term)
 
 
 def solve_exact(
@@ -415,41 +481,45 @@ def solve_exact(
     for _ in sweeps:
         state = sweep(problem, state, *weighting, relaxed)
         sweeps.record(state.objective)
-    codes = threshold_at_mean(state.B) if relaxed else state.B.astype(np.int8)
+    codes = threshold_at_mean(state.B) if relaxed else state.B
     return Solution(codes, state.P, sweeps.objective, len(sweeps))
 
 
 # Updates of solver="alm", as printed.
 
 
-def alm_codes(problem, R, weights, P, V, J, alpha, xi):
+def alm_codes(part, R, weights, P, V, J, alpha, xi):
     """B, eq. (12): no quadratic term of Z, and R D R' acts on the auxiliary V."""
     RDR = (R * weights) @ R.T
-    _, N = codes_problem(problem, R, weights, P, alpha)
-    target = 2 * N + xi * V - J
-    target[problem.labelled] -= V[problem.labelled] @ RDR
-    return sign(target).astype(problem.dtype)
+    target = 2 * codes_linear(part, R, weights, P, alpha) + xi * V - J
+    target[part.labelled] -= V[part.labelled] @ RDR
+    return sign(target).astype(part.dtype)
 
 
-def alm_auxiliary(problem, B, R, weights, J, xi):
+def alm_auxiliary(part, B, R, weights, J, xi):
     """V, eq. (16)."""
     target = xi * B + J
-    target[problem.labelled] -= B[problem.labelled] @ ((R * weights) @ R.T)
+    target[part.labelled] -= B[part.labelled] @ ((R * weights) @ R.T)
     return sign(target).astype(B.dtype)
 
 
-def alm_relaxed_codes(problem, R, weights, P, alpha):
+def alm_sweep_part(part, R, weights, P, V, J, alpha, xi):
+    """B, V and J of one part of the rows; codes as small integers."""
+    B = alm_codes(part, R, weights, P, V.astype(part.dtype), J, alpha, xi)
+    V = alm_auxiliary(part, B, R, weights, J, xi)
+    return B.astype(np.int8), V.astype(np.int8), J + xi * (B - V)  # eq. (17)
+
+
+def alm_relaxed_codes(part, R, weights, P, alpha):
     """B of DSAH-Re, eq. (30) with its missing term.
 
     ``(alpha sum_m Z_m + L D R')(M alpha I + R D R')^-1``.
     """
-    Z = sum(F @ P_m.astype(F.dtype) for F, P_m in zip(problem.features, P, strict=True))
-    N = alpha * Z + problem.labels @ (weights[:, None] * R.T)
+    Z = sum(F @ P_m.astype(F.dtype) for F, P_m in zip(part.features, P, strict=True))
+    N = alpha * Z + part.labels @ (weights[:, None] * R.T)
     RDR = (R * weights) @ R.T
-    B = update_by_labels(
-        problem, lambda Q, N: update_relaxed_codes(Q, N, len(P) * alpha), RDR, RDR, N
-    )
-    return B.astype(problem.dtype)
+    B = update_by_labels(part, lambda Q, N: update_relaxed_codes(Q, N, len(P) * alpha), RDR, RDR, N)
+    return B.astype(part.dtype)
 
 
 def bounded(B):
@@ -472,7 +542,7 @@ def alm_projection(problem, statistics, P, m, alpha, gamma):
     for j in range(M):
         if j != m:
             right -= alpha * problem.grams[m, j] @ P[j]
-    scale = (1 + alpha + gamma) * lam + _RIDGE * problem.labels.shape[0]
+    scale = (1 + alpha + gamma) * lam + _RIDGE * problem.n_rows
     return U @ ((U.T @ right) / scale[:, None])
 
 
@@ -493,24 +563,32 @@ def solve_alm(
     n, c = problem.labels.shape
     R = rng.standard_normal((n_bits, c))
     P = [rng.standard_normal((F.shape[1], n_bits)) for F in problem.features]
-    B, V = (sign(rng.standard_normal((n, n_bits))).astype(problem.dtype) for _ in range(2))
+    B, V = (sign(rng.standard_normal((n, n_bits))) for _ in range(2))
     J = rng.standard_normal((n, n_bits)).astype(problem.dtype)
+    B = B.astype(problem.dtype) if relaxed else B
     weights = np.ones(c)
+
+    def swept_parts():
+        for rows, part in problem.parts():
+            now = (part, R, weights, P)
+            B[rows], V[rows], J[rows] = alm_sweep_part(*now, V[rows], J[rows], alpha, xi)
+            yield part_statistics(part, B[rows])
+
     for _ in sweeps:
         if relaxed:
-            B = bounded(alm_relaxed_codes(problem, R, weights, P, alpha))
+            for rows, part in problem.parts():
+                B[rows] = alm_relaxed_codes(part, R, weights, P, alpha)
+            B = bounded(B)
+            statistics = code_statistics(problem, B)
         else:
-            B = alm_codes(problem, R, weights, P, V, J, alpha, xi)
-            V = alm_auxiliary(problem, B, R, weights, J, xi)
-            J += xi * (B - V)  # eq. (17)
+            statistics = reduce(add, swept_parts())
             xi *= rho
-        statistics = code_statistics(problem, B)
         R = update_label_projection(statistics, weights, gamma)
         weights = update_weights(label_errors(problem, statistics, R), label_term)
         for m in range(len(P)):
             P[m] = alm_projection(problem, statistics, P, m, alpha, gamma)
         sweeps.record(objective(problem, statistics, R, P, alpha, gamma, label_term))
-    codes = threshold_at_mean(B) if relaxed else B.astype(np.int8)
+    codes = threshold_at_mean(B) if relaxed else B
     return Solution(codes, P, sweeps.objective, len(sweeps))
 
 
@@ -582,6 +660,10 @@ class DSAH(TargetsMixin, KernelHasher):
         Largest number of sweeps.
     tol : float, default=1e-5
         Stop when the objective changes by less than this, relatively.
+    memory : str or object like joblib.Memory, default=None
+        Where mapped features and their Gram matrices are kept, for fits on the same rows that
+        follow, as those of a search are. Nothing is kept with ``random_state=None``, as every
+        fit draws anchors of its own, nor of features too large for working memory.
     random_state : int, RandomState instance or None, default=None
         Seed of the anchors and of the first codes.
     verbose : int, default=0
@@ -687,6 +769,7 @@ class DSAH(TargetsMixin, KernelHasher):
         modalities: Modalities = None,
         max_iter: int = 12,
         tol: float = 1e-5,
+        memory: Any = None,
         random_state: RandomState = None,
         verbose: bool | int = 0,
     ):
@@ -706,20 +789,23 @@ class DSAH(TargetsMixin, KernelHasher):
         self.modalities = modalities
         self.max_iter = max_iter
         self.tol = tol
+        self.memory = memory
         self.random_state = random_state
         self.verbose = verbose
 
+    _takes_lazy_rows = True  # type: ignore[assignment]
+
     def _solve(self, features, supervision, rng):
         F = list(features.values())
-        L, grams = supervision.labels, gram_matrices(F)
-        T = self._targets(F, supervision, centred(grams, F) if self.pair_weight else None)
+        L, factors = supervision.labels, self._cached(gram_factors, *F)
+        T = self._targets(F, supervision, centred(factors[0], F) if self.pair_weight else None)
         solvers: dict[str, tuple[Any, dict[str, Any]]] = {
             "exact": (solve_exact, {"n_perturbations": self.n_perturbations}),
             "alm": (solve_alm, {"xi": self.xi, "rho": self.rho}),
         }
         solve, own = solvers[self.solver]
         return solve(
-            Problem.from_data(F, no_labels(len(T)) if L is None else L, T, grams),
+            Problem.from_data(F, no_labels(len(T)) if L is None else L, T, factors),
             self.n_bits,
             alpha=self.alpha,
             gamma=self.gamma,

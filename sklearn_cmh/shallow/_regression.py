@@ -4,7 +4,7 @@ from numbers import Real
 from typing import Any
 
 from ..base import Solution, parametrised
-from ..solvers import ridge_projection
+from ..solvers import gram, ridge_projection
 from ..utils._sklearn import Interval
 
 __all__ = ["RegressionMixin"]
@@ -28,5 +28,9 @@ class RegressionMixin:
 
     def _regressed(self, features, B, sweeps, **extras):
         """Solution of learned codes B: hash functions ``(F'F + lambda_h I)^-1 F'B``."""
-        projections = [ridge_projection(F, B, self.lambda_h) for F in features.values()]
+        grams = [self._cached(gram, F) for F in features.values()]  # type: ignore[attr-defined]
+        projections = [
+            ridge_projection(F, B, self.lambda_h, G)
+            for F, G in zip(features.values(), grams, strict=True)
+        ]
         return Solution(B, projections, sweeps.objective, len(sweeps), extras=extras)

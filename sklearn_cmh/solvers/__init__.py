@@ -22,6 +22,7 @@ from ._linalg import (
     RidgeRegression,
     cross,
     dense,
+    dot,
     gram,
     inner,
     orthonormal_basis,
@@ -32,7 +33,7 @@ from ._linalg import (
     squared_norm,
 )
 from ._moments import Moments, centred_grams, column_means, fold_moments
-from ._ridge import ridge_leave_one_out
+from ._ridge import centred_spectrum, ridge_leave_one_out
 from ._similarities import (
     CosineSimilarity,
     GraphSimilarity,
@@ -56,6 +57,7 @@ __all__ = [
     "Targets",
     "canonical_bases",
     "centred_grams",
+    "centred_spectrum",
     "clear_columns",
     "column_means",
     "complete_labels",
@@ -63,6 +65,7 @@ __all__ = [
     "cross",
     "cyclic_bits",
     "dense",
+    "dot",
     "fold_moments",
     "fuse",
     "gram",

@@ -7,7 +7,7 @@ from ._codes import sign
 
 __all__ = ["cyclic_bits"]
 
-_BLOCK_ROWS = 4096
+_BLOCK_ROWS = 1024
 
 
 def cyclic_bits(B, Q, N, n_passes=3):
@@ -20,11 +20,11 @@ def cyclic_bits(B, Q, N, n_passes=3):
     Parameters
     ----------
     B : ndarray of shape (n, k)
-        Codes to start from, floating.
+        Codes to start from, of any dtype.
     Q : ndarray of shape (k, k)
         Symmetric.
     N : ndarray of shape (n, k)
-        What draws the codes.
+        What draws the codes, floating: products are in its dtype.
     n_passes : int, default=3
         Passes over the bits; fewer where no bit of a block changes any more.
 
@@ -42,10 +42,10 @@ def cyclic_bits(B, Q, N, n_passes=3):
     array([[-1.,  1.]])
     """
     B = B.copy()
-    others = Q.astype(B.dtype)
+    others = Q.astype(N.dtype)
     np.fill_diagonal(others, 0)
     for rows in gen_batches(len(B), _BLOCK_ROWS):
-        bits, target = B[rows].T.copy(), N[rows].T
+        bits, target = B[rows].T.astype(N.dtype), N[rows].T
         for _ in range(n_passes):
             before = bits.copy()
             for j in range(len(bits)):

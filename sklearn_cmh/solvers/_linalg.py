@@ -13,6 +13,7 @@ __all__ = [
     "RidgeRegression",
     "cross",
     "dense",
+    "dot",
     "gram",
     "inner",
     "orthonormal_basis",
@@ -24,7 +25,12 @@ __all__ = [
 ]
 
 _BLOCK_ENTRIES = 2**22
+_BLOCK_ROWS = 4096
 _TINY = 1e-12
+# Singular values that are zero but for rounding, and those that one Gram matrix tells apart,
+# relative to the largest.
+_NOISE = 1e-13
+_DISTINCT = 1e-4
 
 
 def dense(A: Any) -> NDArray:
@@ -32,12 +38,70 @@ def dense(A: Any) -> NDArray:
     return A.toarray() if sparse.issparse(A) else A
 
 
+def cross(A: Any, B: Any) -> NDArray:
+    """``A'B`` (q, k), added up over blocks of rows in float64.
+
+    Within a block, dense products keep the dtype of `A`. Sparse ones, which add up one by
+    one, and those of whole numbers are in float64.
+
+    Parameters
+    ----------
+    A : {ndarray, sparse, LazyRows} of shape (n, q)
+        Features, or codes.
+    B : {ndarray, sparse, LazyRows} of shape (n, k)
+        The same rows of something else.
+
+    Returns
+    -------
+    product : ndarray of shape (q, k), float64
+        The sum over rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.solvers import cross
+    >>> cross(np.array([[3, 0], [4, 1]], dtype=np.float32), np.array([[1], [-1]]))
+    array([[-1.],
+           [-1.]])
+    """
+    if sparse.issparse(B) and not sparse.issparse(A):
+        return cross(B, A).T
+    total = np.zeros((A.shape[1], B.shape[1]))
+    floating = not sparse.issparse(A) and A.dtype.kind == "f"
+    dtype = A.dtype if floating else np.dtype(np.float64)
+    for rows in gen_batches(A.shape[0], _BLOCK_ROWS):
+        total += dense(A[rows].T.astype(dtype, copy=False) @ B[rows].astype(dtype, copy=False))
+    return total
+
+
+def dot(F: Any, P: NDArray) -> NDArray:
+    """``F P`` (n, k) in the dtype of `F`, a block of rows at a time.
+
+    Parameters
+    ----------
+    F : {ndarray, sparse, LazyRows} of shape (n, q)
+        Features.
+    P : ndarray of shape (q, k)
+        Right factor.
+
+    Returns
+    -------
+    product : ndarray of shape (n, k)
+        Of every row.
+    """
+    P = P.astype(F.dtype, copy=False)
+    product = np.empty((F.shape[0], P.shape[1]), dtype=F.dtype)
+    for rows in gen_batches(F.shape[0], _BLOCK_ROWS):
+        product[rows] = F[rows] @ P
+    return product
+
+
 def gram(X):
     """``X'X`` in float64, whatever the dtype of `X`; a dense `X` is never copied whole.
 
     Parameters
     ----------
-    X : {ndarray, sparse} of shape (n, d)
+    X : {ndarray, sparse, LazyRows} of shape (n, d)
         Features.
 
     Returns
@@ -64,36 +128,7 @@ def gram(X):
     return G
 
 
-def cross(F, A):
-    """``F'A`` in float64, whatever the dtypes; a dense `F` is never copied whole.
-
-    Parameters
-    ----------
-    F : {ndarray, sparse} of shape (n, d)
-        Features.
-    A : ndarray of shape (n, k)
-        Codes, or any array.
-
-    Returns
-    -------
-    FA : ndarray of shape (d, k), float64
-        The products.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_cmh.solvers import cross
-    >>> cross(np.array([[3, 0], [4, 1]], dtype=np.float32), np.array([[1], [-1]]))
-    array([[-1.],
-           [-1.]])
-    """
-    if sparse.issparse(F):
-        return F.T.astype(np.float64) @ A
-    d = F.shape[1]
-    total = np.zeros((d, A.shape[1]))
-    for rows in gen_batches(len(F), max(d, _BLOCK_ENTRIES // d)):
-        total += F[rows].T.astype(np.float64, copy=False) @ A[rows]
-    return total
+_gram = gram
 
 
 def ridge_factor(G, ridge):
@@ -107,9 +142,12 @@ def ridge_factor(G, ridge):
     return cho_factor(G, overwrite_a=True)
 
 
-def ridge_projection(F, B, ridge):
-    """Ridge regression of the codes B (n, k) on the features F (n, q), no intercept: (q, k)."""
-    return RidgeRegression(F, ridge).projection(B)
+def ridge_projection(F, B, ridge, G=None):
+    """Ridge regression of the codes B (n, k) on the features F (n, q), no intercept: (q, k).
+
+    G is ``F'F``, where it is known.
+    """
+    return RidgeRegression(F, ridge, G).projection(B)
 
 
 class RidgeRegression:
@@ -117,10 +155,12 @@ class RidgeRegression:
 
     Parameters
     ----------
-    F : {ndarray, sparse} of shape (n, q)
+    F : {ndarray, sparse, LazyRows} of shape (n, q)
         Features.
     ridge : float
         Penalty of the squared coefficients.
+    gram : ndarray of shape (q, q), default=None
+        ``F'F``, where it is known.
 
     Attributes
     ----------
@@ -136,8 +176,8 @@ class RidgeRegression:
     array([[1.]])
     """
 
-    def __init__(self, F, ridge):
-        self.F, self.gram = F, gram(F)
+    def __init__(self, F, ridge, gram=None):
+        self.F, self.gram = F, _gram(F) if gram is None else gram
         self._factor = ridge_factor(self.gram, ridge)
 
     def solve(self, FA):
@@ -163,8 +203,9 @@ def orthonormal_basis(Z, rng):
     """Return the maximiser V of ``tr(V'Z)`` subject to ``V'V = n I`` and ``1'V = 0``.
 
     Centre Z, take its singular vectors, and complete those of singular value zero at random:
-    so the papers have it. The same from one QR decomposition: with a leading column of ones,
-    all others come out orthogonal to it, those in null directions included.
+    so the papers have it. Of few rows, the same from one QR decomposition: with a leading column
+    of ones, all others come out orthogonal to it, those in null directions included. Of many,
+    from k x k Gram matrices, which are sums over rows.
 
     Parameters
     ----------
@@ -187,9 +228,45 @@ def orthonormal_basis(Z, rng):
     array([ 1., -1., -1.,  1.])
     """
     n, k = Z.shape
+    if n > max(_BLOCK_ROWS, 8 * k):
+        return np.sqrt(n) * _polar_from_grams(Z - Z.mean(axis=0, dtype=np.float64), rng)
     fill = rng.standard_normal((n, k)) * (1e-13 * np.linalg.norm(Z) / np.sqrt(n))
     Q, T = np.linalg.qr(np.column_stack([np.ones(n), Z + fill]))
     return np.sqrt(n) * Q[:, 1:] @ polar_factor(T[1:, 1:])
+
+
+def _polar_from_grams(Z, rng):
+    """Polar factor of a centred Z (n, k), completed at random, with centred columns.
+
+    A Gram matrix knows singular values down to 1e-8 of the largest alone. So directions are
+    taken by their size, those of the largest first; what is left is made orthogonal to them, and
+    goes on.
+    """
+    n, k = Z.shape
+    V, turn, noise = np.zeros((n, k)), np.eye(k), _NOISE * np.linalg.norm(Z)
+    while turn.shape[1]:
+        w, W = np.linalg.eigh(Z.T @ Z)
+        if w[-1] <= noise**2:
+            Z = _apart(rng.standard_normal(Z.shape), V)
+            continue
+        large = w > _DISTINCT**2 * w[-1]
+        U = _apart(Z @ (W[:, large] / np.sqrt(w[large])), V)
+        U = _apart(_orthonormal(U), V)
+        V += _orthonormal(U) @ (turn @ W[:, large]).T
+        Z, turn = _apart(Z @ W[:, ~large], V), turn @ W[:, ~large]
+    return V
+
+
+def _apart(A, V):
+    """Centre A, and make it orthogonal to the columns of V, orthonormal within their span."""
+    A = A - A.mean(axis=0)
+    return A - V @ (V.T @ A)
+
+
+def _orthonormal(A):
+    """Orthonormal columns nearest to A, which is close to such: ``A (A'A)^(-1/2)``."""
+    w, W = np.linalg.eigh(A.T @ A)
+    return A @ ((W / np.sqrt(w)) @ W.T)
 
 
 def polar_factor(A):
@@ -220,5 +297,6 @@ def polar_factor(A):
 
 def squared_norm(X):
     """Squared Frobenius norm of `X`, dense or sparse, accumulated in float64."""
-    data = X.data if sparse.issparse(X) else X.ravel()
-    return float(np.einsum("i,i->", data, data, dtype=np.float64))
+    if sparse.issparse(X):
+        return inner(X.data[:, None], X.data[:, None])
+    return float(sum(inner(X[rows], X[rows]) for rows in gen_batches(len(X), _BLOCK_ROWS)))

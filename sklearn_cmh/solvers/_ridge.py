@@ -5,12 +5,37 @@ from sklearn.utils import gen_batches
 
 from ._codes import sign
 
-__all__ = ["ridge_leave_one_out"]
+__all__ = ["centred_spectrum", "ridge_leave_one_out"]
 
 _BLOCK_ROWS = 4096
 
 
-def ridge_leave_one_out(F, B, alphas, rows=None, *, signs=False):
+def centred_spectrum(F):
+    """Column means of features F (n, q), and eigenvalues and eigenvectors of their scatter.
+
+    Parameters
+    ----------
+    F : {ndarray, LazyRows} of shape (n, q)
+        Features.
+
+    Returns
+    -------
+    mean : ndarray of shape (q,)
+        Column means.
+    eigenvalues : ndarray of shape (q,)
+        Of ``(F - mean)'(F - mean)``, ascending; negative where they are rounding.
+    vectors : ndarray of shape (q, q)
+        Eigenvectors, in columns.
+    """
+    mean = F.mean(axis=0, dtype=np.float64)
+    scatter = np.zeros((F.shape[1], F.shape[1]))
+    for block in gen_batches(F.shape[0], _BLOCK_ROWS):
+        centred = F[block] - mean
+        scatter += centred.T @ centred
+    return mean, *np.linalg.eigh(scatter)
+
+
+def ridge_leave_one_out(F, B, alphas, rows=None, *, signs=False, spectrum=None):
     """Ridge regression of bits on features, and what it predicts for a row left out.
 
     The fit centres `F` and `B` and has no intercept: the decision for a row f is
@@ -22,7 +47,7 @@ def ridge_leave_one_out(F, B, alphas, rows=None, *, signs=False):
 
     Parameters
     ----------
-    F : {ndarray, MappedRows} of shape (n, q)
+    F : {ndarray, LazyRows} of shape (n, q)
         Features.
     B : ndarray of shape (n, k)
         Bits in {-1, +1}, or any targets.
@@ -32,6 +57,8 @@ def ridge_leave_one_out(F, B, alphas, rows=None, *, signs=False):
         The rows whose decisions are wanted; all by default.
     signs : bool, default=False
         Return the codes that the decisions stand for instead, int8: an eighth of the memory.
+    spectrum : tuple, default=None
+        The `centred_spectrum` of F, where it is known.
 
     Returns
     -------
@@ -51,14 +78,11 @@ def ridge_leave_one_out(F, B, alphas, rows=None, *, signs=False):
     """
     n, q = F.shape
     alphas = np.asarray(alphas, dtype=np.float64)
-    centre = F.mean(axis=0, dtype=np.float64)
+    centre, eigenvalues, U = centred_spectrum(F) if spectrum is None else spectrum
     mean = B.mean(axis=0, dtype=np.float64)
-    gram, moment = np.zeros((q, q)), np.zeros((q, B.shape[1]))
+    moment = np.zeros((q, B.shape[1]))
     for block in gen_batches(n, _BLOCK_ROWS):
-        F_block = F[block] - centre
-        gram += F_block.T @ F_block
-        moment += F_block.T @ (B[block] - mean)
-    eigenvalues, U = np.linalg.eigh(gram)
+        moment += (F[block] - centre).T @ (B[block] - mean)
     shrinkage = 1.0 / (np.maximum(eigenvalues, 0.0) + alphas[:, None])
     spectra = shrinkage[:, :, None] * (U.T @ moment)
 

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy import sparse
 from sklearn.preprocessing import normalize
+from sklearn.utils import gen_batches
 
 from ..data import labelled_rows, normalise_rows
 from ..utils._typing import Features, Floats, NDArray
 from ._canonical import canonical_bases
-from ._linalg import dense
+from ._linalg import dense, dot, squared_norm
 from ._moments import Grams, centred_grams, column_means
 from ._ridge import ridge_leave_one_out
 from ._similarities import sum_rows
@@ -28,6 +31,7 @@ from ._similarities import sum_rows
 __all__ = ["Targets", "complete_labels", "label_targets", "mix_targets", "shared_rows"]
 
 # Penalties of the regression that predicts labels, relative to the mean eigenvalue of F'F.
+_BLOCK_ROWS = 4096
 _PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
@@ -191,7 +195,7 @@ def shared_rows(
         raise ValueError("The modalities have nothing in common: one is the same in all rows.")
     weighted = [W * weights for W in bases]
     total = sum(
-        F @ W.astype(F.dtype) - (mean @ W).astype(F.dtype)
+        dot(F, W) - (mean @ W).astype(F.dtype)
         for F, W, mean in zip(features, weighted, means, strict=True)
     )
     return normalize(total, copy=False)
@@ -227,26 +231,59 @@ def complete_labels(L: sparse.csr_array, features: Sequence[Features]) -> sparse
         return Lt
     if not labelled.any():
         raise ValueError("L labels no row, so nothing tells the labels of the others.")
-    F = np.hstack([dense(F) for F in features])
-    scores = predict_scores(F[labelled], Lt[labelled].toarray(), F[~labelled])
-    order = np.argsort(np.concatenate([np.flatnonzero(labelled), np.flatnonzero(~labelled)]))
+    known, unknown = np.flatnonzero(labelled), np.flatnonzero(~labelled)
+    scores = predict_scores(
+        SomeRows(features, known), Lt[labelled].toarray(), SomeRows(features, unknown)
+    )
+    order = np.argsort(np.concatenate([known, unknown]))
     filled = sparse.csr_array(normalize(scores).astype(Lt.dtype, copy=False))
     return sparse.csr_array(sparse.vstack([Lt[labelled], filled], format="csr")[order])
 
 
-def predict_scores(F: Floats, Y: NDArray, F_new: Floats) -> Floats:
+def predict_scores(F: Any, Y: NDArray, F_new: Any) -> Floats:
     """Ridge scores of new rows, the penalty chosen by leave-one-out squared error."""
-    if len(F) == 1:
+    n, q = F.shape
+    if n == 1:
         # Without it, none is left.
-        return np.repeat(Y, len(F_new), axis=0)
+        return np.repeat(Y, F_new.shape[0], axis=0)
     mean = F.mean(axis=0, dtype=np.float64)
-    scatter = len(F) * F.var(axis=0, dtype=np.float64).mean()
+    scatter = sum(np.square(F[rows] - mean).sum() for rows in gen_batches(n, _BLOCK_ROWS)) / q
     # Rows that are alike but for rounding tell nothing: their scatter is no scale.
-    rounding = np.finfo(F.dtype).eps * np.einsum("ij,ij->", F, F, dtype=np.float64) / F.shape[1]
+    rounding = np.finfo(F.dtype).eps * squared_norm(F) / q
     penalties = np.array(_PENALTIES) * (max(scatter, rounding) or 1.0)
     coef, decisions = ridge_leave_one_out(F, Y, penalties)
     Y_mean = Y.mean(axis=0, dtype=np.float64)
     errors = [np.square(decision + Y_mean - Y).sum() for decision in decisions]
     best = coef[int(np.argmin(errors))]
     offset = Y_mean - mean @ best
-    return F_new @ best.astype(F_new.dtype) + offset.astype(F_new.dtype)
+    return dot(F_new, best) + offset.astype(F_new.dtype)
+
+
+class SomeRows:
+    """Some rows of the features of all modalities side by side, dense where they are looked at.
+
+    Parameters
+    ----------
+    features : sequence of {ndarray, sparse, LazyRows} of shape (n, q_m)
+        Features of the modalities.
+    rows : ndarray of int
+        The rows.
+    """
+
+    def __init__(self, features: Sequence[Features], rows: NDArray):
+        self.features, self.rows = features, rows
+        self.shape = len(rows), sum(F.shape[1] for F in features)
+        self.dtype = np.result_type(*(F.dtype for F in features))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows) -> Floats:
+        return np.hstack([dense(F[self.rows[rows]]) for F in self.features])
+
+    def mean(self, axis: int, dtype: DTypeLike) -> Floats:
+        """Mean of every column."""
+        total = np.zeros(self.shape[1], dtype=dtype)
+        for rows in gen_batches(len(self), _BLOCK_ROWS):
+            total += self[rows].sum(axis=axis, dtype=dtype)
+        return total / len(self)

@@ -1,0 +1,170 @@
+"""Many rows: mapped features outside of memory, passes over parts of the rows, memory."""
+
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+from sklearn import config_context
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, MultimodalData
+from sklearn_cmh.features import MappedRows, StoredRows, _mapped_rows, stored_features
+from sklearn_cmh.shallow import BATCH, _aah, _dsah
+from sklearn_cmh.solvers import (
+    _linalg,
+    _similarities,
+    complete_labels,
+    cross,
+    dot,
+    gram,
+    orthonormal_basis,
+    squared_norm,
+)
+
+NO_MEMORY = {"working_memory": 0}
+
+
+def codes_of(hasher, X, y):
+    """Codes, projections and objective of a fit; the objective settles or not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        hasher.fit(X, y)
+    return hasher.codes_, hasher.projections_, hasher.objective_
+
+
+@pytest.mark.parametrize(
+    "hasher",
+    [
+        DSAH(8, n_anchors=40, random_state=0),
+        DSAH(8, n_anchors=40, solver="alm", random_state=0),
+        DSAH(8, n_anchors=40, pair_weight=0.3, random_state=0),
+        ASCMH(8, n_anchors=40, random_state=0),
+        BATCH(8, n_anchors=40, pair_weight=0.3, random_state=0),
+        AAH(8, random_state=0),
+        AAH(8, pair_weight=0.3, n_neighbors=5, random_state=0),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_features_outside_of_memory_give_the_same_codes(hasher, paired, dtype):
+    X = MultimodalData(**{name: block.astype(dtype) for name, block in paired.blocks.items()})
+    y = paired.y.copy()
+    if getattr(hasher, "pair_weight", 0):
+        y[:20] = -1
+    expected = codes_of(hasher, X, y)
+    with config_context(**NO_MEMORY):
+        codes, projections, objective = codes_of(hasher, X, y)
+    np.testing.assert_array_equal(codes, expected[0])
+    for name, P in projections.items():
+        assert P.dtype == dtype
+        scale = np.abs(P).max()
+        np.testing.assert_allclose(P, expected[1][name], rtol=1e-3, atol=1e-4 * scale)
+    np.testing.assert_allclose(objective, expected[2], rtol=1e-5)
+
+
+def test_rows_in_a_file_are_the_rows_in_memory():
+    X = np.random.RandomState(0).rand(50, 4).astype(np.float32)
+    expected = AnchorRBF(20, random_state=0).fit_transform(X)
+    with config_context(**NO_MEMORY):
+        F = stored_features(AnchorRBF(20, random_state=0), X)
+    assert isinstance(F, StoredRows) and F.shape == (50, 20) and F.dtype == np.float32
+    np.testing.assert_array_equal(F[:], expected)
+    np.testing.assert_array_equal(F[[3, 1, 1]], expected[[3, 1, 1]])
+    np.testing.assert_allclose(F.mean(axis=0), expected.mean(axis=0), atol=1e-8)
+    B = np.ones((50, 3), dtype=np.float32)
+    for product, same in [
+        (cross(F, B), cross(expected, B)),
+        (cross(B, F), cross(B, expected)),
+        (dot(F, np.ones((20, 2))), dot(expected, np.ones((20, 2)))),
+        (gram(F), gram(expected)),
+        (squared_norm(F), squared_norm(expected)),
+    ]:
+        np.testing.assert_array_equal(product, same)
+
+
+def test_without_room_for_a_file_features_are_made_anew(monkeypatch, paired):
+    def full(self, rows, values):
+        raise OSError(28, "No space left on device")
+
+    hasher = DSAH(8, n_anchors=40, random_state=0)
+    X = MultimodalData(**paired.blocks)
+    expected = hasher.fit(X, paired.y).codes_
+    monkeypatch.setattr(StoredRows, "__setitem__", full)
+    with config_context(**NO_MEMORY), pytest.warns(UserWarning, match="TMPDIR"):
+        np.testing.assert_array_equal(hasher.fit(X, paired.y).codes_, expected)
+    with config_context(**NO_MEMORY), pytest.warns(UserWarning, match="No space left"):
+        assert isinstance(stored_features(StandardScaler(), paired.image), MappedRows)
+
+
+def test_maps_that_give_no_numbers_are_refused_outside_of_memory_too(paired):
+    def spoil(X):
+        return np.where(X > 0, np.nan, X)
+
+    hasher = DSAH(8, feature_map=FunctionTransformer(spoil), random_state=0)
+    with config_context(**NO_MEMORY), pytest.raises(ValueError, match="'image' returned what no"):
+        hasher.fit(MultimodalData(**paired.blocks), paired.y)
+    assert not hasattr(hasher, "codes_")
+
+
+def test_labels_are_completed_from_rows_in_a_file(paired):
+    L = AAH(4).fit(paired.X, paired.indicator).labels_
+    L = L.multiply((np.arange(len(paired.y)) > 30)[:, None]).tocsr()
+    L.eliminate_zeros()
+    F = [paired.image, paired.text]
+    expected = complete_labels(L, F)
+    with config_context(**NO_MEMORY):
+        stored = [stored_features(StandardScaler(with_mean=False, with_std=False), f) for f in F]
+    assert all(isinstance(f, StoredRows) for f in stored)
+    np.testing.assert_allclose(complete_labels(L, stored).toarray(), expected.toarray())
+
+
+@pytest.mark.parametrize("rank", [6, 3, 0])
+@pytest.mark.parametrize("decades", [0, 9])
+def test_basis_of_many_rows_is_the_maximiser(rank, decades):
+    rng = np.random.RandomState(0)
+    scales = np.logspace(0, -decades, max(rank, 1))[:rank]
+    Z = (rng.randn(5000, rank) * scales) @ rng.randn(rank, 6)
+    V = orthonormal_basis(Z + 3.0, rng)
+    np.testing.assert_allclose(V.T @ V, 5000 * np.eye(6), atol=1e-7)
+    np.testing.assert_allclose(V.sum(axis=0), 0, atol=1e-8)
+    largest = np.sqrt(5000) * np.linalg.svd(Z - Z.mean(axis=0), compute_uv=False).sum()
+    assert np.sum(V * Z) == pytest.approx(largest, rel=1e-10, abs=1e-6)
+    if rank == 6 and decades == 0:
+        U, _, Wt = np.linalg.svd(Z - Z.mean(axis=0), full_matrices=False)
+        np.testing.assert_allclose(V, np.sqrt(5000) * U @ Wt, atol=1e-9)
+
+
+def peak_of_a_fit(hasher, n):
+    """Bytes that a fit takes beside its input."""
+    rng = np.random.RandomState(0)
+    y = rng.randint(5, size=n)
+    X = MultimodalData(
+        image=(rng.rand(5, 10)[y] + rng.rand(n, 10)).astype(np.float32),
+        text=(rng.rand(5, 10)[y] + rng.rand(n, 10)).astype(np.float32),
+    )
+    tracemalloc.start()
+    try:
+        with config_context(working_memory=1):
+            codes_of(hasher, X, y)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Passes over rows in blocks that are small beside few rows, too."""
+    for module in (_linalg, _similarities):
+        monkeypatch.setattr(module, "_BLOCK_ENTRIES", 2**15)
+    for module in (_linalg, _dsah, _aah, _mapped_rows):
+        monkeypatch.setattr(module, "_BLOCK_ROWS", 256)
+
+
+@pytest.mark.parametrize("method", [DSAH, ASCMH, BATCH])
+def test_memory_of_a_fit_does_not_hold_the_features(method, small_blocks):
+    """A row takes its codes and what else the solver has of them: not its 400 features."""
+    hasher = method(4, n_anchors=200, max_iter=2, random_state=0)
+    few, many = 2_000, 6_000
+    growth = (peak_of_a_fit(hasher, many) - peak_of_a_fit(hasher, few)) / (many - few)
+    assert growth < 500, f"{growth:.0f} bytes a row, of 1,600 of its features"
