@@ -127,7 +127,7 @@ def update_projection(problem, state, m):
     """W_m, eqs. (17) and (19): regress ``U_m - C_m / mu`` on the features."""
     X = problem.features[m]
     H = state.U[m] - state.C[m] / state.mu
-    return cho_solve(problem.factors[m], cross(X, H)).astype(X.dtype)
+    return cho_solve(problem.factors[m], cross(X, H, X.dtype)).astype(X.dtype)
 
 
 def update_relaxed(problem, weights, state, m):

@@ -106,7 +106,7 @@ class State:
 
 def update_loading(V, F):
     """P_m, eq. (10): ``V'F_m / n``, of shape (k, q)."""
-    return cross(F, V).T / len(V)
+    return cross(F, V, F.dtype).T / len(V)
 
 
 def update_label_map(problem, state, omega):

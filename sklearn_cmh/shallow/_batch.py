@@ -68,7 +68,7 @@ class State:
 
 def update_loading(V, F):
     """U_m: ``V'F_m / n``."""
-    return cross(F, V).T / len(V)
+    return cross(F, V, F.dtype).T / len(V)
 
 
 def pulled(problem, A, theta):

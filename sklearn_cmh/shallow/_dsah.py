@@ -191,7 +191,7 @@ def part_statistics(part, B):
         gram=products,
         label_gram=products if part.all_labelled else labelled_gram(part, B),
         labels=cross(B, part.labels),
-        features=[cross(F, B) for F in part.features],
+        features=[cross(F, B, F.dtype) for F in part.features],
         similar=[pooled.T @ classes for pooled in part.pooled],
     )
 
@@ -211,7 +211,7 @@ def gram_matrices(features):
     grams = {(m, m): gram(F) for m, F in enumerate(features)}
     for m in range(len(features)):
         for l in range(m):
-            grams[l, m] = cross(features[l], features[m])
+            grams[l, m] = cross(features[l], features[m], features[l].dtype)
             grams[m, l] = grams[l, m].T
     return grams
 
