@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 # The codes of their training rows are those of their hash functions.
-ENCODED = {"CCAITQ", "CVH", "CentredSign", "ClassifierHasher", "SCM"}
+ENCODED = {"CCAITQ", "CMSSH", "CVH", "CentredSign", "ClassifierHasher", "SCM"}
 BASELINES = [cls for _, cls in all_estimators(kind="baseline")]
 
 

@@ -276,3 +276,19 @@ def test_roots_of_sums_not_sums_of_roots(form):
     np.testing.assert_array_equal(roots.toarray(), [[0, 0, 3], [-2, 1, 0]])
     np.testing.assert_array_equal(sqrt_norm().fit_transform(given).toarray()[0], [0, 0, 1])
     np.testing.assert_array_equal(given.data, stored)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_anchors_that_are_centres_of_clusters(kind):
+    """One in each of three clouds; with no fewer anchors than rows, all rows."""
+    rng = np.random.RandomState(0)
+    clouds = np.repeat(np.eye(3) * 10, 20, axis=0)
+    X = kind(clouds + 0.1 * rng.randn(60, 3))
+    fitted = AnchorRBF(3, sampling="kmeans", random_state=0).fit(X)
+    anchors = fitted.anchors_.toarray() if sparse.issparse(X) else fitted.anchors_
+    assert sparse.issparse(fitted.anchors_) == sparse.issparse(X)
+    np.testing.assert_allclose(np.sort(anchors.max(axis=1)), 10, atol=0.2)
+    assert fitted.anchor_indices_ is None and fitted.transform(X).shape == (60, 3)
+    again = AnchorRBF(3, sampling="kmeans", random_state=0).fit_transform(X)
+    np.testing.assert_array_equal(again, fitted.transform(X))
+    assert len(AnchorRBF(60, sampling="kmeans").fit(X).anchor_indices_) == 60

@@ -176,8 +176,21 @@ def _mean_square(X, m, unit):
     return total / len(X)
 
 
+def cluster_centres(X, n_clusters, rng):
+    """Centres of clusters of rows, stored as the rows are."""
+    from sklearn.cluster import KMeans  # on use: it loads much of scikit-learn
+
+    rows = X
+    if sparse.issparse(X):  # KMeans reads indices of 32 bits alone
+        index = [part.astype(np.int32, copy=False) for part in (X.indices, X.indptr)]
+        rows = sparse.csr_array((X.data, *index), shape=X.shape)
+    centres = KMeans(n_clusters, n_init=1, random_state=rng).fit(rows).cluster_centers_
+    centres = centres.astype(X.dtype, copy=False)
+    return sparse.csr_array(centres) if sparse.issparse(X) else centres
+
+
 class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Gaussian kernel with a random sample of the training rows, the anchors.
+    """Gaussian kernel with anchors: a random sample of the training rows, or cluster centres.
 
     Feature j of a row x is ``exp(-||x - a_j||^2 / (2 s^2))`` with anchor ``a_j`` and
     width s, minus its mean over the training rows. A linear hash function of these
@@ -197,6 +210,9 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         Whether to subtract the training mean from every feature. Without it the
         features are all positive, and the first bits that are learned from them are
         nearly constant.
+    sampling : {"random", "kmeans"}, default="random"
+        What the anchors are: training rows drawn at random, or the centres of as many clusters,
+        by `sklearn.cluster.KMeans`, which takes longer.
     random_state : int, RandomState instance or None, default=None
         Draws the anchors.
 
@@ -204,8 +220,8 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     ----------
     anchors_ : {ndarray, csr} of shape (n_anchors, n_features)
         The anchors, dense or sparse as the training rows were.
-    anchor_indices_ : ndarray of shape (n_anchors,)
-        Their rows in the training data.
+    anchor_indices_ : ndarray of shape (n_anchors,) or None
+        Their rows in the training data; None where they are centres of clusters.
     width_ : float
         The width s in use; 1.0 where the mean rule gives zero, as all rows are equal.
     mean_ : ndarray of shape (n_anchors,) or None
@@ -252,6 +268,7 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         "width": [StrOptions({"mean"}), Interval(Real, 0, np.inf, closed="neither")],
         "width_factor": [Interval(Real, 0, np.inf, closed="neither")],
         "centre": ["boolean"],
+        "sampling": [StrOptions({"random", "kmeans"})],
         "random_state": ["random_state"],
     }
 
@@ -262,12 +279,14 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         width: float | Literal["mean"] = "mean",
         width_factor: float = 1.0,
         centre: bool = True,
+        sampling: Literal["random", "kmeans"] = "random",
         random_state: RandomState = None,
     ) -> None:
         self.n_anchors = n_anchors
         self.width = width
         self.width_factor = width_factor
         self.centre = centre
+        self.sampling = sampling
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -351,11 +370,15 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 f"n_anchors={self.n_anchors} is more than the {n} training rows; every row is an "
                 "anchor."
             )
-        indices = check_random_state(self.random_state).permutation(n)[: self.n_anchors]
-        anchors = X[indices]
+        rng = check_random_state(self.random_state)
+        if self.sampling == "random" or self.n_anchors >= n:
+            indices = rng.permutation(n)[: self.n_anchors]
+            anchors = X[indices]
+        else:
+            indices, anchors = None, cluster_centres(X, self.n_anchors, rng)
         width = self._width(X, anchors)
-        F = None if make is None else make((n, len(indices)), dtype=X.dtype)
-        total = np.zeros(len(indices))
+        F = None if make is None else make((n, anchors.shape[0]), dtype=X.dtype)
+        total = np.zeros(anchors.shape[0])
         needed = self.centre or F is not None
         for rows, values in kernel_blocks(X, anchors, width) if needed else ():
             total += values.sum(axis=0, dtype=np.float64)
@@ -363,7 +386,7 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 F[rows] = values
         self.anchor_indices_, self.anchors_, self.width_ = indices, anchors, width
         self.mean_ = total / n if self.centre else None
-        self._n_features_out = len(indices)
+        self._n_features_out = anchors.shape[0]
         return F
 
     def _width(self, X, anchors):

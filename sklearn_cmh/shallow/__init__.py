@@ -8,13 +8,16 @@ from ._cca_itq import CCAITQ
 from ._centred_sign import CentredSign
 from ._classifier_hasher import ClassifierHasher
 from ._cmfh import CMFH
+from ._cmssh import CMSSH
 from ._cvh import CVH
 from ._dch import DCH
 from ._dsah import DSAH
+from ._fsh import FSH
 from ._lcmfh import LCMFH
 from ._lemon import LEMON
 from ._scm import SCM
 from ._scratch import SCRATCH
+from ._seph import SePH
 from ._smfh import SMFH
 from ._srlch import SRLCH
 
@@ -24,16 +27,19 @@ __all__ = [
     "ASCMH",
     "BATCH",
     "CCAITQ",
+    "CMFH",
+    "CMSSH",
+    "CVH",
     "CentredSign",
     "ClassifierHasher",
-    "CMFH",
-    "CVH",
     "DCH",
     "DSAH",
+    "FSH",
     "LCMFH",
     "LEMON",
     "SCM",
     "SCRATCH",
     "SMFH",
     "SRLCH",
+    "SePH",
 ]
