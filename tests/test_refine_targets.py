@@ -94,6 +94,18 @@ def test_rows_without_labels_take_part():
     assert held_out(every, X[160:], y[160:])[1] > held_out(alone, X[160:], y[160:])[1] + 0.02
 
 
+def test_rows_without_labels_take_part_around_a_method(data):
+    X, y = data
+    some = np.where(np.arange(160) % 4 == 0, y[:160], -1)
+    options = {**QUICK, "n_restarts": 2}
+    outside = RefinedHasher(ASCMH(n_anchors=40), **options, pair_weight=0.2)
+    inside = RefinedHasher(ASCMH(n_anchors=40, pair_weight=0.2), **options)
+    codes = [hasher.fit(X[:160], some).codes_ for hasher in (outside, inside)]
+    assert_array_equal(*codes)
+    labels_alone = RefinedHasher(ASCMH(n_anchors=40), **options)
+    assert (labels_alone.fit(X[:160], some).codes_ != codes[0]).any()
+
+
 def test_auto_follows_what_is_there(data):
     X, y = data
     assert RefinedHasher(**QUICK).fit(X, y).pair_weight_ == 0.1

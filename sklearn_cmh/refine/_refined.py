@@ -85,6 +85,14 @@ def hyperplane_bits(T, n_bits, rng):
     return sign(T.expand(A) - mean @ A)
 
 
+def weighted(estimator, pair_weight):
+    """A clone that learns with the pair weight, where the method has one and labels to weigh."""
+    estimator = clone(estimator)
+    if hasattr(estimator, "pair_weight") and estimator._learning().needs_labels:
+        estimator.set_params(pair_weight=pair_weight)
+    return estimator
+
+
 def fit_restart(estimator, blocks, L, random_state):
     """Fit one restart on blocks that are split and preprocessed already."""
     estimator._learn(blocks, L, check_random_state(random_state))
@@ -326,7 +334,10 @@ class RefinedHasher(BaseHasher):
 
     def _learning(self):
         p = self.pair_weight
-        wrapped = getattr(self.estimator, "_learning", Learning)()
+        estimator = self.estimator
+        if isinstance(p, Real) and estimator is not None:
+            estimator = weighted(estimator, p)
+        wrapped = getattr(estimator, "_learning", Learning)()
         return Learning(
             needs_labels=isinstance(p, Real) and p < 1,
             minus_one_is_unlabelled=True,
@@ -478,9 +489,7 @@ class RefinedHasher(BaseHasher):
         """Fit the estimator, if any, once or as often as the pool needs."""
         if self.estimator is None:
             return []
-        estimator = clone(self.estimator)
-        if hasattr(estimator, "pair_weight") and estimator._learning().needs_labels:
-            estimator.set_params(pair_weight=self.pair_weight_)
+        estimator = weighted(self.estimator, self.pair_weight_)
         learning = estimator._learning()
         if L is None and learning.needs_labels:
             raise ValueError(
