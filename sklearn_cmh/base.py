@@ -249,7 +249,8 @@ class BaseHasher(
         if label_patterns(labelled)[0].shape[0] < 2:
             raise ValueError(
                 "y holds one class only: every labelled row has the same labels, so there is "
-                "nothing to tell apart. Pass rows of at least two classes."
+                "nothing to tell apart. Pass rows of at least two classes. "
+                f"{self._learning().without_labels}".strip()
             )
 
     def _encode_labels(self, y):

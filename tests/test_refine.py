@@ -438,7 +438,7 @@ def test_an_interrupted_fit_leaves_no_trace(fitted, X, paired, monkeypatch):
     codes = fitted.codes_
     state = sorted(vars(fitted))
     fresh = clone(fitted)
-    monkeypatch.setattr(sklearn_cmh.refine._refined, "greedy_bits", interrupt)
+    monkeypatch.setattr(sklearn_cmh.refine._refined, "choose_bits", interrupt)
     for hasher in (fitted, fresh):
         with pytest.raises(KeyboardInterrupt):
             hasher.fit(X[:60], paired.y[:60])

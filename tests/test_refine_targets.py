@@ -13,6 +13,7 @@ from sklearn_cmh import AAH, ASCMH, AnchorRBF, MultimodalData, RefinedHasher
 from sklearn_cmh.data import normalise_rows
 from sklearn_cmh.features import mapped_rows
 from sklearn_cmh.metrics import make_retrieval_scorer, mean_average_precision, pair_recall_at_k
+from sklearn_cmh.refine._pair_weight import candidate_weights
 from sklearn_cmh.refine._refined import hyperplane_bits
 from sklearn_cmh.solvers import mix_targets, ridge_leave_one_out, sign
 
@@ -108,10 +109,29 @@ def test_rows_without_labels_take_part_around_a_method(data):
 
 def test_auto_follows_what_is_there(data):
     X, y = data
-    assert RefinedHasher(**QUICK).fit(X, y).pair_weight_ == 0.1
+    assert RefinedHasher(**QUICK).fit(X, y).pair_weight_ in candidate_weights(24)
     assert RefinedHasher(ASCMH(n_anchors=40), **QUICK).fit(X, y).pair_weight_ == 0
     alone = RefinedHasher(**QUICK).fit(X["image"], y)
     assert alone.pair_weight_ == 0 and alone.shared_space_ is None
+
+
+def test_pairs_get_what_classes_do_not_need():
+    one = {**QUICK, "widths": (0.5,), "ridges": (0.1,), "preprocessing": ("raw",)}
+    chosen = []
+    for apart in (0.5, 5.0):
+        X, y = pairs_in_classes(apart=apart)
+        auto = RefinedHasher(**one).fit(X, y)
+        chosen.append(auto.pair_weight_)
+        same = RefinedHasher(**one, pair_weight=auto.pair_weight_).fit(X, y)
+        assert_array_equal(auto.codes_, same.codes_)
+    assert chosen[0] < chosen[1]
+
+
+@given(st.integers(1, 4096))
+def test_candidate_pair_weights(n_bits):
+    weights = candidate_weights(n_bits)
+    assert weights == sorted(set(weights)) and 0.1 <= weights[0] and weights[-1] <= 0.5
+    assert weights[0] >= candidate_weights(2 * n_bits)[0]
 
 
 def test_pairs_need_two_modalities_and_labels_need_y(data):

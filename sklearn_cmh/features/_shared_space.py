@@ -411,7 +411,8 @@ class SharedSpace(
             constant = [name for name, F in features.items() if is_constant(F[:_SEARCH_ROWS])]
             raise ValueError(
                 f"The modalities have nothing in common: the features of {constant} are the same "
-                "in all rows."
+                "in all rows. Their pairing teaches nothing; a hasher can learn from labels "
+                "alone, with pair_weight=0."
             )
         self.n_components_ = self._n_features_out = len(self.correlations_)
         self.regularisation_ = dict(zip(blocks, map(float, ridges), strict=True))

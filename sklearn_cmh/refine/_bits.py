@@ -7,7 +7,7 @@ import numpy as np
 
 from ..solvers import Targets
 
-__all__ = ["bit_alignment", "greedy_bits", "selection_terms", "swap_bits"]
+__all__ = ["bit_alignment", "choose_bits", "greedy_bits", "selection_terms", "swap_bits"]
 
 
 def selection_terms(bits, T):
@@ -174,3 +174,26 @@ def swap_bits(q, G, selected, max_passes=3):
         if not changed:
             break
     return selected
+
+
+def choose_bits(bits, T, n_bits):
+    """Bits whose predictions align best with the similarity of the targets.
+
+    Parameters
+    ----------
+    bits, T
+        As in `selection_terms`.
+    n_bits : int
+        How many, at most p.
+
+    Returns
+    -------
+    selected : ndarray of shape (n_bits,), intp
+        Positions in the pool.
+    alignments : ndarray of shape (2,)
+        The criterion after the greedy choice, and after exchanges.
+    """
+    q, G = selection_terms(bits, T)
+    greedy = greedy_bits(q, G, n_bits)
+    selected = swap_bits(q, G, greedy)
+    return selected, np.array([bit_alignment(q, G, s) for s in (greedy, selected)])

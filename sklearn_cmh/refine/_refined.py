@@ -11,7 +11,8 @@ refined hasher
    well leave-one-out predictions of the pool's first bits retrieve across modalities
    (`coordinate_search`), and fits ridge regressions from those features to all bits of
    the pool (`ridge_leave_one_out`);
-4. keeps the bits whose leave-one-out predictions align best with the similarity ``T T'``
+4. gives pairs as much weight as costs next to no class mAP, unless told how much;
+5. keeps the bits whose leave-one-out predictions align best with the similarity ``T T'``
    (`selection_terms`, `greedy_bits`, `swap_bits`).
 """
 
@@ -40,10 +41,11 @@ from ..solvers import (
 from ..utils._cache import MEMORY_CONSTRAINTS
 from ..utils._callbacks import end_step, report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
-from ..utils._transformers import fit, inner_clone, transform
+from ..utils._transformers import fit, fit_transform, inner_clone, transform
 from ..utils._typing import Modalities, RandomState
 from ..utils.discovery import all_estimators
-from ._bits import bit_alignment, greedy_bits, selection_terms, swap_bits
+from ._bits import choose_bits
+from ._pair_weight import candidate_weights, class_scores, largest_worth
 from ._ridge import check_positive
 from ._search import (
     anchor_map,
@@ -57,8 +59,6 @@ from ._search import (
 __all__ = ["RefinedHasher"]
 
 _PREPROCESSING = ("raw", "sqrt_norm")
-# Pair weight where labels and pairs are there; see the guide for what it costs and gains.
-_PAIR_WEIGHT = 0.1
 
 
 def hyperplane_bits(T, n_bits, rng):
@@ -141,8 +141,10 @@ class RefinedHasher(BaseHasher):
         Length of the codes; takes the place of the estimator's own.
     pair_weight : float or "auto", default="auto"
         Weight of the pairing in the targets, in [0, 1]: 0 is labels alone, 1 pairs alone,
-        which needs no y. "auto" is 1 without y; else the estimator's own pair weight (0 where
-        it has none), or without an estimator 0.1, and 0 where there is one modality only.
+        which needs no y. "auto" is 1 without y, and the estimator's own pair weight where one
+        is given (0 where it has none). Else it is the largest of a few, from 0.1 on (below 64
+        bits: from ``0.1 * sqrt(64 / n_bits)``), that costs less than half a per cent of
+        leave-one-out class mAP; 0 where there is one modality only.
     shared_space : SharedSpace, default=None
         Space of the modalities in which pairs are alike, cloned and fitted. None is one
         of 64 components on 1,000 anchors a modality where labels are there as well, and one
@@ -387,7 +389,7 @@ class RefinedHasher(BaseHasher):
         elif self.estimator is not None:
             p = float(getattr(self.estimator, "pair_weight", 0.0))
         else:
-            p = _PAIR_WEIGHT if len(blocks) > 1 else 0.0
+            p = candidate_weights(self.n_bits)[0] if len(blocks) > 1 else 0.0
         if p > 0 and len(blocks) < 2:
             raise ValueError(
                 f"X holds the modality {next(iter(blocks))!r} alone, but pairs need two. Pass y "
@@ -404,16 +406,23 @@ class RefinedHasher(BaseHasher):
         self.pair_weight_ = self._choose_pair_weight(blocks, L)
         self.shared_space_ = None
         if self.select_bits or self.estimator is None:
-            T = self._make_targets(blocks, L, rng)
+            parts = self._target_parts(blocks, L, rng)
             end_step(self, "targets")
         restarts = self._fit_restarts(blocks, L, rng, parallel)
         if restarts:
             pool = np.hstack([restart.codes_ for restart in restarts])
         else:
-            pool = hyperplane_bits(T, self._n_hyperplanes(), rng)
+            seed = rng.randint(np.iinfo(np.int32).max)
+            pool = self._draw_pool(mix_targets(*parts, self.pair_weight_), seed)
         end_step(self, "pool")
         if self.refit_hash_functions:
-            maps, coefs, bits = self._fit_hash_functions(blocks, L, pool, rng, parallel)
+            seeds = {name: rng.randint(np.iinfo(np.int32).max) for name in blocks}
+            rows = self._search_rows(L, len(pool), rng)
+            self._search(blocks, L, pool[:, : self.pool_bits], seeds, rows, parallel)
+            if self._weighs_labels_and_pairs():
+                self._raise_pair_weight(blocks, L, parts, seed, seeds, rows, parallel)
+                pool = self._draw_pool(mix_targets(*parts, self.pair_weight_), seed)
+            maps, coefs, bits = self._fit_hash_functions(blocks, pool, seeds)
         else:
             bits = {
                 name: sign(np.hstack([restart._project(name, block) for restart in restarts]))
@@ -421,7 +430,10 @@ class RefinedHasher(BaseHasher):
             }
         end_step(self, "hash functions")
         if self.select_bits:
-            self.selected_bits_ = self._choose_bits(list(bits.values()), T)
+            T = mix_targets(*parts, self.pair_weight_)
+            self.selected_bits_, self.objective_ = choose_bits(list(bits.values()), T, self.n_bits)
+            value, size = self.objective_[-1], pool.shape[1]
+            report(self, f"{self.n_bits} of {size} bits have alignment {value:.4f}")
         else:
             self.selected_bits_ = np.arange(self.n_bits)
             self.objective_ = restarts[0].objective_ if restarts else np.array([np.nan])
@@ -436,8 +448,35 @@ class RefinedHasher(BaseHasher):
                 for name, coef in coefs.items()
             }
 
-    def _make_targets(self, blocks, L, rng):
-        """The targets of all rows; sets `shared_space_`."""
+    def _weighs_labels_and_pairs(self):
+        """Whether both are there, and how much each counts is left to the fit."""
+        free = self.pair_weight == "auto" and self.estimator is None and self.select_bits
+        return free and 0 < self.pair_weight_ < 1
+
+    def _raise_pair_weight(self, blocks, L, parts, seed, seeds, rows, parallel):
+        """Raise `pair_weight_` as far as that costs next to no class mAP.
+
+        What counts is retrieval by leave-one-out codes, on the same rows as in the search.
+        """
+        fitted, scored = rows
+        weights = candidate_weights(self.n_bits)
+        targets = [mix_targets(*(part[fitted] for part in parts), p) for p in weights]
+        pools = np.hstack([self._draw_pool(T, seed) for T in targets])
+        bits = []
+        for name, block in blocks.items():
+            F = fit_transform(self._best_map(name, block, seeds), block[fitted])
+            ridge = self.best_params_[name]["ridge"]
+            bits.append(ridge_leave_one_out(F, pools, [ridge], signs=True)[1][0])
+        scores = class_scores(bits, targets, L[fitted][scored], self.n_bits, scored)
+        self.pair_weight_ = largest_worth(weights, scores)
+        told = ", ".join(f"{s:.4f} at {p}" for p, s in zip(weights, scores, strict=True))
+        report(self, f"pair weight {self.pair_weight_}: class mAP is {told}")
+
+    def _target_parts(self, blocks, L, rng):
+        """Targets from labels and from pairs, None where they do not count.
+
+        Sets `shared_space_`.
+        """
         p = self.pair_weight_
         Z, Lt = None, None
         if p > 0:
@@ -454,7 +493,7 @@ class RefinedHasher(BaseHasher):
                 Lt = complete_labels(
                     L, [m.fit_transform(b) for m, b in zip(maps, blocks.values(), strict=True)]
                 )
-        return mix_targets(Lt, Z, p)
+        return Lt, Z
 
     def _fit_space(self, blocks, rng):
         seed = rng.randint(np.iinfo(np.int32).max)
@@ -480,10 +519,11 @@ class RefinedHasher(BaseHasher):
     def _default_map(self, block, seed):
         return anchor_map("sqrt_norm", 0.5, min(1000, block.shape[0]), seed)
 
-    def _n_hyperplanes(self):
-        if not self.select_bits:
-            return self.n_bits
-        return max(int(self.n_restarts) * int(self.pool_bits), 4 * int(self.n_bits))
+    def _draw_pool(self, T, seed):
+        """Hyperplanes of the targets, the same ones of the same seed."""
+        size = max(int(self.n_restarts) * int(self.pool_bits), 4 * int(self.n_bits))
+        n_bits = size if self.select_bits else self.n_bits
+        return hyperplane_bits(T, n_bits, check_random_state(seed))
 
     def _fit_restarts(self, blocks, L, rng, parallel):
         """Fit the estimator, if any, once or as often as the pool needs."""
@@ -511,38 +551,39 @@ class RefinedHasher(BaseHasher):
                 delayed(fit_restart)(clone(estimator), blocks, L, seed) for seed in seeds
             )
 
-    def _fit_hash_functions(self, blocks, L, pool, rng, parallel):
-        """Search hash functions, then fit the best to every bit of the pool.
+    def _fit_hash_functions(self, blocks, pool, seeds):
+        """Fit the best hash functions to every bit of the pool.
 
         Returns {name: feature map}, {name: coefficients} and {name: leave-one-out bits}.
         """
-        seeds = {name: rng.randint(np.iinfo(np.int32).max) for name in blocks}
-        self._search(blocks, L, pool[:, : self.pool_bits], seeds, rng, parallel)
         maps, coefs, bits = {}, {}, {}
         for name, block in blocks.items():
-            best = self.best_params_[name]
             report(self, f"{name}: hash functions of {pool.shape[1]} bits")
-            maps[name] = self._feature_map(best["preprocessing"], best["width"], block, seeds[name])
+            maps[name] = self._best_map(name, block, seeds)
             F = mapped_rows(fit(maps[name], block), block)
-            coef, codes = ridge_leave_one_out(F, pool, [best["ridge"]], signs=True)
+            ridge = self.best_params_[name]["ridge"]
+            coef, codes = ridge_leave_one_out(F, pool, [ridge], signs=True)
             coefs[name], bits[name] = coef[0].astype(F.dtype), codes[0]
         return maps, coefs, bits
+
+    def _best_map(self, name, block, seeds):
+        best = self.best_params_[name]
+        return self._feature_map(best["preprocessing"], best["width"], block, seeds[name])
 
     def _feature_map(self, preprocessing, width, block, seed):
         return anchor_map(preprocessing, width, min(self.n_anchors, block.shape[0]), seed)
 
-    def _search(self, blocks, L, B, seeds, rng, parallel):
+    def _search(self, blocks, L, B, seeds, rows, parallel):
         """Choose candidates for codes B; sets `best_params_`, `best_score_` and `cv_results_`."""
-        chosen, scored = self._search_rows(L, len(B), rng)
-        if chosen is not None:
-            blocks, B = {name: block[chosen] for name, block in blocks.items()}, B[chosen]
+        fitted, scored = rows
+        blocks, B = {name: block[fitted] for name, block in blocks.items()}, B[fitted]
         if L is not None:
-            L = (L if chosen is None else L[chosen])[scored]
+            L = L[fitted][scored]
             if self.pair_weight_ < 1 and L.sum(axis=0).max() < 2:
                 raise ValueError(
-                    f"No two of {len(scored)} training rows share a label, so retrieval cannot "
-                    "choose hash functions: raise max_scoring_rows, or set "
-                    "refit_hash_functions=False."
+                    f"No two of {len(scored)} training rows share a label, so no class can be "
+                    "retrieved to choose hash functions by: raise max_scoring_rows if there are "
+                    "more rows, or set pair_weight=1 to learn from pairs alone."
                 )
         settings = list(product(blocks, self.preprocessing, self.widths))
         report(self, f"leave-one-out codes on {len(settings)} feature maps")
@@ -577,7 +618,7 @@ class RefinedHasher(BaseHasher):
         )
 
     def _search_rows(self, L, n, rng):
-        """Rows on which candidates are fitted (None: all), and which of these score them.
+        """Rows on which candidates are fitted, and which of these score them.
 
         Where classes count, rows with labels score.
         """
@@ -588,20 +629,11 @@ class RefinedHasher(BaseHasher):
         else:
             n_scored = min(self.max_scoring_rows, n)
         if n <= self.max_search_rows:
-            return None, np.sort(order[:n_scored])
+            return slice(None), np.sort(order[:n_scored])
         n_scored = min(n_scored, self.max_search_rows)
         others = rng.permutation(order[n_scored:])[: self.max_search_rows - n_scored]
         chosen = np.sort(np.concatenate([order[:n_scored], others]))
         return chosen, np.flatnonzero(np.isin(chosen, order[:n_scored]))
-
-    def _choose_bits(self, bits, T):
-        """Positions of the chosen bits in the pool; sets `objective_`."""
-        q, G = selection_terms(bits, T)
-        greedy = greedy_bits(q, G, self.n_bits)
-        selected = swap_bits(q, G, greedy)
-        self.objective_ = np.array([bit_alignment(q, G, s) for s in (greedy, selected)])
-        report(self, f"{self.n_bits} of {len(q)} bits have alignment {self.objective_[-1]:.4f}")
-        return selected
 
     def _project(self, name, block):
         if self._restarts:

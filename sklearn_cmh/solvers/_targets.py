@@ -192,7 +192,10 @@ def shared_rows(
     grams = centred_grams(features, means) if grams is None else grams
     bases, weights = canonical_bases(grams, [regularisation] * len(features), n_components)
     if not weights.any():
-        raise ValueError("The modalities have nothing in common: one is the same in all rows.")
+        raise ValueError(
+            "The modalities have nothing in common: one is the same in all rows. Their pairing "
+            "teaches nothing; labels alone, with pair_weight=0, may."
+        )
     weighted = [W * weights for W in bases]
     total = sum(
         dot(F, W) - (mean @ W).astype(F.dtype)
