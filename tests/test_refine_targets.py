@@ -188,8 +188,8 @@ def test_hyperplanes_divide_rows_about_their_mean(seed, n_classes, p):
     Z = rng.standard_normal((40, 3))
     Z /= np.linalg.norm(Z, axis=1, keepdims=True)
     T = mix_targets(normalise_rows(L), Z, p)
-    bits = hyperplane_bits(T, 10, np.random.RandomState(seed))
-    A = np.random.RandomState(seed).standard_normal((T.shape[1], 10))
+    A = rng.standard_normal((T.shape[1], 10))
+    bits = hyperplane_bits(T, A)
     dense = T.toarray()
     values = (dense - dense.mean(axis=0)) @ A
     clear = np.abs(values) > 1e-10

@@ -14,7 +14,7 @@ __all__ = ["candidate_weights", "class_scores", "largest_worth"]
 _LEAST, _BITS = 0.1, 64
 # By how much it may be raised, and the share of class mAP that a raise may cost.
 _RAISES = (1.0, 1.5, 2.0, 3.0)
-_COST = 0.005
+_COST = 0.002
 
 
 def candidate_weights(n_bits):
@@ -66,7 +66,7 @@ def class_scores(bits, targets, L, n_bits, scored):
 
 
 def largest_worth(weights, scores):
-    """The largest pair weight whose score is within half a per cent of the least one's.
+    """The largest pair weight whose score is within 0.2 per cent of the least one's.
 
     Examples
     --------
