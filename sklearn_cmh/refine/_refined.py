@@ -404,13 +404,13 @@ class RefinedHasher(BaseHasher):
         self.pair_weight_ = self._choose_pair_weight(blocks, L)
         self.shared_space_ = None
         if self.select_bits or self.estimator is None:
-            parts = self._target_parts(blocks, L, rng)
+            Lt, Z = self._target_parts(blocks, L, rng)
             end_step(self, "targets")
         restarts = self._fit_restarts(blocks, L, rng, parallel)
         if restarts:
             pool = np.hstack([restart.codes_ for restart in restarts])
         else:
-            T = mix_targets(*parts, self.pair_weight_)
+            T = mix_targets(Lt, Z, self.pair_weight_)
             A = rng.standard_normal((T.shape[1], self._n_hyperplanes()))
             pool = hyperplane_bits(T, A)
         end_step(self, "pool")
@@ -419,8 +419,8 @@ class RefinedHasher(BaseHasher):
             rows = self._search_rows(L, len(pool), rng)
             self._search(blocks, L, pool[:, : self.pool_bits], seeds, rows, parallel)
             if self._weighs_labels_and_pairs():
-                self._raise_pair_weight(blocks, L, parts, A, seeds, rows)
-                pool = hyperplane_bits(mix_targets(*parts, self.pair_weight_), A)
+                self._raise_pair_weight(blocks, L, (Lt, Z), A, seeds, rows)
+                pool = hyperplane_bits(mix_targets(Lt, Z, self.pair_weight_), A)
             maps, coefs, bits = self._fit_hash_functions(blocks, pool, seeds)
         else:
             bits = {
@@ -429,7 +429,7 @@ class RefinedHasher(BaseHasher):
             }
         end_step(self, "hash functions")
         if self.select_bits:
-            T = mix_targets(*parts, self.pair_weight_)
+            T = mix_targets(Lt, Z, self.pair_weight_)
             self.selected_bits_, self.objective_ = choose_bits(list(bits.values()), T, self.n_bits)
             value, size = self.objective_[-1], pool.shape[1]
             report(self, f"{self.n_bits} of {size} bits have alignment {value:.4f}")
@@ -457,9 +457,9 @@ class RefinedHasher(BaseHasher):
 
         What counts is retrieval by leave-one-out codes, on the same rows as in the search.
         """
-        fitted, scored = rows
+        (Lt, Z), (fitted, scored) = parts, rows
         weights = candidate_weights(self.n_bits)
-        targets = [mix_targets(*(part[fitted] for part in parts), p) for p in weights]
+        targets = [mix_targets(Lt[fitted], Z[fitted], p) for p in weights]
         pools = np.hstack([hyperplane_bits(T, A) for T in targets])
         bits = []
         for name, block in blocks.items():
