@@ -39,6 +39,7 @@ extensions = [
     "descriptions",
     "example_figure",
     "mathml",
+    "method_lists",
     "source_code",
 ]
 exclude_patterns = [

@@ -90,6 +90,20 @@ def test_every_estimator_is_in_the_api_reference():
     assert {name for name, _ in all_estimators()} <= listed
 
 
+def test_every_method_is_in_the_list_of_methods(monkeypatch):
+    from sklearn_cmh.utils.discovery import all_estimators
+
+    monkeypatch.syspath_prepend(DOCS / "_ext")
+    lists = load_extension("method_lists")
+    text = lists.table(list(lists.KINDS))
+    assert all(f"`~sklearn_cmh.{name}`" in text for name in ("RefinedHasher", "DSAH"))
+    linked = re.findall(r":class:`~[\w.]+\.(\w+)`", text)
+    assert sorted(linked) == sorted(name for name, _ in all_estimators(kind="hasher"))
+    rows = dict(re.findall(r"\.(\w+)`\n      - (.*)\n", text))
+    expected = {"CVH": "pairs", "DCH": "labels", "RefinedHasher": "labels, pairs or both"}
+    assert {name: rows[name] for name in expected} == expected
+
+
 def test_estimators_link_to_pages_that_are_built():
     from sklearn.utils import estimator_html_repr
 

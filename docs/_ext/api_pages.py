@@ -103,7 +103,7 @@ GUIDE_OF_MODULE = {
     "sklearn_cmh.base": "development/new_method",
     "sklearn_cmh.solvers": "development/new_method",
     "sklearn_cmh.utils.discovery": "development/new_method",
-    "sklearn_cmh.shallow": "user_guide/choosing",
+    "sklearn_cmh.shallow": "user_guide/baselines",
     "sklearn_cmh.deep": "user_guide/choosing",
     "sklearn_cmh": "user_guide/data",
 }
