@@ -47,8 +47,8 @@ def one_thread(avx2):
     slow = {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"}
     environment = {name: v for name, v in os.environ.items() if name not in slow} | threads
     if avx2:
-        environment |= {"NPY_DISABLE_CPU_FEATURES": AVX512, "NUMBA_CPU_FEATURES": ""}
-        environment["NUMBA_CPU_NAME"] = "znver3"
+        environment |= {"NPY_DISABLE_CPU_FEATURES": AVX512, "NUMBA_CPU_NAME": "znver3"}
+        environment["NUMBA_CPU_FEATURES"] = "+avx2,+popcnt"
     if environment != dict(os.environ):
         os.execve(sys.executable, [sys.executable, *sys.argv], environment)
 
@@ -458,6 +458,26 @@ def large(args, rng):
     )
 
 
+def many_rows(args, rng):
+    """Radius 2 among fifty million rows of 64 bits: tables and scan, and what tables take."""
+    n = 50_000_000
+    codes = random_codes(rng, n, 64)
+    queries = codes[rng.integers(0, n, 200)]
+    scan = ranker(codes, "numba")
+    start = time.process_time()
+    tables = HammingRanker(packed=True, multi_index=True).fit(codes)
+    built = time.process_time() - start
+    rivals = {
+        "scan": (partial(scan.radius_neighbors, queries[:2], 2), 2),
+        "multi_index": (partial(tables.radius_neighbors, queries, 2), 200),
+    }
+    report(f"Radius 2, {n:,} rows, 64 bits", interleave(rivals, args.repeats), "scan")
+    size = sum(index.nbytes for index in tables._indexes) / 1e6
+    print(
+        f"  codes of {codes.nbytes / 1e6:.0f} MB, tables of {size:.0f} MB, built in {built:.1f} s"
+    )
+
+
 # --- Mean average precision -------------------------------------------------------------------
 
 
@@ -550,6 +570,7 @@ SECTIONS = {
         threads,
         scikit_learn,
         large,
+        many_rows,
         average_precision,
         duplicates,
     )
@@ -569,12 +590,14 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the newer sections")
     parser.add_argument("--avx2", action="store_true", help="as without AVX-512")
-    parser.add_argument("--short", action="store_true", help="small sizes, once; without `large`")
+    parser.add_argument(
+        "--short", action="store_true", help="small sizes, once; without `large` and `many_rows`"
+    )
     args = parser.parse_args()
     one_thread(args.avx2)
     if args.short:
         args.bits, args.queries, args.repeats, args.rows = [64], 100, 1, 100_000
-        args.sections = [name for name in args.sections if name != "large"]
+        args.sections = [name for name in args.sections if name not in ("large", "many_rows")]
     print(processor(), "(as if without AVX-512)" if args.avx2 else "")
     for name in args.sections:
         SECTIONS[name](args, np.random.default_rng(0))

@@ -89,19 +89,58 @@ def test_nearest_for_any_length(backend, n_bits):
 
 
 @needs_numba
-@pytest.mark.parametrize("n_bits", [64, 128, 192, 256, 320, 512, 576, 1024])
-@pytest.mark.parametrize("n", [1, 7, 64, 1000])
+@pytest.mark.parametrize("n_bits", [5, 12, 31, 64, 128, 192, 247, 248, 255, 256, 320, 512, 1024])
+@pytest.mark.parametrize("n", [1, 7, 129, 2500])
 def test_many_queries_find_what_each_finds_alone(n, n_bits):
-    """Codes are laid out in another way for many queries."""
-    database, queries = random_bits(n, n_bits), random_bits(100, n_bits, seed=1)
+    """Codes are laid out in another way for several queries."""
+    database, queries = random_bits(n, n_bits, n_distinct=300), random_bits(140, n_bits, seed=1)
     options = {"n_bits": n_bits, "backend": "numba"}
     k = min(n, 5)
-    together = nearest([pack_codes(database)], pack_codes(queries), k, **options)
-    alone = [nearest([pack_codes(database)], pack_codes(q[None]), k, **options) for q in queries]
     expected = brute_force(queries, database)
-    for i in range(2):
-        assert_array_equal(together[i], expected[i][:, :k])
-        assert_array_equal(np.concatenate([found[i] for found in alone]), expected[i][:, :k])
+    for n_queries in (140, 5, 3, 1):
+        parts = np.array_split(pack_codes(queries), 140 // n_queries)
+        found = [nearest([pack_codes(database)], part, k, **options) for part in parts]
+        for i in range(2):
+            assert_array_equal(np.concatenate([part[i] for part in found]), expected[i][:, :k])
+
+
+@needs_numba
+@pytest.mark.parametrize("features", [set(), {"+popcnt"}])
+def test_kernels_for_other_processors(features, monkeypatch):
+    """Without shuffles of bytes, or without popcounts of words, they give the same distances."""
+    numba = pytest.importorskip("numba")
+    kernels = _backends.load_kernels()
+    monkeypatch.setattr(kernels, "_features", lambda context: features)
+    by_rows = numba.njit(kernels._distances_of_rows.py_func)
+    by_blocks = numba.njit(kernels._distances_of_blocks.py_func)
+    d, e = np.empty((2, 512), dtype=np.uint16)
+    for n_bits in (60, 128, 250, 320, 512, 2000):
+        database, queries = random_bits(300, n_bits), random_bits(2, n_bits, seed=1)
+        rows, words = (kernels.as_row_words(pack_codes(bits)) for bits in (database, queries))
+        blocks = np.empty(384 * rows.shape[1] * kernels.HALVES, dtype=np.uint8)
+        kernels.lay_out(rows, 0, 300, blocks)
+        for i, halves in enumerate(kernels.half_bytes(pack_codes(queries))):
+            by_rows(rows, words[i], 0, 300, d)
+            by_blocks(blocks, rows.shape[1], halves, 300, e)
+            assert_array_equal(d[:300], (queries[i] != database).sum(axis=1))
+            assert_array_equal(e[:300], d[:300])
+
+
+@needs_numba
+def test_compiling_is_shown_if_asked_for(capsys):
+    numba = pytest.importorskip("numba")
+    kernel = numba.njit(lambda x: x + 1)
+    for backend, verbose in [("numba", False), ("numpy", True)]:
+        with _backends.compilation_shown(backend, verbose):
+            numba.njit(lambda x: x)(1)
+    assert capsys.readouterr().out == ""
+    with _backends.compilation_shown("numba", True):
+        kernel(1)
+        kernel(1.0)
+    assert capsys.readouterr().out.count("Compiling") == 1
+    with _backends.compilation_shown("numba", True):
+        kernel(1)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -7,7 +7,7 @@ and takes only ``n_bits + 1`` values: the exact top k needs a threshold and
 counting, never a heap or a full sort.
 """
 
-from ._backends import choose_backend, load_kernels, with_fallback
+from ._backends import choose_backend, compilation_shown, load_kernels, with_fallback
 from ._codes import as_words, check_codes, first_non_code, pack_codes
 from ._distances import block_rows, distance_dtype, distances_to
 from ._multi_index import MultiIndex, index_chunks, nearest_by_index
@@ -20,6 +20,7 @@ __all__ = [
     "block_rows",
     "check_codes",
     "choose_backend",
+    "compilation_shown",
     "distance_dtype",
     "distances_to",
     "first_non_code",

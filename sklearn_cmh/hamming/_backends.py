@@ -3,7 +3,8 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,14 @@ import numpy as np
 from ..utils._typing import NDArray
 from . import _numpy
 
-__all__ = ["Backend", "choose_backend", "load_backend", "load_kernels", "with_fallback"]
+__all__ = [
+    "Backend",
+    "choose_backend",
+    "compilation_shown",
+    "load_backend",
+    "load_kernels",
+    "with_fallback",
+]
 
 # What NumPy takes for a pair of codes, in nanoseconds, by 64-bit words of the codes; and for
 # counting a pair in a metric. `benchmarks/hamming.py choice` prints them anew.
@@ -22,7 +30,7 @@ SEARCH_NS = {1: 0.65, 2: 1.1, 4: 2.6, 8: 6.2, 16: 12.0, 64: 50.0}
 COUNT_NS = 5.0
 # Seconds that numba takes to be imported and to load its kernels, or to compile them.
 LOAD_SECONDS = 0.7
-COMPILE_SECONDS = 8.0
+COMPILE_SECONDS = 10.0
 
 # Seconds that NumPy has computed in this process while numba might have been loaded.
 _numpy_seconds = 0.0
@@ -71,6 +79,24 @@ def load_kernels() -> ModuleType:
     from . import _numba
 
     return _numba
+
+
+@contextmanager
+def compilation_shown(backend: str, verbose: bool | int) -> Iterator[None]:
+    """Print a line if kernels are compiled meanwhile, which takes some seconds.
+
+    Parameters
+    ----------
+    backend : {"numpy", "numba", "faiss"}
+        What computes.
+    verbose : bool or int
+        Whether to print anything.
+    """
+    if not verbose or backend != "numba":
+        yield
+        return
+    with load_kernels().compilation_shown():
+        yield
 
 
 def with_fallback(backend: str, compute: Callable[..., Any]) -> Any:

@@ -4,35 +4,47 @@ Distances of one query are computed for a strip of rows into a small buffer of t
 type; a vector comparison then gives one bit per row, so that the few rows that matter are
 visited by counting trailing zeros. Several queries share each strip while it is in the cache.
 
-Short codes are laid out word by word where many queries make up for the copy: LLVM turns the
-distances of a long run of equal words into vector instructions. Codes of 512 bits and more fill
-a vector of eight words each, and are read as they lie.
+One query reads the codes as they lie, and is bound by memory, which is fetched ahead. Where
+several queries make up for it, every strip is laid out by half bytes: the same half byte of
+many rows fills a vector, and a shuffle of bytes, a table of 16 entries, looks up how many bits
+it differs by from that of the query. So nothing is summed across a vector, and counts are bytes.
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils, event
 from numba.extending import intrinsic
 
 from . import _distances
 from ._codes import as_words
 from ._distances import interruptible_batches
 
-# Rows of one comparison, of one strip at most, and queries that share the strip.
+# Rows of one comparison, of one strip at most, and queries that share the strip at most.
 LANES = 64
 STRIP = 4096
-TILE = 32
-# Words of a strip of wide codes that queries share, in the cache next to the processor's first,
-# and of one that few do: memory is read more evenly in short strips.
-STRIP_WORDS = 2**15
-FEW_QUERIES = 4
-FEW_STRIP_WORDS = 2**13
-# Words of a vector, and queries that pay for laying out shorter codes word by word.
-VECTOR = 8
-MANY_QUERIES = 64
+TILE = 128
+# Rows that a query keeps before fewer queries share a strip.
+TILE_ROWS = 2**16
+# Words of a line of the cache, and words and rows of a strip of codes read as they lie.
+LINE = 8
+STRIP_WORDS = 2**13
+# Words from what is read to what is fetched into the cache.
+AHEAD = 256
+# Queries that pay for laying out a strip by half bytes, rows of a block of them, rows laid out
+# at once, bytes of a strip, which stay in the processor's first cache, and half bytes whose
+# differing bits, four at most, a byte can count.
+SEVERAL_QUERIES = 5
+BLOCK_ROWS = 2 * LANES
+GROUP_ROWS = 8
+BLOCK_BYTES = 2**14
+COUNTABLE = 62
+HALVES = 2 * LINE
 
 OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 
@@ -54,6 +66,28 @@ def _warn_of_no_cache():
         "to a directory for them.",
         UserWarning,
     )
+
+
+class _Notice(event.Listener):
+    """Prints a line at the first compilation."""
+
+    printed = False
+
+    def on_start(self, event):
+        """Print the line once."""
+        if not self.printed:
+            print("[numba] Compiling the kernels of this search: some seconds, once a machine.")
+        self.printed = True
+
+    def on_end(self, event):
+        """Say nothing."""
+
+
+@contextmanager
+def compilation_shown() -> Iterator[None]:
+    """Print a line where something has to be compiled meanwhile, and none where it is loaded."""
+    with event.install_listener("numba:compile", _Notice()):
+        yield
 
 
 @intrinsic
@@ -100,75 +134,123 @@ def below(typingctx, values, start, limit):
     return types.uint64(values, types.intp, dtype), codegen
 
 
-# --- Distances --------------------------------------------------------------------------------
+# --- Vectors ----------------------------------------------------------------------------------
 
-WORD = ir.IntType(64)
-WORDS = ir.VectorType(WORD, VECTOR)
+BYTE, HALF_WORD, WORD = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
 
-def _load_words(context, builder, array_type, array, position):
-    """Eight words of a one-dimensional array as a vector."""
+def _bytes(n):
+    return ir.VectorType(BYTE, n)
+
+
+def _pointer(context, builder, array_type, array, position, target):
+    """Pointer to a place of a one-dimensional array, as one to another type."""
     data = context.make_array(array_type)(context, builder, array).data
-    words = builder.load(builder.bitcast(builder.gep(data, [position]), WORDS.as_pointer()))
-    words.align = 1
-    return words
+    return builder.bitcast(builder.gep(data, [position]), target.as_pointer())
 
 
-def _call(builder, name, result, words):
-    """Call an LLVM function of one vector."""
+def _load(builder, pointer, align=1):
+    loaded = builder.load(pointer)
+    loaded.align = align
+    return loaded
+
+
+def _take(builder, vector, lanes):
+    """Some lanes of a vector, in any order."""
+    numbers = ir.Constant(ir.VectorType(HALF_WORD, len(lanes)), list(lanes))
+    return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), numbers)
+
+
+def _call(builder, name, result, *arguments):
+    """Call a function of LLVM."""
     function = builder.module.globals.get(name)
     if function is None:
-        function = ir.Function(builder.module, ir.FunctionType(result, [WORDS]), name)
-    return builder.call(function, [words])
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        function = ir.Function(builder.module, kind, name)
+    return builder.call(function, arguments)
 
 
-def _differing_bits(builder, one, two):
-    return _call(builder, f"llvm.ctpop.v{VECTOR}i64", WORDS, builder.xor(one, two))
+def _popcount(builder, bits):
+    """Set bits of a word, or of every lane of a vector."""
+    if isinstance(bits.type, ir.VectorType):
+        kind = f"v{bits.type.count}i{bits.type.element.width}"
+        return _call(builder, f"llvm.ctpop.{kind}", bits.type, bits)
+    return builder.ctpop(bits)
+
+
+def _features(context):
+    """What the processor that is compiled for can do, as LLVM names it."""
+    return set(context.codegen().magic_tuple()[2].split(","))
+
+
+# --- Distances of rows as they lie ------------------------------------------------------------
+
+
+def _line_distances(context, builder, rows, row_words, position, query, query_words, word, n):
+    """Bits that differ in the words of a line, summed over every `n` of them, as a list.
+
+    Words are counted in a vector, unless the processor only counts the bits of single ones.
+    """
+    features = _features(context)
+    lanes = ir.VectorType(WORD, LINE)
+    one = _pointer(context, builder, rows, row_words, position, lanes)
+    two = _pointer(context, builder, query, query_words, word, lanes)
+    if "+popcnt" in features and "+avx512vpopcntdq" not in features:
+        one, two = (builder.bitcast(line, WORD.as_pointer()) for line in (one, two))
+        pairs = [
+            [builder.load(builder.gep(line, [WORD(i)])) for line in (one, two)] for i in range(LINE)
+        ]
+        counts = [_popcount(builder, builder.xor(*pair)) for pair in pairs]
+        while n * len(counts) > LINE:
+            counts = [builder.add(*pair) for pair in zip(counts[::2], counts[1::2], strict=True)]
+        return counts
+    counts = _popcount(builder, builder.xor(_load(builder, one, 8), _load(builder, two, 8)))
+    while n * counts.type.count > LINE:
+        even, odd = (_take(builder, counts, range(i, counts.type.count, 2)) for i in (0, 1))
+        counts = builder.add(even, odd)
+    return [builder.extract_element(counts, HALF_WORD(i)) for i in range(counts.type.count)]
+
+
+def _fetch(context, builder, rows, row_words, position):
+    """Fetch a line into the cache that is read soon."""
+    ahead = builder.add(position, WORD(AHEAD))
+    pointer = _pointer(context, builder, rows, row_words, ahead, BYTE)
+    to_read, to_stay, data = HALF_WORD(0), HALF_WORD(3), HALF_WORD(1)
+    _call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, to_read, to_stay, data)
 
 
 @intrinsic
-def vector_distance(typingctx, rows, position, query, word):
-    """Bits that differ between 8 words of `rows` from a position on, and 8 of `query`."""
+def line_distance(typingctx, rows, position, query, word):
+    """Bits that differ between the words of a line of `rows` and as many of `query`."""
 
     def codegen(context, builder, signature, args):
-        one = _load_words(context, builder, rows, args[0], args[1])
-        two = _load_words(context, builder, query, args[2], args[3])
-        counts = _differing_bits(builder, one, two)
-        return _call(builder, f"llvm.vector.reduce.add.v{VECTOR}i64", WORD, counts)
+        row_words, position, query_words, word = args
+        _fetch(context, builder, rows, row_words, position)
+        line = rows, row_words, position, query, query_words, word
+        return _line_distances(context, builder, *line, LINE)[0]
 
     return types.uint64(rows, types.intp, query, types.intp), codegen
 
 
-@intrinsic
-def distances_of_eight(typingctx, rows, position, query, out, j):
-    """Put the distances of eight rows of two words, from a flat position on, into `out`.
+@intrinsic(prefer_literal=True)
+def line_distances(typingctx, rows, position, query, n_words, out, j):
+    """Put the distances of the rows of `n_words` words in a line into `out` from j on.
 
-    `query` repeats its words four times. A vector holds four rows: the sums of neighbours in
-    two of them are the distances.
+    `query` repeats its words to the length of a line.
     """
 
     def codegen(context, builder, signature, args):
-        query_words = _load_words(context, builder, query, args[2], WORD(0))
-        one, two = (
-            _differing_bits(
-                builder,
-                _load_words(context, builder, rows, args[0], builder.add(args[1], WORD(first))),
-                query_words,
-            )
-            for first in (0, VECTOR)
-        )
-        lanes = ir.VectorType(ir.IntType(32), VECTOR)
-        even, odd = (ir.Constant(lanes, list(range(i, 2 * VECTOR, 2))) for i in (0, 1))
-        distances = builder.add(
-            builder.shuffle_vector(one, two, even), builder.shuffle_vector(one, two, odd)
-        )
-        narrow = ir.VectorType(context.get_value_type(out.dtype), VECTOR)
-        data = context.make_array(out)(context, builder, args[3]).data
-        pointer = builder.bitcast(builder.gep(data, [args[4]]), narrow.as_pointer())
-        builder.store(builder.trunc(distances, narrow), pointer).align = 1
+        row_words, position, query_words, _, distances, j = args
+        _fetch(context, builder, rows, row_words, position)
+        line = rows, row_words, position, query, query_words, WORD(0)
+        counts = _line_distances(context, builder, *line, n_words.literal_value)
+        narrow = context.get_value_type(out.dtype)
+        for i, count in enumerate(counts):
+            place = _pointer(context, builder, out, distances, builder.add(j, WORD(i)), narrow)
+            builder.store(builder.trunc(count, narrow), place)
         return context.get_dummy_value()
 
-    return types.void(rows, types.intp, query, out, types.intp), codegen
+    return types.void(rows, types.intp, query, n_words, out, types.intp), codegen
 
 
 @jit
@@ -186,43 +268,181 @@ def _distances_of_rows(rows, query, start, stop, out):
     part = rows[start:stop]
     flat = part.reshape(part.size)
     n = stop - start
-    # A loop over few words must be written out, or LLVM makes vectors of the wrong one.
-    if n_words == 2:
+    done = 0
+    if LINE % n_words == 0:
         repeated = _repeat(query)
-        eights = n // 8 * 8
-        for j in range(0, eights, 8):
-            distances_of_eight(flat, 2 * j, repeated, out, j)
-        for j in range(eights, n):
-            out[j] = popcount(part[j, 0] ^ query[0]) + popcount(part[j, 1] ^ query[1])
-    elif n_words == 4:
-        a, b, c, d = query[0], query[1], query[2], query[3]
-        for j in range(n):
-            half = popcount(part[j, 0] ^ a) + popcount(part[j, 1] ^ b)
-            out[j] = half + popcount(part[j, 2] ^ c) + popcount(part[j, 3] ^ d)
-    elif n_words == VECTOR:
-        for j in range(n):
-            out[j] = vector_distance(flat, VECTOR * j, query, 0)
-    elif n_words % VECTOR == 0:
-        for j in range(n):
-            distance = np.uint64(0)
-            for w in range(0, n_words, VECTOR):
-                distance += vector_distance(flat, j * n_words + w, query, w)
-            out[j] = distance
-    else:
-        for j in range(n):
-            distance = np.uint64(0)
-            for w in range(n_words):
-                distance += popcount(part[j, w] ^ query[w])
-            out[j] = distance
+        in_line = LINE // n_words
+        done = n // in_line * in_line
+        # The compiler has to know how many words a row has.
+        if n_words == 1:
+            for j in range(0, done, in_line):
+                line_distances(flat, j, repeated, 1, out, j)
+        elif n_words == 2:
+            for j in range(0, done, in_line):
+                line_distances(flat, 2 * j, repeated, 2, out, j)
+        elif n_words == 4:
+            for j in range(0, done, in_line):
+                line_distances(flat, 4 * j, repeated, 4, out, j)
+        else:
+            for j in range(n):
+                out[j] = line_distance(flat, LINE * j, query, 0)
+    in_lines = n_words // LINE * LINE
+    for j in range(done, n):
+        distance = np.uint64(0)
+        for w in range(0, in_lines, LINE):
+            distance += line_distance(flat, j * n_words + w, query, w)
+        for w in range(in_lines, n_words):
+            distance += popcount(part[j, w] ^ query[w])
+        out[j] = distance
 
 
 @jit
 def _repeat(query):
-    """Eight words that repeat those of a query."""
-    repeated = np.empty(VECTOR, dtype=np.uint64)
-    for w in range(VECTOR):
+    """Words of a line that repeat those of a query."""
+    repeated = np.empty(LINE, dtype=np.uint64)
+    for w in range(LINE):
         repeated[w] = query[w % len(query)]
     return repeated
+
+
+# --- Distances by half bytes ------------------------------------------------------------------
+
+# Bits that differ between two half bytes.
+DIFFERING = np.bitwise_count(np.arange(16)[:, None] ^ np.arange(16)).astype(np.uint8).ravel()
+
+
+@intrinsic
+def lay_out_group(typingctx, rows, position, n_words, blocks, place):
+    """Lay out a word of eight rows from a position on: half byte by half byte, row by row."""
+
+    def codegen(context, builder, signature, args):
+        row_words, position, n_words, laid_out, place = args
+        words = []
+        for i in range(GROUP_ROWS):
+            at = builder.add(position, builder.mul(n_words, WORD(i)))
+            words.append(_load(builder, _pointer(context, builder, rows, row_words, at, _bytes(8))))
+        while len(words) > 1:
+            words = [
+                builder.shuffle_vector(
+                    one, two, ir.Constant(ir.VectorType(HALF_WORD, 2 * n), list(range(2 * n)))
+                )
+                for one, two in zip(words[::2], words[1::2], strict=True)
+                for n in [one.type.count]
+            ]
+        by_byte = [8 * row + byte for byte in range(8) for row in range(GROUP_ROWS)]
+        both = _take(builder, words[0], by_byte)
+        low = builder.and_(both, ir.Constant(both.type, [15] * both.type.count))
+        high = builder.lshr(both, ir.Constant(both.type, [4] * both.type.count))
+        for byte in range(8):
+            for half, halves in enumerate((low, high)):
+                column = _take(builder, halves, range(byte * GROUP_ROWS, (byte + 1) * GROUP_ROWS))
+                at = builder.add(place, WORD((2 * byte + half) * BLOCK_ROWS))
+                pointer = _pointer(context, builder, blocks, laid_out, at, column.type)
+                builder.store(column, pointer).align = 1
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp, types.intp, blocks, types.intp), codegen
+
+
+@jit
+def lay_out(rows, start, stop, blocks):
+    """Half bytes of rows start..stop: those of a block of rows, half byte by half byte."""
+    n_words = rows.shape[1]
+    part = rows[start:stop]
+    flat = part.reshape(part.size)
+    flat_bytes = flat.view(np.uint8)
+    n = stop - start
+    for j in range(0, n, GROUP_ROWS):
+        block, row = j // BLOCK_ROWS, j % BLOCK_ROWS
+        for w in range(n_words):
+            place = (block * n_words + w) * HALVES * BLOCK_ROWS + row
+            if j + GROUP_ROWS <= n:
+                lay_out_group(flat, j * n_words + w, n_words, blocks, place)
+            else:
+                for i in range(n - j):
+                    for b in range(8):
+                        byte = flat_bytes[8 * ((j + i) * n_words + w) + b]
+                        here = place + i + 2 * b * BLOCK_ROWS
+                        blocks[here] = byte & np.uint8(15)
+                        blocks[here + BLOCK_ROWS] = byte >> np.uint8(4)
+
+
+def half_bytes(packed):
+    """Half bytes of packed codes, the lower one of a byte first."""
+    return _read_only(
+        np.stack([packed & 15, packed >> 4], axis=2).reshape(len(packed), 2 * packed.shape[1])
+    )
+
+
+def _byte_shuffle(context):
+    """Name of LLVM's function that shuffles bytes, and how many; no name where there is none."""
+    features = _features(context)
+    if "+avx512bw" in features:
+        return "llvm.x86.avx512.pshuf.b.512", 64
+    if "+avx2" in features:
+        return "llvm.x86.avx2.pshuf.b", 32
+    return None, 16
+
+
+@intrinsic
+def add_differing(typingctx, blocks, position, query, start, stop, tables, out, j):
+    """Add to `out`, from j on, the bits in which a block differs from some half bytes of a query.
+
+    `position` is that of the first of the half bytes in the block.
+    """
+
+    def codegen(context, builder, signature, args):
+        laid_out, position, query_halves, start, stop, table, distances, j = args
+        shuffle, width = _byte_shuffle(context)
+        lanes = _bytes(width)
+        firsts = range(0, BLOCK_ROWS, width)
+        counts = [cgutils.alloca_once(builder, lanes) for _ in firsts]
+        for count in counts:
+            builder.store(ir.Constant(lanes, None), count)
+        with cgutils.for_range(builder, builder.sub(stop, start)) as loop:
+            at = builder.add(start, loop.index)
+            half = builder.load(_pointer(context, builder, query, query_halves, at, BYTE))
+            if shuffle:
+                place = builder.shl(builder.zext(half, WORD), WORD(4))
+                entries = _pointer(context, builder, tables, table, place, _bytes(16))
+                of_query = _take(builder, _load(builder, entries), [*range(16)] * (width // 16))
+            else:
+                one = builder.insert_element(ir.Constant(lanes, None), half, HALF_WORD(0))
+                of_query = _take(builder, one, [0] * width)
+            row = builder.add(position, builder.mul(loop.index, WORD(BLOCK_ROWS)))
+            for first, count in zip(firsts, counts, strict=True):
+                here = builder.add(row, WORD(first))
+                halves = _load(builder, _pointer(context, builder, blocks, laid_out, here, lanes))
+                if shuffle:
+                    differing = _call(builder, shuffle, lanes, of_query, halves)
+                else:
+                    differing = _popcount(builder, builder.xor(of_query, halves))
+                builder.store(builder.add(builder.load(count), differing), count)
+        wide = ir.VectorType(context.get_value_type(out.dtype), width)
+        for first, count in zip(firsts, counts, strict=True):
+            here = builder.add(j, WORD(first))
+            pointer = _pointer(context, builder, out, distances, here, wide)
+            added = builder.load(count)
+            if wide != lanes:
+                added = builder.zext(added, wide)
+            builder.store(builder.add(_load(builder, pointer), added), pointer).align = 1
+        return context.get_dummy_value()
+
+    position_and_more = types.intp, query, types.intp, types.intp
+    return types.void(blocks, *position_and_more, tables, out, types.intp), codegen
+
+
+@jit
+def _distances_of_blocks(blocks, n_words, query, n, out):
+    """Distances of one query to n rows that are laid out in blocks, into the front of `out`."""
+    n_halves = len(query)
+    for j in range(0, n, BLOCK_ROWS):
+        block = j * n_words * HALVES
+        out[j : j + BLOCK_ROWS] = 0
+        for start in range(0, n_halves, COUNTABLE):
+            stop = min(start + COUNTABLE, n_halves)
+            here = block + start * BLOCK_ROWS
+            add_differing(blocks, here, query, start, stop, DIFFERING, out, j)
 
 
 @jit
@@ -252,19 +472,13 @@ def _distances_of_words(words, query, start, stop, out):
 
 def rows_at_once(n_bytes, n_queries):
     """Rows searched at once."""
-    copied = n_bytes > 8 and not _by_rows(n_bytes, n_queries)
-    padded = n_bytes % 8 and n_bytes not in (1, 2, 4)
-    return _distances.rows_at_once(n_bytes, n_queries, copied=copied or padded)
-
-
-def _by_rows(n_bytes, n_queries):
-    """Whether codes are read row by row, as they lie."""
-    return n_bytes > 8 * (VECTOR - 1) or (n_bytes > 8 and n_queries < MANY_QUERIES)
+    copied = n_bytes % 8 and not (n_bytes in (1, 2, 4) and n_queries < SEVERAL_QUERIES)
+    return _distances.rows_at_once(n_bytes, n_queries, copied=copied)
 
 
 def layout(rows, n_queries):
-    """Codes as the kernels read them, and whether that is row by row."""
-    by_rows = _by_rows(rows.shape[1], n_queries)
+    """Codes as words in rows, or, for few queries, short ones in words of their size."""
+    by_rows = rows.shape[1] >= 8 or n_queries >= SEVERAL_QUERIES
     return as_row_words(rows) if by_rows else _read_only(as_words(rows)), by_rows
 
 
@@ -289,44 +503,55 @@ def _query_words(queries, database, by_rows):
     return as_row_words(queries) if by_rows else _read_only(as_words(queries).T.copy())
 
 
+@jit
+def _strip(database, by_rows):
+    """Rows of the database, and of one strip, a multiple of the lanes of a comparison."""
+    if not by_rows:
+        return database.shape[1], STRIP
+    n, n_words = database.shape
+    return n, min(STRIP, max(LANES, STRIP_WORDS // n_words // LANES * LANES))
+
+
+@jit
+def _strip_of_blocks(database):
+    """The same for a strip that is laid out by half bytes, a multiple of the rows of a block."""
+    n, n_words = database.shape
+    n_blocks = BLOCK_BYTES // (n_words * HALVES * BLOCK_ROWS)
+    return n, max(1, n_blocks) * BLOCK_ROWS
+
+
 def top_k(database, queries, k, limits, n_bits):
     """Find the k nearest rows, as `Backend` says; -1 where fewer are near enough."""
     shape = len(limits), k
     distances = np.full(shape, n_bits + 1, dtype=np.min_scalar_type(n_bits + 1))
     indices = np.full(shape, -1, dtype=np.intp)
     words = _query_words(queries, *database)
-    _top_k(*database, words, k, limits.astype(np.intp), distances, indices)
+    halves = half_bytes(queries if len(queries) >= SEVERAL_QUERIES else queries[:0])
+    _top_k(*database, words, halves, k, limits.astype(np.intp), distances, indices)
     return distances, indices
 
 
 @jit
-def _strip(database, by_rows, n_queries):
-    """Rows of the database, and of one strip, a multiple of the lanes of a comparison."""
-    if not by_rows:
-        return database.shape[1], STRIP
-    n, n_words = database.shape
-    few = n_queries < FEW_QUERIES and n_words >= VECTOR
-    most = FEW_STRIP_WORDS if few else STRIP_WORDS
-    return n, min(STRIP, max(LANES, most // n_words // LANES * LANES))
-
-
-@jit
-def _top_k(database, by_rows, queries, k, limits, distances, indices):
+def _top_k(database, by_rows, queries, halves, k, limits, distances, indices):
     n_queries = len(queries)
-    n, n_strip = _strip(database, by_rows, n_queries)
+    several = by_rows and len(halves) > 0
+    n, n_strip = _strip_of_blocks(database) if several else _strip(database, by_rows)
     dtype = distances.dtype
     buffer = np.empty(n_strip + LANES, dtype=dtype)
+    n_words = database.shape[1] if several else 0
+    blocks = np.empty(n_strip * n_words * HALVES, dtype=np.uint8)
     # Per query of a tile: the rows kept so far in their order, how many are kept at every
     # distance, how many below the limit; a row at the limit or above comes too late.
+    n_tile = min(n_queries, TILE, max(1, TILE_ROWS // k))
     capacity = 2 * k + LANES
-    kept = np.empty((TILE, capacity), dtype=np.intp)
-    kept_distances = np.empty((TILE, capacity), dtype=dtype)
-    n_kept = np.empty(TILE, dtype=np.intp)
-    counts = np.empty((TILE, limits.max() + 1), dtype=np.intp)
-    n_below = np.empty(TILE, dtype=np.intp)
-    limit = np.empty(TILE, dtype=np.intp)
-    for first in range(0, n_queries, TILE):
-        tile = range(min(TILE, n_queries - first))
+    kept = np.empty((n_tile, capacity), dtype=np.intp)
+    kept_distances = np.empty((n_tile, capacity), dtype=dtype)
+    n_kept = np.empty(n_tile, dtype=np.intp)
+    counts = np.empty((n_tile, limits.max() + 1), dtype=np.intp)
+    n_below = np.empty(n_tile, dtype=np.intp)
+    limit = np.empty(n_tile, dtype=np.intp)
+    for first in range(0, n_queries, n_tile):
+        tile = range(min(n_tile, n_queries - first))
         n_kept[:] = 0
         counts[:] = 0
         n_below[:] = 0
@@ -334,8 +559,13 @@ def _top_k(database, by_rows, queries, k, limits, distances, indices):
             limit[t] = limits[first + t]
         for start in range(0, n, n_strip):
             stop = min(start + n_strip, n)
+            if several:
+                lay_out(database, start, stop, blocks)
             for t in tile:
-                strip_distances(database, by_rows, queries[first + t], start, stop, buffer)
+                if several:
+                    _distances_of_blocks(blocks, n_words, halves[first + t], stop - start, buffer)
+                else:
+                    strip_distances(database, by_rows, queries[first + t], start, stop, buffer)
                 # The largest value, which is below no limit, fills the last lanes.
                 buffer[stop - start : stop - start + LANES] = -1
                 for j in range(0, stop - start, LANES):

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..hamming import (
     block_rows,
     choose_backend,
+    compilation_shown,
     first_non_code,
     index_chunks,
     nearest,
@@ -61,6 +62,9 @@ class HammingRanker(BaseRanker):
         same, and all rows are compared where that is quicker.
     n_jobs : int, default=None
         Threads that share the queries of `kneighbors`; None is one, -1 all processors.
+    verbose : bool or int, default=False
+        Whether to print a line when numba compiles its kernels, which takes some seconds;
+        later processes load them.
 
     Attributes
     ----------
@@ -109,6 +113,7 @@ class HammingRanker(BaseRanker):
         "backend": [StrOptions({"auto", "numpy", "numba", "faiss"})],
         "multi_index": ["boolean"],
         "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -122,6 +127,7 @@ class HammingRanker(BaseRanker):
         backend: Literal["auto", "numpy", "numba", "faiss"] = "auto",
         multi_index: bool = False,
         n_jobs: int | None = None,
+        verbose: bool | int = False,
     ) -> None:
         self.n_neighbors = n_neighbors
         self.radius = radius
@@ -131,6 +137,7 @@ class HammingRanker(BaseRanker):
         self.backend = backend
         self.multi_index = multi_index
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
     _indexes: Any = None
 
@@ -242,10 +249,13 @@ class HammingRanker(BaseRanker):
 
     def _nearest_of_all(self, queries, k):
         search = partial(nearest, self._chunks, queries, k, n_bits=self.n_bits_)
-        return with_fallback(self._backend(len(queries)), partial(search, n_jobs=self.n_jobs))
+        return self._compute(len(queries), partial(search, n_jobs=self.n_jobs))
 
-    def _backend(self, n_queries):
-        return choose_backend(self.backend, n_queries * self.n_samples_fit_, self.n_bits_)
+    def _compute(self, n_queries, search):
+        """Call a search with the backend that suits so many queries of all rows."""
+        backend = choose_backend(self.backend, n_queries * self.n_samples_fit_, self.n_bits_)
+        with compilation_shown(backend, self.verbose):
+            return with_fallback(backend, search)
 
     def radius_neighbors(
         self,
@@ -289,8 +299,8 @@ class HammingRanker(BaseRanker):
             indexes=self._indexes,
         )
         # With an index, few rows are compared as a rule.
-        backend = self._backend(0 if self._indexes is not None else len(queries))
-        distances, indices = with_fallback(backend, search)
+        n_compared = 0 if self._indexes is not None else len(queries)
+        distances, indices = self._compute(n_compared, search)
         for i in range(len(queries)):
             keep = indices[i] != i if X is None else slice(None)
             d, rows = distances[i][keep], indices[i][keep]
