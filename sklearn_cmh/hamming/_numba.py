@@ -161,6 +161,16 @@ def _take(builder, vector, lanes):
     return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), numbers)
 
 
+def _join(builder, vectors):
+    """All lanes of some vectors, a power of two, as one vector."""
+    while len(vectors) > 1:
+        lanes = list(range(2 * vectors[0].type.count))
+        numbers = ir.Constant(ir.VectorType(HALF_WORD, len(lanes)), lanes)
+        pairs = zip(vectors[::2], vectors[1::2], strict=True)
+        vectors = [builder.shuffle_vector(*pair, numbers) for pair in pairs]
+    return vectors[0]
+
+
 def _call(builder, name, result, *arguments):
     """Call a function of LLVM."""
     function = builder.module.globals.get(name)
@@ -321,16 +331,8 @@ def lay_out_group(typingctx, rows, position, n_words, blocks, place):
         for i in range(GROUP_ROWS):
             at = builder.add(position, builder.mul(n_words, WORD(i)))
             words.append(_load(builder, _pointer(context, builder, rows, row_words, at, _bytes(8))))
-        while len(words) > 1:
-            words = [
-                builder.shuffle_vector(
-                    one, two, ir.Constant(ir.VectorType(HALF_WORD, 2 * n), list(range(2 * n)))
-                )
-                for one, two in zip(words[::2], words[1::2], strict=True)
-                for n in [one.type.count]
-            ]
         by_byte = [8 * row + byte for byte in range(8) for row in range(GROUP_ROWS)]
-        both = _take(builder, words[0], by_byte)
+        both = _take(builder, _join(builder, words), by_byte)
         low = builder.and_(both, ir.Constant(both.type, [15] * both.type.count))
         high = builder.lshr(both, ir.Constant(both.type, [4] * both.type.count))
         for byte in range(8):
@@ -608,7 +610,7 @@ def within(database, queries, radius, n_bits):
 
 @jit
 def _within(database, by_rows, query, limit):
-    n, n_strip = _strip(database, by_rows, 1)
+    n, n_strip = _strip(database, by_rows)
     buffer = np.empty(n_strip + LANES, dtype=type(limit))
     kept = np.empty(LANES, dtype=np.intp)
     distances = np.empty(LANES, dtype=np.int32)
