@@ -8,7 +8,7 @@ nox.options.sessions = ["lint", "tests"]
 @nox.session
 def tests(session):
     """Tests and doctests with the newest dependencies."""
-    session.install("-e", ".[tests,fast,faiss,lance,postgres,duckdb,plot]")
+    session.install("-e", ".[tests,fast,faiss,lance,postgres,duckdb,dask,plot]")
     session.run("pytest", "-n", "auto", *session.posargs)
 
 

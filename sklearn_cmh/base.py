@@ -9,6 +9,7 @@ hash functions, so that a shallow method is its solver and little else.
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from inspect import signature
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -25,8 +26,11 @@ from .data import (
     align_labels,
     encode_labels,
     is_indicator,
+    is_lazy,
+    joined,
     label_patterns,
     labelled_rows,
+    lazy_blocks,
     modality_weights,
     refuse_views,
 )
@@ -51,6 +55,7 @@ from .solvers import (
 )
 from .utils._cache import MEMORY_CONSTRAINTS, cached
 from .utils._callbacks import CallbackSupportMixin, end_step, fit_task, report
+from .utils._dask import map_rows, probe
 from .utils._documentation import DocumentedMixin
 from .utils._parametrised import field, parametrised
 from .utils._sklearn import Interval, check_sample_weight, fit_context
@@ -301,11 +306,13 @@ class BaseHasher(
         Returns
         -------
         codes : ndarray of shape (n, n_bits), int8
-            Values -1 and +1.
+            Values -1 and +1; an array of Dask, not computed yet, where X holds such.
         """
         return self._encode(X, modality)
 
     def _encode(self, X, modality):
+        if is_lazy(X):
+            return self._map_lazily(_encoded, X, modality)
         return np.concatenate([sign(Z) for Z in self._projected_batches(X, modality)])
 
     def _projected_batches(self, X, modality):
@@ -351,7 +358,7 @@ class BaseHasher(
         -------
         projections : ndarray of shape (n, n_bits)
             Zero where they are zero but for rounding; the code is +1 there. float32 where all
-            features are.
+            features are. An array of Dask, not computed yet, where X holds such.
 
         Examples
         --------
@@ -364,7 +371,19 @@ class BaseHasher(
         >>> bool(((Z >= 0) == (hasher.encode(X["text"], modality="text") > 0)).all())
         True
         """
+        if is_lazy(X):
+            return self._map_lazily(_projected, X, modality)
         return np.concatenate(list(self._projected_batches(X, modality)))
+
+    def _map_lazily(self, function, X, modality):
+        """Array of Dask of what `function(self, X, modality)` makes of the chunks of X."""
+        check_is_fitted(self)
+        blocks = lazy_blocks(X)
+        # What is wrong with X is said now, and not when its chunks are computed.
+        row = joined({name: probe(block) for name, block in blocks.items()})
+        made = function(self, row, modality)
+        of_chunk = partial(_of_chunk, function=function, modality=modality)
+        return map_rows(of_chunk, self, blocks, made.shape[1], made.dtype)
 
     def encode(self, X: MatrixLike, *, modality: str | None = None) -> Codes:
         """Codes of rows of which perhaps only one modality is known.
@@ -381,7 +400,7 @@ class BaseHasher(
         Returns
         -------
         codes : ndarray of shape (n, n_bits), int8
-            Values -1 and +1.
+            Values -1 and +1; an array of Dask, not computed yet, where X holds such.
         """
         return self._encode(X, modality)
 
@@ -785,6 +804,18 @@ class DirectMixin:
     max_iter: ClassVar[int]
     tol: ClassVar[float]
     verbose: bool | int = 0
+
+
+def _encoded(hasher, X, modality):
+    return hasher.encode(X, modality=modality)
+
+
+def _projected(hasher, X, modality):
+    return hasher.project(X, modality=modality)
+
+
+def _of_chunk(hasher, blocks, function, modality):
+    return function(hasher, joined(blocks), modality)
 
 
 # Training rows that are encoded after a fit, to see whether codes differ.

@@ -16,6 +16,7 @@ from ._labels import (
     labelled_rows,
     normalise_rows,
 )
+from ._lazy import is_lazy, joined, lazy_blocks, refuse_lazy
 from ._modalities import (
     Modality,
     named_transformers,
@@ -37,11 +38,15 @@ __all__ = [
     "checked",
     "encode_labels",
     "is_indicator",
+    "is_lazy",
+    "joined",
     "label_patterns",
     "labelled_rows",
+    "lazy_blocks",
     "modality_weights",
     "named_transformers",
     "normalise_rows",
+    "refuse_lazy",
     "refuse_views",
     "resolve_modalities",
     "row_batches",

@@ -29,6 +29,7 @@ from ..utils._transformers import (
     transform,
 )
 from ..utils._typing import MatrixLike
+from ._lazy import refuse_lazy
 from ._modalities import (
     named_transformers,
     refuse_views,
@@ -78,6 +79,7 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
 
         Sets `modality_names_`.
         """
+        refuse_lazy(X)
         table = self._check_table(X, reset=True)
         self._modalities = resolve_modalities(
             self._modalities_parameter(),

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -24,6 +25,7 @@ from ..hamming import (
     within_radius,
 )
 from ..metrics.core import Retrieval, per_query, query_mean
+from ..utils._dask import checked_rows, is_dask, nearest_of_chunks, probe
 from ..utils._sklearn import Interval, StrOptions
 from ..utils._typing import ArrayLike, Labels, MatrixLike, NDArray
 from ._base import BaseRanker, Neighbors, append_chunk, ragged, without_own_row
@@ -91,6 +93,9 @@ class HammingRanker(BaseRanker):
     Rows at equal distance are ordered by database row. Distances are integers: the
     number of bits that differ.
 
+    The database may be an array of Dask: `kneighbors` then ranks its chunks where they are, and
+    merges their nearest rows. Nothing else can be asked of it.
+
     Examples
     --------
     >>> from sklearn_cmh import HammingRanker
@@ -140,10 +145,14 @@ class HammingRanker(BaseRanker):
         self.verbose = verbose
 
     _indexes: Any = None
+    _lazy: Any = None
 
     # --- The database -------------------------------------------------------------------------
 
     def _store(self, X, y, first):
+        if is_dask(X) or (not first and self._lazy is not None):
+            return self._store_lazily(X, y, first)
+        self._lazy = None
         X = validate_data(self, X, reset=first, dtype=None if self.packed else "numeric")
         n_bits = self._count_bits(X)
         packed = self._pack(X, n_bits)
@@ -155,6 +164,20 @@ class HammingRanker(BaseRanker):
             self._chunks = append_chunk(self._chunks, packed)
         self._indexes = index_chunks(self._chunks, n_bits, old) if self.multi_index else None
         self.n_samples_fit_ = sum(len(chunk) for chunk in self._chunks)
+        return self
+
+    def _store_lazily(self, X, y, first):
+        """Keep an array of Dask as it is; its chunks are ranked where they are."""
+        if not first or y is not None:
+            raise ValueError(
+                "A database that is a Dask array is fitted at once and without y: concatenate "
+                "its parts with dask.array.concatenate, or compute() them and fit them as arrays "
+                "in memory."
+            )
+        rows = checked_rows(X, "X")
+        # One row tells whether codes can be read as the parameters say; queries are checked by it.
+        of_row = clone(self).fit(probe(rows))
+        self.__dict__.update(vars(of_row), n_samples_fit_=rows.shape[0], _lazy=(rows, of_row))
         return self
 
     def _count_bits(self, X):
@@ -185,6 +208,11 @@ class HammingRanker(BaseRanker):
     def _queries(self, X):
         """Packed queries; the database itself if X is None."""
         check_is_fitted(self)
+        if self._lazy is not None:
+            raise ValueError(
+                "The database is a Dask array, of which only the nearest rows of queries can be "
+                "asked for, with kneighbors: fit the ranker on its compute() for all else."
+            )
         if X is None:
             return np.concatenate(self._chunks) if len(self._chunks) > 1 else self._chunks[0]
         if not self._is_packed_already(X):
@@ -228,9 +256,15 @@ class HammingRanker(BaseRanker):
         indices : ndarray of shape (n_queries, n_neighbors)
             Database rows, equal distances in their order.
         """
-        queries = self._queries(X)
-        k = self._check_n_neighbors(n_neighbors, own=X is None)
         own = X is None
+        if self._lazy is not None and not own:
+            rows, of_row = self._lazy
+            of_row._queries(X)
+            k = self._check_n_neighbors(n_neighbors, own)
+            found = nearest_of_chunks(_nearest_in_chunk, clone(self), rows, np.asarray(X), k)
+            return found if return_distance else found[1]
+        queries = self._queries(X)
+        k = self._check_n_neighbors(n_neighbors, own)
         found = self._nearest(queries, k + own)
         if own:
             found = without_own_row(*found)
@@ -376,3 +410,8 @@ class HammingRanker(BaseRanker):
         )
         values, has_relevant = per_query.average_precision(retrieval, None, "expected")
         return query_mean(values, has_relevant, "skip", sample_weight)
+
+
+def _nearest_in_chunk(ranker, chunk, queries, k):
+    """Nearest rows of queries in a part of a database, as many as there are."""
+    return ranker.fit(chunk).kneighbors(queries, min(k, len(chunk)))

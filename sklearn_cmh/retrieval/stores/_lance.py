@@ -24,7 +24,7 @@ __all__ = ["LanceEngine"]
 # Ids that a condition may list; more are looked for by their range.
 LISTED = 1_000
 # Rows asked for beyond the k nearest, so that most runs of equal distances end among them.
-SLACK = 64
+SLACK = 1_000
 NAME = r"[A-Za-z0-9_.-]+"
 # Characters that names of columns cannot have.
 REFUSED = ".`"

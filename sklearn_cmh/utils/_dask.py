@@ -1,0 +1,154 @@
+"""Arrays of Dask: recognised without importing it, and computed with chunk by chunk."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from ._typing import NDArray
+
+__all__ = ["checked_rows", "is_dask", "map_rows", "nearest_of_chunks", "probe", "row_chunks"]
+
+# Results of chunks that are merged at once.
+FAN_IN = 8
+
+
+def is_dask(X: Any) -> bool:
+    """Whether X is an array of Dask, which then has been imported by whoever made it."""
+    module = sys.modules.get("dask.array")
+    return module is not None and isinstance(X, module.Array)
+
+
+def checked_rows(array: Any, what: str) -> Any:
+    """A Dask array whose chunks are whole rows, of known numbers of rows; `what` names it.
+
+    Raises
+    ------
+    ValueError
+        If Dask does not know how many rows its chunks have.
+    """
+    if any(np.isnan(rows) for rows in array.chunks[0]):
+        raise ValueError(
+            f"{what} is a Dask array with chunks of unknown length: call its "
+            "compute_chunk_sizes() first."
+        )
+    return array.rechunk({axis: -1 for axis in range(1, array.ndim)})
+
+
+def row_chunks(array: Any) -> list[Any]:
+    """Chunks of an array from `checked_rows`, each to be computed on its own."""
+    return list(array.to_delayed().reshape(len(array.chunks[0])))
+
+
+def probe(array: Any) -> Any:
+    """One row of the kind of a Dask array, to find out what is made of it."""
+    shape = (1, *array.shape[1:])
+    if sparse.issparse(array._meta):
+        return sparse.csr_matrix(shape, dtype=array.dtype)
+    if array.dtype.kind in "OSUT":
+        return np.full(shape, "text", dtype=object)
+    return np.zeros(shape, dtype=array.dtype)
+
+
+def map_rows(
+    function: Callable[[Any, dict[str, Any]], NDArray[Any]],
+    estimator: Any,
+    blocks: Mapping[str, Any],
+    n_columns: int,
+    dtype: np.dtype[Any],
+) -> Any:
+    """Array of Dask of what a function makes of the rows of some blocks, chunk by chunk.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the estimator and blocks of rows, {name: array}, and returns (n, n_columns) of
+        `dtype`.
+    estimator : object
+        Sent to every worker once.
+    blocks : dict of dask.array.Array
+        Blocks of the same number of rows. Those that are chunked in another way than the
+        first are chunked anew.
+    n_columns : int
+        Columns of the result.
+    dtype : dtype
+        Type of the result.
+
+    Returns
+    -------
+    mapped : dask.array.Array of shape (n, n_columns)
+        Nothing is computed yet.
+    """
+    import dask
+    import dask.array as da
+
+    arrays = {name: checked_rows(block, f"The block {name!r}") for name, block in blocks.items()}
+    heights = next(iter(arrays.values())).chunks[0]
+    aligned = [row_chunks(array.rechunk({0: heights})) for array in arrays.values()]
+    shared = dask.delayed(estimator, traverse=False)
+    compute = dask.delayed(function)
+    parts = [
+        da.from_delayed(
+            compute(shared, dict(zip(arrays, rows, strict=True))), (height, n_columns), dtype
+        )
+        for height, *rows in zip(heights, *aligned, strict=True)
+    ]
+    return da.concatenate(parts)
+
+
+def nearest_of_chunks(
+    search: Callable[[Any, Any, Any, int], tuple[NDArray[Any], NDArray[np.intp]]],
+    ranker: Any,
+    array: Any,
+    queries: NDArray[Any],
+    k: int,
+) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+    """Compute the k nearest rows of an array of Dask from those of its chunks, ties by row.
+
+    Parameters
+    ----------
+    search : callable
+        Takes the ranker, a chunk, queries and k; returns distances and rows of the chunk,
+        (n_queries, at most k), equal distances by row.
+    ranker : object
+        Sent to every worker once.
+    array : dask.array.Array
+        The rows, from `checked_rows`.
+    queries : ndarray
+        Sent to every worker once.
+    k : int
+        Number of rows.
+
+    Returns
+    -------
+    distances, rows : ndarray of shape (n_queries, k)
+        The nearest of all.
+    """
+    import dask
+
+    shared = [dask.delayed(part, traverse=False) for part in (ranker, queries)]
+    start = dask.delayed(_numbered)
+    heights = array.chunks[0]
+    firsts = np.cumsum([0, *heights])
+    found = [
+        start(search, chunk, *shared, k, int(first))
+        for chunk, height, first in zip(row_chunks(array), heights, firsts, strict=False)
+        if height
+    ]
+    merge = dask.delayed(_nearest_of)
+    while len(found) > 1:
+        found = [merge(found[i : i + FAN_IN], k) for i in range(0, len(found), FAN_IN)]
+    return dask.compute(found[0])[0]
+
+
+def _numbered(search, chunk, ranker, queries, k, first):
+    distances, rows = search(ranker, chunk, queries, k)
+    return distances, rows + first
+
+
+def _nearest_of(found, k):
+    distances, rows = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(distances, order, axis=1), np.take_along_axis(rows, order, axis=1)

@@ -1,0 +1,175 @@
+"""Dask: codes and databases chunk by chunk, and searches on a cluster that loses a process."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.model_selection import GridSearchCV
+
+from sklearn_cmh import DSAH, HammingRanker, MultimodalData, RefinedHasher, SharedSpace
+from sklearn_cmh.datasets import make_multimodal_classification
+from sklearn_cmh.metrics import make_retrieval_scorer
+
+da = pytest.importorskip("dask.array", reason="dask is not installed")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_multimodal_classification(200, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def hasher(data):
+    return DSAH(16, n_anchors=30, random_state=0).fit(*data)
+
+
+def in_chunks(X, rows, columns=7):
+    """The blocks of X as Dask arrays, chunked in ways of their own."""
+    blocks = {
+        name: da.from_array(block, chunks=(height, columns))
+        for (name, block), height in zip(X.blocks.items(), rows, strict=True)
+    }
+    return MultimodalData(**blocks)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_codes_and_projections_of_chunks(data, hasher, dtype):
+    X = MultimodalData(**{name: block.astype(dtype) for name, block in data[0].blocks.items()})
+    lazy = in_chunks(X, (70, 90))
+    for method in (hasher.transform, hasher.encode, hasher.project):
+        found, expected = method(lazy), method(X)
+        assert isinstance(found, da.Array)
+        assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+        assert_array_equal(found.compute(scheduler="sync"), expected)
+    text = hasher.encode(lazy["text"], modality="text")
+    expected = hasher.encode(X["text"], modality="text")
+    assert_array_equal(text.compute(scheduler="sync"), expected)
+    encoded = hasher.encoder("text").transform(lazy["text"])
+    assert isinstance(encoded, da.Array)
+    assert_array_equal(encoded.compute(scheduler="sync"), expected)
+
+
+def test_nothing_is_computed_before_it_is_asked_for(data, hasher):
+    def fail(block):
+        raise AssertionError("computed")
+
+    text = data[0]["text"]
+    lazy = da.map_blocks(fail, da.from_array(text, chunks=(50, -1)), meta=text[:0])
+    codes = hasher.encode(lazy, modality="text")
+    ranker = HammingRanker().fit(codes)
+    assert ranker.n_samples_fit_ == len(text)
+    with pytest.raises(AssertionError, match="computed"):
+        ranker.kneighbors(hasher.codes_[:2])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_ranking_of_chunks(hasher, packed):
+    codes = np.tile(hasher.codes_, (3, 1))  # many equal distances
+    rows = np.packbits(codes > 0, axis=1) if packed else codes
+    queries = rows[:30]
+    ranker = HammingRanker(packed=packed)
+    lazy = da.from_array(rows, chunks=((3, 0, 150, 200, 247), -1))
+    for k in (1, 7, 200, len(rows)):
+        expected = ranker.fit(rows).kneighbors(queries, k)
+        found = ranker.fit(lazy).kneighbors(queries, k)
+        for array, wanted in zip(found, expected, strict=True):
+            assert_array_equal(array, wanted)
+            assert array.dtype == wanted.dtype
+    assert ranker.kneighbors_graph(queries, 3).shape == (30, len(rows))
+    # A later fit on arrays in memory forgets it.
+    assert len(ranker.fit(rows).kneighbors(n_neighbors=2)[0]) == len(rows)
+
+
+def test_what_does_not_go_is_refused(data, hasher):
+    X, y = data
+    lazy = in_chunks(X, (70, 90))
+    for estimator in (DSAH(8), RefinedHasher(n_bits=8), SharedSpace()):
+        with pytest.raises(TypeError, match="fit on a sample"):
+            estimator.fit(lazy, y)
+    with pytest.raises(ValueError, match=r"but \['text'\] are not"):
+        hasher.transform(MultimodalData(image=lazy["image"], text=X["text"]))
+    with pytest.raises(ValueError, match="10 columns at fit"):
+        hasher.encode(lazy["text"][:, :4], modality="text")
+    codes = hasher.transform(lazy)
+    with pytest.raises(ValueError, match="compute_chunk_sizes"):
+        HammingRanker().fit(codes[codes[:, 0] > 0])
+    with pytest.raises(ValueError, match="without y"):
+        HammingRanker().fit(codes, y)
+    ranker = HammingRanker().fit(codes)
+    with pytest.raises(ValueError, match="expecting 16 features"):
+        ranker.kneighbors(np.ones((2, 4)))
+    with pytest.raises(ValueError, match="n_neighbors <= n_samples_fit"):
+        ranker.kneighbors(hasher.codes_[:2], 201)
+    for ask in (ranker.kneighbors, lambda: ranker.radius_neighbors(hasher.codes_[:2])):
+        with pytest.raises(ValueError, match="with kneighbors: fit the ranker on its compute"):
+            ask()
+    with pytest.raises(ValueError, match="fitted at once"):
+        ranker.partial_fit(hasher.codes_)
+
+
+# --- A cluster --------------------------------------------------------------------------------
+
+
+def dies_once(scorer, marker, estimator, X, y):
+    """Score; but the first process that is asked to dies."""
+    try:
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return scorer(estimator, X, y)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_searches_outlive_a_process_of_the_cluster(data, tmp_path):
+    distributed = pytest.importorskip("distributed", reason="distributed is not installed")
+    from functools import partial
+
+    import cloudpickle
+    import joblib
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    X, y = data
+    marker = Path(tmp_path) / "died"
+    scorer = make_retrieval_scorer("map")
+    search = GridSearchCV(
+        DSAH(8, n_anchors=20, max_iter=3, random_state=0),
+        {"alpha": [0.1, 1.0]},
+        cv=2,
+        scoring=scorer,
+    )
+    refined = RefinedHasher(
+        DSAH(4, n_anchors=20, max_iter=2),
+        4,
+        n_restarts=2,
+        pool_bits=8,
+        refit_hash_functions=False,
+        random_state=0,
+        n_jobs=2,
+    )
+    expected, codes = search.fit(X, y).cv_results_["mean_test_score"], refined.fit(X, y).codes_
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            dashboard_address=None,
+            local_directory=str(tmp_path),
+        ) as cluster,
+        distributed.Client(cluster),
+        # What a process alone has is lost with it: every one gets the rows.
+        joblib.parallel_config(backend="dask", scatter=[X, y]),
+    ):
+        search.set_params(scoring=partial(dies_once, scorer, marker))
+        found = search.fit(X, y).cv_results_["mean_test_score"]
+        assert marker.exists()
+        assert_array_equal(found, expected)
+        assert_array_equal(refined.fit(X, y).codes_, codes)
+        # A database whose chunks are encoded and ranked by the workers.
+        lazy = in_chunks(X, (70, 90))
+        ranker = HammingRanker().fit(search.best_estimator_.transform(lazy))
+        queries = search.best_estimator_.transform(X[:5])
+        rows = ranker.kneighbors(queries, 50, return_distance=False)
+    whole = HammingRanker().fit(search.best_estimator_.transform(X))
+    assert_array_equal(rows, whole.kneighbors(queries, 50, return_distance=False))
