@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_cmh import AAH, HammingRanker, TwoStageRanker, metrics
+from sklearn_cmh import AAH, HammingRanker, SharedSpace, TwoStageRanker, metrics
 from sklearn_cmh.base import BaseHasher, Learning, sign
 from sklearn_cmh.data import MultimodalData
 from sklearn_cmh.metrics import make_retrieval_scorer, mean_average_precision
@@ -410,6 +410,47 @@ def test_the_second_stage_is_scored(hasher, split, oversampling):
     expected = (y[rows] == y_query[:, None]).mean()
     assert_allclose(found(hasher, X_query, y_query), expected)
     assert not hasattr(ranker, "ranker_") and "TwoStageRanker" in repr(found)
+
+
+@pytest.mark.parametrize("relevance", ["labels", "pair"])
+@pytest.mark.parametrize("gallery", ["validation", "rows", "learned"])
+def test_a_second_stage_by_vectors_is_scored(paired, gallery, relevance):
+    """The first rows are those that the ranker finds among codes and vectors."""
+    X, y = MultimodalData(**paired.blocks), paired.y
+    hasher = LinearHasher(6).fit(X[:80], y[:80])
+    ranker = TwoStageRanker(n_neighbors=5, metric="cosine")
+    if gallery == "learned" and relevance == "labels":
+        with pytest.raises(ValueError, match="there are only codes"):
+            make_retrieval_scorer(ranker=ranker)
+        return
+    queries = slice(0, 80) if gallery == "learned" else slice(80, 120)
+    rows, modality = (slice(40, 80) if gallery == "rows" else queries), "image"
+    metric = "precision_at_k" if relevance == "labels" else "recall_at_k"
+    options = {"query": "text", "relevance": relevance, "k": 3, "ties": "index", "ranker": ranker}
+    options["gallery"] = (X[rows], y[rows]) if gallery == "rows" else gallery
+    scorer = make_retrieval_scorer(metric, **options)
+    with pytest.raises(ValueError, match="LinearHasher has fitted no space"):
+        scorer(hasher, X[queries], y[queries])
+    space = SharedSpace(4, feature_map="passthrough", regularisation=0.1, random_state=0)
+    hasher.shared_space_ = space.fit(X[:80])
+    codes = hasher.encode(X[rows], modality="image")
+    if gallery == "learned":
+        codes, modality = hasher.codes_, None
+    vectors = space.transform(X[rows], modality=modality)
+    text = hasher.encode(X[queries], modality="text"), space.transform(X[queries], modality="text")
+    found = (
+        clone(ranker)
+        .fit(MultimodalData(codes=codes, vectors=vectors))
+        .kneighbors(MultimodalData(codes=text[0], vectors=text[1]), return_distance=False)
+    )
+    own = np.arange(len(found))[:, None]
+    if relevance == "pair":
+        expected = (found[:, :3] == own).any(axis=1).mean()
+    else:
+        if gallery == "validation":
+            found = np.stack([row[row != i][:3] for i, row in enumerate(found)])
+        expected = (y[rows][found[:, :3]] == y[queries][:, None]).mean()
+    assert_allclose(scorer(hasher, X[queries], y[queries]), expected)
 
 
 # --- Rows without labels, weights, folds sorted by class ---------------------------------------

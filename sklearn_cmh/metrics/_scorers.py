@@ -14,7 +14,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.metadata_routing import MetadataRequest
 from sklearn.utils.validation import check_is_fitted
 
-from ..data import align_labels, is_indicator, labelled_rows
+from ..data import MultimodalData, align_labels, is_indicator, labelled_rows
 from ..utils._sklearn import HasMethods, Interval, StrOptions, check_sample_weight, validate_params
 from ..utils._typing import ArrayLike, Gallery, Labels, MatrixLike, NoRelevant, Relevance, Ties
 from .core import (
@@ -27,6 +27,7 @@ from .core import (
     labels_beside_training,
     labels_of,
     query_mean,
+    shared_vectors,
 )
 
 __all__ = ["RetrievalScorer", "make_retrieval_scorer"]
@@ -99,11 +100,13 @@ def make_retrieval_scorer(
     no_relevant : {"skip", "zero"}, default="skip"
         Whether a query without relevant rows is left out, or counts 0.
     ranker : object, default=None
-        What orders the gallery by more than codes: a
-        :class:`~sklearn_cmh.TwoStageRanker` with metric="asymmetric". A clone is fitted on
-        the codes of the gallery, and asked for the projections of the queries. It makes
-        ``n_neighbors * oversampling`` rows candidates for its finer order; with
-        ``oversampling=None`` it is a full ranking. None ranks by Hamming distance.
+        What orders the gallery by more than codes: a :class:`~sklearn_cmh.TwoStageRanker`.
+        A clone is fitted on the codes of the gallery, and asked for the projections of the
+        queries; or, where its metric is one of vectors, fitted on codes and vectors and asked
+        for both, vectors being those in the space that the hasher has fitted
+        (`shared_space_`), which the learned codes of rows other than the scored ones do not
+        have. It makes ``n_neighbors * oversampling`` rows candidates for its finer order;
+        with ``oversampling=None`` it is a full ranking. None ranks by Hamming distance.
 
     Returns
     -------
@@ -158,6 +161,13 @@ def make_retrieval_scorer(
         raise ValueError(
             "A ranker orders rows by another distance than Hamming's, so there is no radius: pass "
             "ranker=None, or a metric of the ranking."
+        )
+    learned = isinstance(gallery, str) and gallery == "learned"
+    if _by_vectors(ranker) and learned and relevance != "pair":
+        raise ValueError(
+            f"ranker orders rows by vectors ({ranker.metric}), but of the rows whose codes were "
+            "learned there are only codes here: pass gallery='validation' or a pair "
+            "(X_database, y_database), or a ranker with metric='asymmetric'."
         )
     return RetrievalScorer(
         metric, query, database, gallery, relevance, k, radius, ties, no_relevant, ranker
@@ -314,7 +324,10 @@ class RetrievalScorer:
                 if self.relevance == "pair":
                     self._check_partners(hasher, query, database, y, len(codes))
                 search = self._search(query, database, (codes, gallery, *labels))
-                yield search if self.ranker is None else self._ranked_search(search, hasher, X)
+                if self.ranker is not None:
+                    X_gallery = X if isinstance(self.gallery, str) else prepare(self.gallery[0])
+                    search = self._ranked_search(search, hasher, X, X_gallery)
+                yield search
 
     @property
     def _own_rows(self):
@@ -396,11 +409,23 @@ class RetrievalScorer:
         own = self._own_rows and self.relevance == "labels"
         return Search(query, database, data, own, rows, gallery_rows)
 
-    def _ranked_search(self, search, hasher, X):
+    def _ranked_search(self, search, hasher, X, X_gallery):
         """The same search, its gallery in the order of the ranker."""
-        ranker = clone(self.ranker).fit(search.data[1])
-        projections = hasher.project(X, modality=search.query)[search.query_rows]
-        return RankedSearch(**vars(search), ranker=ranker, projections=projections)
+        codes, gallery = search.data[:2]
+        if _by_vectors(self.ranker):
+            vectors = shared_vectors(hasher, X, search.query)[search.query_rows]
+            queries = MultimodalData(codes=codes, vectors=vectors)
+            vectors = shared_vectors(hasher, X_gallery, search.database)[search.database_rows]
+            gallery = MultimodalData(codes=gallery, vectors=vectors)
+        else:
+            queries = hasher.project(X, modality=search.query)[search.query_rows]
+        ranker = clone(self.ranker).fit(gallery)
+        return RankedSearch(**vars(search), ranker=ranker, queries=queries)
+
+
+def _by_vectors(ranker):
+    """Whether a ranker orders rows by vectors, which it takes beside their codes."""
+    return getattr(ranker, "metric", "asymmetric") != "asymmetric"
 
 
 def _labelled(L):

@@ -10,6 +10,7 @@ from ._hashers import (
     labels_of,
     preprocessed_rows,
     raw_blocks,
+    shared_vectors,
 )
 from ._per_query import precision_by_k, precision_recall, query_mean, recall_by_k
 from ._ranked import RankedRetrieval, RankedSearch
@@ -56,4 +57,5 @@ __all__ = [
     "recall_by_k",
     "relevance_labels",
     "retrieval_of",
+    "shared_vectors",
 ]

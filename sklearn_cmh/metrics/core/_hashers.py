@@ -9,7 +9,7 @@ from functools import partial
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from ...data import is_indicator, select_blocks
+from ...data import MultimodalData, is_indicator, select_blocks
 from ._skrub import is_plan, last_step
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "labels_of",
     "preprocessed_rows",
     "raw_blocks",
+    "shared_vectors",
 ]
 
 
@@ -61,6 +62,18 @@ def labels_beside_training(hasher, y):
 def has_form_of_fit(hasher, y):
     """Whether the hasher was fitted with labels, in the form of y: indicator or class labels."""
     return hasher.labels_ is not None and is_indicator(y) == hasher._indicator
+
+
+def shared_vectors(hasher, X, modality):
+    """Vectors of rows in the space that the hasher has fitted; of all modalities if None."""
+    space = getattr(hasher, "shared_space_", None)
+    if space is None:
+        raise ValueError(
+            f"The ranker orders rows by vectors, but {type(hasher).__name__} has fitted no space "
+            "of them (`shared_space_`): score RefinedHasher with a pair weight above 0, or a "
+            'TwoStageRanker with metric="asymmetric".'
+        )
+    return space.transform(MultimodalData(**hasher._new_blocks(X, modality)))
 
 
 def raw_blocks(hasher, frame):

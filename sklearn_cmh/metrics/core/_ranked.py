@@ -24,7 +24,7 @@ class RankedRetrieval:
     ranker : object
         Fitted on the database; its ``rank(queries)`` yields distances and rows, as
         `TwoStageRanker.rank` does. Rows at an infinite distance are in known order.
-    queries : ndarray of shape (n_queries, n_bits)
+    queries : ndarray of shape (n_queries, n_bits) or MultimodalData
         What the ranker takes.
     relevance : Retrieval
         Of the same queries and database; says what is relevant and left out.
@@ -97,13 +97,13 @@ class RankedSearch(Search):
     ----------
     ranker : object
         Fitted on the gallery.
-    projections : ndarray of shape (n_queries, n_bits)
-        Of the queries.
+    queries : ndarray of shape (n_queries, n_bits) or MultimodalData
+        Projections of the queries, or their codes and vectors.
     """
 
     ranker: Any
-    projections: Any
+    queries: Any
 
     def retrieval(self, graded: bool = False) -> RankedRetrieval:
         """Counts and rankings, from which every metric by rank is computed."""
-        return RankedRetrieval(self.ranker, self.projections, super().retrieval(graded))
+        return RankedRetrieval(self.ranker, self.queries, super().retrieval(graded))
