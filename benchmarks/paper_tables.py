@@ -56,7 +56,6 @@ from sklearn_cmh.metrics import (
     average_precision_scores,
     make_retrieval_scorer,
     pair_recall_at_k,
-    retrieval_protocols,
 )
 from sklearn_cmh.model_selection import UnseenClassSplit
 from sklearn_cmh.utils.discovery import all_estimators
@@ -243,31 +242,47 @@ def rankings(hasher, training, testing, galleries):
 def unseen_classes(cell, wiki_path):
     """Class mAP among all rows of the classes that a second fit has not seen."""
     X, y, *_ = load_rows(cell.data, wiki_path)
-    splits = UnseenClassSplit(n_splits=cell.seed + 1, random_state=cell.split).split(X, y)
-    hasher = make(cell.method, cell.key().data, cell.bits, cell.seed)
-    table = retrieval_protocols(hasher, X, y, cv=[list(splits)[cell.seed]])
-    return table.mean()["unseen@unseen"]
+    splitter = UnseenClassSplit(n_splits=cell.seed + 1, random_state=cell.split)
+    train, test = list(splitter.split(X, y))[cell.seed]
+    hasher, *_ = fitted(cell, X[train], y[train])
+    labels = y[test]
+    if labels.ndim == 2:
+        # What rows share with the classes that were seen does not count.
+        labels = labels[:, np.flatnonzero(y[train].sum(axis=0) == 0)]
+    codes = {name: hasher.encode(X[test], modality=name) for name in ("image", "text")}
+    scores = [
+        mean_average_precision(codes[query], codes[database], labels, labels, exclude_self=True)
+        for query, database in DIRECTIONS
+    ]
+    return float(np.mean(scores))
 
 
-def run_cell(cell, galleries, wiki_path=None, threads=None):
-    """Fit one method; returns a row of the results. Peak memory is that of its process."""
+def trained_and_ranked(cell, galleries, wiki_path):
+    """What one fit costs and what it finds."""
+    training, testing = load(cell.data, wiki_path, cell.split)
+    hasher, seconds, search_seconds = fitted(cell, *training)
     # Linux counts kilobytes, macOS bytes.
     unit = 1e6 if sys.platform == "darwin" else 1e3
-    with warnings.catch_warnings(), threadpool_limits(threads):
-        warnings.simplefilter("ignore")
-        training, testing = load(cell.data, wiki_path, cell.split)
-        hasher, seconds, search_seconds = fitted(cell, *training)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-        scores = rankings(hasher, training, testing, galleries)
-        if "unseen" in galleries:
-            scores["unseen"] = unseen_classes(cell, wiki_path)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    scores = rankings(hasher, training, testing, galleries)
     return {
-        **cell.key()._asdict(),
         **{column: round(score, 5) for column, score in scores.items()},
         "seconds": round(seconds, 3),
         "search_seconds": round(search_seconds, 3),
         "peak_mb": round(peak, 1),
     }
+
+
+def run_cell(cell, galleries, wiki_path=None, threads=None):
+    """Fill the columns of some galleries; returns a row of the results, or a part of one."""
+    row = cell.key()._asdict()
+    with warnings.catch_warnings(), threadpool_limits(threads):
+        warnings.simplefilter("ignore")
+        if set(galleries) - {"unseen"}:
+            row |= trained_and_ranked(cell, galleries, wiki_path)
+        if "unseen" in galleries:
+            row["unseen"] = round(unseen_classes(cell, wiki_path), 5)
+    return row
 
 
 def in_own_process(*arguments):
@@ -291,7 +306,7 @@ def read_results(path):
         reader = csv.DictReader(file)
         if reader.fieldnames != COLUMNS:
             raise SystemExit(f"{path} is of another version: its columns are {reader.fieldnames}")
-        return {cell_of(row): row for row in reader if row["peak_mb"]}
+        return {cell_of(row): row for row in reader}
 
 
 def write_results(path, results):
@@ -309,6 +324,11 @@ def wanted_columns(galleries):
     return [column for gallery in galleries for column in GALLERIES[gallery]]
 
 
+def still_missing(row, galleries):
+    """Galleries of which a row, perhaps an empty one, has no figures yet."""
+    return [g for g in galleries if not all(row.get(column) for column in GALLERIES[g])]
+
+
 def run(args):
     """Run the cells that are missing, keep their results; returns all rows, and failures."""
     path = args.output / "results.csv"
@@ -321,18 +341,16 @@ def run(args):
         for split in range(args.splits)
         for seed in range(args.seeds)
     ]
-    columns = wanted_columns(args.galleries)
-    missing = [
-        cell
-        for cell in cells
-        if not all(results.get(cell.key(), {}).get(column) for column in columns)
-    ]
+    todo = {cell: still_missing(results.get(cell.key(), {}), args.galleries) for cell in cells}
+    missing = [cell for cell in cells if todo[cell]]
     print(f"{len(cells)} cells, {len(cells) - len(missing)} of them done already", flush=True)
     threads = max(1, (os.cpu_count() or 1) // args.n_jobs) if args.n_jobs > 1 else None
     start, failures = time.perf_counter(), []
     with ThreadPoolExecutor(args.n_jobs) as pool:
-        arguments = args.galleries, args.wiki_path, threads
-        futures = {pool.submit(in_own_process, cell, *arguments): cell for cell in missing}
+        futures = {
+            pool.submit(in_own_process, cell, todo[cell], args.wiki_path, threads): cell
+            for cell in missing
+        }
         try:
             for i, future in enumerate(as_completed(futures), 1):
                 cell = futures[future]
@@ -345,7 +363,7 @@ def run(args):
                 else:
                     results[cell.key()] = {**results.get(cell.key(), {}), **row}
                     write_results(path, results)
-                    outcome = f"{scores_of(row)}{row['seconds']:.1f} s, {row['peak_mb']:.0f} MB"
+                    outcome = told(row)
                 print(
                     f"[{i}/{len(missing)}, {left:.0f} min left] {cell.key().data} {cell.label()} "
                     f"{cell.bits} bits, split {cell.split}, seed {cell.seed}: {outcome}",
@@ -358,11 +376,16 @@ def run(args):
     return [row for key, row in results.items() if key in wanted], failures
 
 
-def scores_of(row):
-    """Held-out figures of a row, for the progress."""
-    if "held-out image" not in row:
-        return ""
-    return f"held-out {row['held-out image']:.3f} / {row['held-out text']:.3f}, "
+def told(row):
+    """What the progress tells of a row."""
+    parts = [
+        f"{column} {row[column]:.3f}"
+        for column in ("held-out image", "held-out text", "unseen")
+        if column in row
+    ]
+    if "seconds" in row:
+        parts += [f"{row['seconds']:.1f} s", f"{row['peak_mb']:.0f} MB"]
+    return ", ".join(parts)
 
 
 def grouped(rows):

@@ -10,6 +10,9 @@ import pytest
 from scipy import stats
 
 from sklearn_cmh import MultimodalData, RefinedHasher
+from sklearn_cmh.datasets import make_multimodal_classification
+from sklearn_cmh.metrics import retrieval_protocols
+from sklearn_cmh.model_selection import UnseenClassSplit
 from sklearn_cmh.utils.discovery import all_estimators
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -112,6 +115,24 @@ def test_every_figure_of_a_cell(paper_tables, npz):
     assert paper_tables.cell_of(row) == cell.key() and cell.key().data == "wiki-like"
     scores = np.array([row[column] for column in paper_tables.SCORES])
     assert np.all((scores > 0) & (scores <= 1))
+
+
+def test_columns_are_filled_one_after_another(paper_tables):
+    galleries = ["held-out", "unseen"]
+    row = dict.fromkeys(paper_tables.GALLERIES["held-out"], "0.5")
+    assert paper_tables.still_missing({}, galleries) == galleries
+    assert paper_tables.still_missing(row, galleries) == ["unseen"]
+    assert paper_tables.still_missing(row | {"unseen": "0.5"}, galleries) == []
+
+
+@pytest.mark.parametrize("multilabel", [False, True])
+def test_unseen_classes_are_those_of_the_protocols(paper_tables, monkeypatch, multilabel):
+    X, y = make_multimodal_classification(200, n_classes=8, multilabel=multilabel, random_state=0)
+    monkeypatch.setattr(paper_tables, "load_rows", lambda data, wiki_path: (X, y, None, None))
+    cell = paper_tables.Cell("made-up", "AAH", 8, split=0, seed=1, tune=0)
+    cv = list(UnseenClassSplit(2, random_state=0).split(X, y))[1:]
+    expected = retrieval_protocols(paper_tables.make("AAH", "made-up", 8, 1), X, y, cv=cv)
+    assert paper_tables.unseen_classes(cell, None) == expected["unseen@unseen"][0]
 
 
 def test_every_method_is_in_the_table(paper_tables):
