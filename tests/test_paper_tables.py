@@ -233,12 +233,14 @@ def cells(paper_tables, scores, data="wiki", bits=16):
 def test_figures_beside_those_of_the_papers(paper_tables):
     rows = cells(paper_tables, {"ASCMH": [0.36, 0.38], "DSAH": [0.4, 0.4]})
     (comparison,) = paper_tables.published(rows)
-    assert comparison.printed == ("0.3664", "0.7481") and comparison.ours == (0.37, 0.37)
+    assert comparison.printed == ("0.3664", "0.7481") and comparison.ours["learned"] == (0.37, 0.37)
     np.testing.assert_allclose(comparison.differences(), (0.0036, -0.3781))
-    assert comparison.notable()
+    assert not comparison.agrees() and comparison.explained_by() is None
     assert "| 0.370 / 0.370 | 0.3664 / 0.7481 | +0.004 / -0.378 | ASCMH, table 2 | * |" in (
         paper_tables.format_published([comparison])
     )
+    encoded = comparison.ours | {"encoded": (0.36, 0.74)}
+    assert comparison._replace(ours=encoded).explained_by() == "encoded"
 
 
 # --- Paired tests ----------------------------------------------------------------------------
