@@ -530,25 +530,19 @@ def overlap_of(data, n_splits, wiki_path=None):
 
 
 def contests(rows, columns, overlaps):
-    """Methods compared with the best one in every column, where all have the same runs."""
-    cells = defaultdict(lambda: defaultdict(dict))
+    """Methods compared with the best one in every column, on the runs that both have."""
+    scores = defaultdict(lambda: defaultdict(dict))
     for row in rows:
         cell = cell_of(row)
-        cells[cell.data, cell.bits][cell.label()][cell.split, cell.seed] = row
-    found = []
-    for (data, bits), methods in cells.items():
-        runs = sorted(set.intersection(*(set(of_method) for of_method in methods.values())))
-        if len(methods) < 2 or not runs:
-            continue
         for column in columns:
-            scores = {
-                name: np.array([float(of_method[key][column] or "nan") for key in runs])
-                for name, of_method in methods.items()
-            }
-            scores = {name: values for name, values in scores.items() if np.isfinite(values).all()}
-            if len(scores) > 1:
-                best, others = against_best(scores, overlaps[data])
-                found.append(Contest(data, bits, column, best, others, len(runs)))
+            if row.get(column):
+                of_column = scores[cell.data, cell.bits, column]
+                of_column[cell.label()][cell.split, cell.seed] = float(row[column])
+    found = []
+    for (data, bits, column), of_column in scores.items():
+        if len(of_column) > 1:
+            best, others = against_best(of_column, overlaps[data])
+            found.append(Contest(data, bits, column, best, others, len(of_column[best])))
     return found
 
 

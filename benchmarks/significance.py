@@ -56,7 +56,7 @@ def against_best(scores, overlap):
     Parameters
     ----------
     scores : dict
-        Method to array of shape (n_runs,), the same runs for all of them.
+        Method to {run: score}. Two methods are compared on the runs that both have.
     overlap : float
         See `corrected_t_test`.
 
@@ -66,16 +66,25 @@ def against_best(scores, overlap):
         The method of the highest mean.
     others : dict
         Every other method to ``(behind, spread, p_value)``: by how much its mean is behind, the
-        standard deviation of the paired differences, and the corrected p-value.
+        standard deviation of the paired differences, and the corrected p-value; NaN where there
+        are too few runs.
     """
-    best = max(scores, key=lambda method: np.mean(scores[method]))
-    names = [method for method in scores if method != best]
-    gaps = [np.subtract(scores[best], scores[name]) for name in names]
-    p_values = holm([corrected_t_test(gap, overlap) for gap in gaps])
-    spreads = [gap.std(ddof=1) if len(gap) > 1 else np.nan for gap in gaps]
-    rows = zip((gap.mean() for gap in gaps), spreads, p_values, strict=True)
+    best = max(scores, key=lambda method: np.mean(list(scores[method].values())))
+    gaps = {
+        name: np.array(
+            [scores[best][run] - score for run, score in of.items() if run in scores[best]]
+        )
+        for name, of in scores.items()
+        if name != best
+    }
+    p_values = holm([corrected_t_test(gap, overlap) for gap in gaps.values()])
     return best, {
-        name: tuple(float(value) for value in row) for name, row in zip(names, rows, strict=True)
+        name: (
+            float(gap.mean()) if len(gap) else np.nan,
+            float(gap.std(ddof=1)) if len(gap) > 1 else np.nan,
+            float(p_value),
+        )
+        for (name, gap), p_value in zip(gaps.items(), p_values, strict=True)
     }
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.metadata
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -298,10 +299,48 @@ def test_standing_of_a_method(paper_tables):
     assert "BATCH: best in 0 of 1" in text
 
 
-def test_methods_are_compared_on_the_runs_that_all_have(paper_tables):
-    rows = cells(paper_tables, {"AAH": [0.5, 0.6, 0.7], "BATCH": [0.5, 0.6]})
+def test_methods_are_compared_on_the_runs_that_both_have(paper_tables):
+    scores = {"AAH": [0.5, 0.6, 0.7], "BATCH": [0.4, 0.6], "DSAH": [0.5]}
+    rows = cells(paper_tables, scores)
     (contest,) = paper_tables.contests(rows, ["held-out image"], {"wiki": 0})
-    assert contest.n_runs == 2
+    behind, spread, p_value = contest.others["BATCH"]
+    assert contest.best == "AAH" and behind == pytest.approx(0.05) and 0 < spread and p_value > 0.05
+    # One run is no test, and no reason to call a method worse.
+    assert np.isnan(contest.others["DSAH"][1:]).all()
+
+
+# --- Tables of the documentation -------------------------------------------------------------
+
+
+def test_tables_of_the_documentation(paper_tables, tmp_path, monkeypatch):
+    folder = BENCHMARKS.parent / "docs" / "_tables"
+    if not (folder / "write_methods.py").is_file():
+        pytest.skip("the documentation is not part of this installation")
+    source = tmp_path / "write_methods.py"
+    source.write_text((folder / "write_methods.py").read_text(encoding="utf-8"))
+    spec = importlib.util.spec_from_file_location("write_methods", source)
+    writer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(writer)
+    scores = {
+        "ASCMH": [0.5, 0.6, 0.7],
+        "CCAITQ": [0.3, 0.41, 0.5],
+        "RefinedHasher": [0.6, 0.7, 0.8],
+    }
+    rows = cells(paper_tables, scores)
+    # The printed figures, but in another gallery.
+    for row in rows[:3]:
+        row |= {"encoded image": "0.3664", "encoded text": "0.7481"}
+    paper_tables.write_results(
+        tmp_path / "results.csv", {paper_tables.cell_of(row): row for row in rows}
+    )
+    writer.main(tmp_path / "results.csv")
+    texts = {path.stem: path.read_text() for path in tmp_path.glob("*.inc")}
+    assert set(texts) == {"methods", "papers", "printed", "tests"}
+    assert "--methods CCAITQ,ASCMH,RefinedHasher" in texts["methods"]
+    assert "    * - RefinedHasher\n      - **0.700** / **0.700**" in texts["methods"]
+    assert "is best in 2 of 2 columns" in texts["tests"]
+    assert "the encoded gallery: 0.366 / 0.748 here" in texts["papers"]
+    assert "0.6460 (AAH, table II); 0.2467 (ASCMH, table 2)" in texts["printed"]
 
 
 # --- Data sets -------------------------------------------------------------------------------

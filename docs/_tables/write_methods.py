@@ -172,6 +172,8 @@ def write_tests(rows):
         for contest in contests(rows, columns, defaultdict(float))
         if (contest.data, contest.bits, REFERENCE) in summary
     ]
+    if not found:
+        return ""
     entries = []
     for contest in found:
         level = sorted((n for n, (*_, p) in contest.others.items() if not p < 0.05), key=place)
