@@ -197,9 +197,9 @@ def _features(context):
 
 
 def _line_distances(context, builder, rows, row_words, position, query, query_words, word, n):
-    """Bits that differ in the words of a line, summed over every `n` of them, as a list.
+    """Bits that differ in the words of a line, summed over every `n` of them.
 
-    Words are counted in a vector, unless the processor only counts the bits of single ones.
+    A vector, or a list where the processor counts the bits of single words only.
     """
     features = _features(context)
     lanes = ir.VectorType(WORD, LINE)
@@ -218,7 +218,7 @@ def _line_distances(context, builder, rows, row_words, position, query, query_wo
     while n * counts.type.count > LINE:
         even, odd = (_take(builder, counts, range(i, counts.type.count, 2)) for i in (0, 1))
         counts = builder.add(even, odd)
-    return [builder.extract_element(counts, HALF_WORD(i)) for i in range(counts.type.count)]
+    return counts
 
 
 def _fetch(context, builder, rows, row_words, position):
@@ -237,7 +237,8 @@ def line_distance(typingctx, rows, position, query, word):
         row_words, position, query_words, word = args
         _fetch(context, builder, rows, row_words, position)
         line = rows, row_words, position, query, query_words, word
-        return _line_distances(context, builder, *line, LINE)[0]
+        count = _line_distances(context, builder, *line, LINE)
+        return count[0] if isinstance(count, list) else builder.extract_element(count, HALF_WORD(0))
 
     return types.uint64(rows, types.intp, query, types.intp), codegen
 
@@ -255,9 +256,11 @@ def line_distances(typingctx, rows, position, query, n_words, out, j):
         line = rows, row_words, position, query, query_words, WORD(0)
         counts = _line_distances(context, builder, *line, n_words.literal_value)
         narrow = context.get_value_type(out.dtype)
+        if not isinstance(counts, list):
+            narrow, counts = ir.VectorType(narrow, counts.type.count), [counts]
         for i, count in enumerate(counts):
             place = _pointer(context, builder, out, distances, builder.add(j, WORD(i)), narrow)
-            builder.store(builder.trunc(count, narrow), place)
+            builder.store(builder.trunc(count, narrow), place).align = 1
         return context.get_dummy_value()
 
     return types.void(rows, types.intp, query, n_words, out, types.intp), codegen
