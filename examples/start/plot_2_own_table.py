@@ -83,9 +83,8 @@ hasher.fit(train, y_train)
 # ------------------------
 # Descriptions of 100 pieces that took no part in the fit search the measurements of these
 # 100, where about 17 are of any one kind. Codes from the kinds alone order these by luck.
-# Those of the pairs of text and measurements find the piece. With both, a tenth of the
-# weight is on the pairs unless told otherwise, which is little where the piece is wanted:
-# raise it, as the search below does.
+# Those of the pairs of text and measurements find the piece. Codes of both lie between;
+# ``pair_weight`` says where, and is searched below.
 
 labels_alone = clone(hasher).set_params(pair_weight=0).fit(train, y_train)
 pairs_alone = clone(hasher).fit(train)
