@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from sklearn.utils import gen_batches
 
-from ...hamming import block_rows
+from ...hamming import block_rows, nearest
 from ...utils._typing import NDArray
 from ._conditions import Condition
 from ._engine import Engine
@@ -170,13 +170,14 @@ class FaissEngine(Engine):
 
     def _filtered(self, index, queries, k, conditions):
         clause, values = self._clause(conditions)
-        cursor = self._rows.execute(f"SELECT position FROM codes {clause}", values)
-        allowed = np.zeros(index.ntotal, dtype=bool)
-        allowed[np.fromiter((position for (position,) in cursor), dtype=np.int64)] = True
-        bits = np.packbits(allowed, bitorder="little")
-        selector = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]
-        chosen = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-        return _all_rows(index).search(queries, k, params=chosen)
+        command = f"SELECT position FROM codes {clause} ORDER BY position"
+        cursor = self._rows.execute(command, values)
+        allowed = np.fromiter((position for (position,) in cursor), dtype=np.int64)
+        flat = _all_rows(index)
+        codes = faiss.rev_swig_ptr(flat.xb.data(), flat.ntotal * flat.code_size)
+        codes = codes.reshape(flat.ntotal, flat.code_size)[allowed]
+        distances, rows = nearest([codes], queries, k, n_bits=flat.d, backend="faiss")
+        return distances, allowed[rows]
 
     def _ids(self, positions, layout):
         different, places = np.unique(positions, return_inverse=True)
