@@ -72,7 +72,8 @@ def test_ranking_of_chunks(hasher, packed):
     rows = np.packbits(codes > 0, axis=1) if packed else codes
     queries = rows[:30]
     ranker = HammingRanker(packed=packed)
-    lazy = da.from_array(rows, chunks=((3, 0, 150, 200, 247), -1))
+    # Chunks, empty and in numbers, that threads rank at the same time.
+    lazy = da.from_array(rows, chunks=((3, 0, 47, *[10] * 30, 250), -1))
     for k in (1, 7, 200, len(rows)):
         expected = ranker.fit(rows).kneighbors(queries, k)
         found = ranker.fit(lazy).kneighbors(queries, k)

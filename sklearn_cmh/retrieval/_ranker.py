@@ -414,4 +414,5 @@ class HammingRanker(BaseRanker):
 
 def _nearest_in_chunk(ranker, chunk, queries, k):
     """Nearest rows of queries in a part of a database, as many as there are."""
-    return ranker.fit(chunk).kneighbors(queries, min(k, len(chunk)))
+    # Chunks that are ranked in threads share one ranker.
+    return clone(ranker).fit(chunk).kneighbors(queries, min(k, len(chunk)))
