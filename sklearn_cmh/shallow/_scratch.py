@@ -222,6 +222,7 @@ class SCRATCH(KernelHasher):
     mu: float = 1000.0
     gamma: float = 5.0
     max_iter: int = 200
+    tol: float = 1e-5
 
     _parameter_constraints = {
         "lambdas": [Interval(Real, 0, None, closed="left"), dict],
