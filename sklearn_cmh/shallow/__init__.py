@@ -13,6 +13,7 @@ from ._cvh import CVH
 from ._dch import DCH
 from ._dsah import DSAH
 from ._fsh import FSH
+from ._gsph import GSPH
 from ._lcmfh import LCMFH
 from ._lemon import LEMON
 from ._scm import SCM
@@ -27,19 +28,20 @@ __all__ = [
     "ASCMH",
     "BATCH",
     "CCAITQ",
+    "CentredSign",
+    "ClassifierHasher",
     "CMFH",
     "CMSSH",
     "CVH",
-    "CentredSign",
-    "ClassifierHasher",
     "DCH",
     "DSAH",
     "FSH",
+    "GSPH",
     "LCMFH",
     "LEMON",
     "SCM",
     "SCRATCH",
+    "SePH",
     "SMFH",
     "SRLCH",
-    "SePH",
 ]

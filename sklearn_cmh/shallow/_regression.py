@@ -3,11 +3,29 @@
 from numbers import Real
 from typing import Any
 
-from ..base import Solution, parametrised
-from ..solvers import gram, ridge_projection
-from ..utils._sklearn import Interval
+import numpy as np
 
-__all__ = ["RegressionMixin"]
+from ..base import Solution, parametrised
+from ..solvers import constant_bits, gram, ridge_projection
+from ..utils._sklearn import Interval
+from ..utils._typing import Floats
+
+__all__ = ["RegressionMixin", "logistic_regressions"]
+
+
+def logistic_regressions(F: Floats, B: Any, penalty: float) -> tuple[Floats, Floats]:
+    """Log-odds of the bits B (n, k) given features F (n, q): ``F P - offset``; P and offset.
+
+    A constant bit has P = 0.
+    """
+    from sklearn.linear_model import LogisticRegression  # on use: it loads much of scikit-learn
+
+    F = F.astype(np.float64, copy=False)
+    P, offset = np.zeros((F.shape[1], B.shape[1])), np.zeros(B.shape[1])
+    for j in np.flatnonzero(~constant_bits(B)):
+        model = LogisticRegression(C=1 / penalty, max_iter=1000).fit(F, B[:, j])
+        P[:, j], offset[j] = model.coef_[0], -model.intercept_[0]
+    return P, offset
 
 
 @parametrised

@@ -20,7 +20,7 @@ quadratic in the rows; memory is not, since pairs are taken a block of rows at a
 
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from scipy import sparse
@@ -30,10 +30,9 @@ from sklearn.utils import gen_batches
 from ..base import KernelHasher, Solution, parametrised
 from ..data import normalise_rows
 from ..features import AnchorRBF
-from ..solvers import constant_bits, sign
+from ..solvers import sign
 from ..utils._sklearn import Interval, StrOptions
-from ..utils._typing import Floats
-from ._regression import RegressionMixin
+from ._regression import RegressionMixin, logistic_regressions
 
 __all__ = ["SePH"]
 
@@ -110,21 +109,6 @@ def solve(problem, n_bits, *, sweeps, rng):
         H, value = sweep(problem, H)
         sweeps.record(value)
     return sign(H)
-
-
-def logistic_regressions(F: Floats, B: Any, penalty: float) -> tuple[Floats, Floats]:
-    """Log-odds of the bits B (n, k) given features F (n, q): ``F P - offset``; P and offset.
-
-    A constant bit has P = 0.
-    """
-    from sklearn.linear_model import LogisticRegression  # on use: it loads much of scikit-learn
-
-    F = F.astype(np.float64, copy=False)
-    P, offset = np.zeros((F.shape[1], B.shape[1])), np.zeros(B.shape[1])
-    for j in np.flatnonzero(~constant_bits(B)):
-        model = LogisticRegression(C=1 / penalty, max_iter=1000).fit(F, B[:, j])
-        P[:, j], offset[j] = model.coef_[0], -model.intercept_[0]
-    return P, offset
 
 
 @parametrised
