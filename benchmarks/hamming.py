@@ -220,7 +220,7 @@ def usearch_exact(database, queries):
 def batch(args, rng):
     """A hundred queries, 10 nearest, up to wide codes, against faiss."""
     targets = {64: "<= 0.25", 128: "<= 0.25", 256: "<= 0.6", 512: "<= 0.6"}
-    if args.avx2:
+    if args.avx2 or "avx512" not in processor():
         targets |= {64: "<= 0.4", 128: "<= 0.4"}
     for n_bits in (64, 128, 256, 512, 1024, 4096):
         n = args.rows if n_bits <= 512 else args.rows * 512 // n_bits
