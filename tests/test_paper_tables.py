@@ -12,7 +12,7 @@ from scipy import stats
 
 from sklearn_cmh import MultimodalData, RefinedHasher
 from sklearn_cmh.datasets import make_multimodal_classification
-from sklearn_cmh.metrics import retrieval_protocols
+from sklearn_cmh.metrics import mean_average_precision, retrieval_protocols
 from sklearn_cmh.model_selection import UnseenClassSplit
 from sklearn_cmh.utils.discovery import all_estimators
 
@@ -341,6 +341,52 @@ def test_tables_of_the_documentation(paper_tables, tmp_path, monkeypatch):
     assert "is best in 2 of 2 columns" in texts["tests"]
     assert "the encoded gallery: 0.366 / 0.748 here" in texts["papers"]
     assert "0.6460 (AAH, table II); 0.2467 (ASCMH, table 2)" in texts["printed"]
+
+
+# --- Leaks -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def leaks(paper_tables):
+    import leaks
+
+    return leaks
+
+
+@pytest.fixture
+def codes_and_labels():
+    rng = np.random.RandomState(0)
+    codes = [np.where(rng.randn(n, 8) > 0, 1, -1).astype(np.int8) for n in (20, 60)]
+    y, y_test = np.arange(60) % 3, np.arange(20) % 3
+    return (*codes, y_test, y)
+
+
+def test_orders_of_ties_enclose_their_mean(leaks, codes_and_labels):
+    query, database, y_query, y = codes_and_labels
+    relevant = np.equal.outer(y_query, y)
+    scores = {
+        order: leaks.average_precision(leaks.ranked(query, database, relevant, order))
+        for order in ("best", "by row", "worst")
+    }
+    by_row = mean_average_precision(query, database, y_query, y, ties="index")
+    assert scores["by row"] == pytest.approx(by_row)
+    expected = mean_average_precision(query, database, y_query, y)
+    assert scores["worst"] < min(expected, by_row) and max(expected, by_row) < scores["best"]
+
+
+def test_definitions_of_precision_at_k(leaks, codes_and_labels):
+    query, database, y_query, y = codes_and_labels
+    hits = leaks.ranked(query, database, np.equal.outer(y_query, y), "by row")
+    among, of_all, wherever = leaks.DEFINITIONS
+    scores = {name: leaks.average_precision_at(hits, 10, name) for name in leaks.DEFINITIONS}
+    ours = mean_average_precision(query, database, y_query, y, k=10, ties="index")
+    assert scores[among] == pytest.approx(ours)
+    # Every class has 20 rows: with k = 20 and above, the last one ranks everything.
+    assert scores[of_all] < scores[wherever]
+    everything = leaks.average_precision(hits)
+    assert leaks.average_precision_at(hits, 20, wherever) == pytest.approx(everything)
+    by_hand = leaks.average_precision_at(np.array([[True, False, True, True]]), 2, of_all)
+    assert by_hand == pytest.approx((1 + 0) / 2)
 
 
 # --- Data sets -------------------------------------------------------------------------------
