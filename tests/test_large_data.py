@@ -10,7 +10,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, MultimodalData
 from sklearn_cmh.features import MappedRows, StoredRows, _mapped_rows, stored_features
-from sklearn_cmh.shallow import BATCH, _aah, _dsah
+from sklearn_cmh.shallow import ALECH, BATCH, DCH, LEMON, SCRATCH, SRLCH, _aah, _dsah
 from sklearn_cmh.solvers import (
     _linalg,
     _similarities,
@@ -41,6 +41,10 @@ def codes_of(hasher, X, y):
         DSAH(8, n_anchors=40, pair_weight=0.3, random_state=0),
         ASCMH(8, n_anchors=40, random_state=0),
         BATCH(8, n_anchors=40, pair_weight=0.3, random_state=0),
+        *(
+            method(8, n_anchors=40, random_state=0)
+            for method in (ALECH, DCH, LEMON, SCRATCH, SRLCH)
+        ),
         AAH(8, random_state=0),
         AAH(8, pair_weight=0.3, n_neighbors=5, random_state=0),
     ],

@@ -220,6 +220,7 @@ class ALECH(KernelHasher):
         "lamb": [1e2, 1e3, 1e4, 1e5],
     }
     _is_baseline = True
+    _takes_lazy_rows = True  # type: ignore[assignment]
 
     def _solve(self, features, L, rng):
         problem, sweeps = Problem.from_labels(L), self._sweeps()

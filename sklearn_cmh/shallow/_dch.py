@@ -23,7 +23,7 @@ import numpy as np
 from scipy import sparse
 
 from ..base import KernelHasher, modality_weights, parametrised
-from ..solvers import RidgeRegression, cyclic_bits, inner, ridge_solve, sign, squared_norm
+from ..solvers import RidgeRegression, cyclic_bits, dot, inner, ridge_solve, sign, squared_norm
 from ..utils._sklearn import Interval
 from ._regression import RegressionMixin
 
@@ -65,7 +65,7 @@ def update_classifier(problem, B, lambda_w):
 def update_projections(problem, B):
     """P_m: ridge regression of the codes on the features; and ``F_m P_m``."""
     P = [regression.projection(B) for regression in problem.regressions]
-    return P, [F @ p for F, p in zip(problem.features, P, strict=True)]
+    return P, [dot(F, p) for F, p in zip(problem.features, P, strict=True)]
 
 
 def update_codes(problem, state, mus):
@@ -162,6 +162,7 @@ class DCH(RegressionMixin, KernelHasher):
     }
     _paper_grid = {"lambda_w": [1e-2, 1e-1, 1.0, 10.0], "mu": [1e-6, 1e-5, 1e-4, 1e-3, 1e-2]}
     _is_baseline = True
+    _takes_lazy_rows = True  # type: ignore[assignment]
 
     def _solve(self, features, L, rng):
         sweeps = self._sweeps()

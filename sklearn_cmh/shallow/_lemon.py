@@ -196,6 +196,7 @@ class LEMON(RegressionMixin, KernelHasher):
         "lambda_h": [1e-2, 1e-1, 1.0, 10.0],
     }
     _is_baseline = True
+    _takes_lazy_rows = True  # type: ignore[assignment]
 
     def _solve(self, features, L, rng):
         sweeps = self._sweeps()

@@ -26,7 +26,16 @@ import numpy as np
 from scipy import sparse
 
 from ..base import KernelHasher, Solution, modality_weights, parametrised
-from ..solvers import RidgeRegression, cross, inner, polar_factor, ridge_solve, sign, squared_norm
+from ..solvers import (
+    RidgeRegression,
+    cross,
+    dot,
+    inner,
+    polar_factor,
+    ridge_solve,
+    sign,
+    squared_norm,
+)
 from ..utils._sklearn import Interval
 
 __all__ = ["SCRATCH"]
@@ -98,7 +107,7 @@ def update_latent(problem, state, weights):
     N = state.B @ state.R.T + weights.alpha * (problem.labels @ state.G.T)
     for weight, F, U, W in zip(weights.lambdas, problem.features, state.U, state.W, strict=True):
         M += weight * (U @ U.T)
-        N += F @ (weight * U.T + weights.mu * W).astype(F.dtype, copy=False)
+        N += dot(F, weight * U.T + weights.mu * W)
     ridge = 1 + weights.mu * len(problem.features) + weights.gamma
     return ridge_solve(M, ridge, N.T).T
 
@@ -237,6 +246,7 @@ class SCRATCH(KernelHasher):
         "gamma": [0.5, 5.0, 50.0],
     }
     _is_baseline = True
+    _takes_lazy_rows = True  # type: ignore[assignment]
 
     def _solve(self, features, L, rng):
         F, sweeps = list(features.values()), self._sweeps()

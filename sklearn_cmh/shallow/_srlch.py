@@ -22,7 +22,7 @@ import numpy as np
 from scipy import sparse
 
 from ..base import KernelHasher, Solution, modality_weights, parametrised
-from ..solvers import RidgeRegression, sign, squared_norm
+from ..solvers import RidgeRegression, dot, sign, squared_norm
 from ..utils._sklearn import Interval
 
 __all__ = ["SRLCH"]
@@ -85,7 +85,7 @@ def objective(state, lambda_w, mus, alphas):
 def fitted_to(problem, B):
     """The state of some codes: the best W and P_m for them."""
     W, P = update_label_map(problem, B), update_projections(problem, B)
-    projected = [F @ p for F, p in zip(problem.features, P, strict=True)]
+    projected = [dot(F, p) for F, p in zip(problem.features, P, strict=True)]
     return State(B, W, P, problem.labels @ W, projected)
 
 
@@ -161,6 +161,7 @@ class SRLCH(KernelHasher):
         "alpha": [1e-2, 1e-1, 1.0],
     }
     _is_baseline = True
+    _takes_lazy_rows = True  # type: ignore[assignment]
 
     def _solve(self, features, L, rng):
         F, sweeps = list(features.values()), self._sweeps()
