@@ -1,4 +1,4 @@
-"""Sessions in fresh environments: `nox -s tests`, `oldest`, `lint`, `docs`, `benchmarks`."""
+"""Sessions in fresh environments: `nox -s tests`, `oldest`, `lint`, `docs`; `nox -l` lists all."""
 
 import nox
 
@@ -34,6 +34,46 @@ def deep(session):
     """Tests of the deep methods."""
     session.install("-e", ".[tests,torch]")
     session.run("pytest", "tests/deep", "sklearn_cmh/deep", *session.posargs)
+
+
+@nox.session
+def fuzz(session):
+    """Thousands of odd inputs, other ones every time; an hour or so."""
+    session.install("-e", ".[tests,fast,faiss]")
+    env = {"HYPOTHESIS_PROFILE": "long"}
+    session.run("pytest", "-n", "auto", "tests/test_fuzz.py", *session.posargs, env=env)
+
+
+@nox.session
+def faults(session):
+    """Interruptions, damaged files, crowds, and bits on other kernels: the long form; minutes."""
+    session.install("-e", ".[tests,fast]")
+    env = {"HYPOTHESIS_PROFILE": "long"}
+    files = ["tests/test_faults.py", "tests/test_determinism.py", "tests/test_numerics.py"]
+    session.run("pytest", *files, *session.posargs, env=env)
+
+
+@nox.session
+def coverage(session):
+    """Lines and branches of the package that the tests reach, kernels of numba uncompiled."""
+    session.install("-e", ".[tests,fast,plot]", "pytest-cov")
+    options = ["--cov=sklearn_cmh", "--cov-branch", "--cov-report=term-missing:skip-covered"]
+    env = {"NUMBA_DISABLE_JIT": "1"}
+    session.run("pytest", "tests", *options, *session.posargs, env=env)
+
+
+@nox.session
+def mutation(session):
+    """Whether tests notice changes of the core: a sample of mutants in half an hour."""
+    session.install("-e", ".[tests,fast]")
+    session.run("python", "benchmarks/mutation.py", *session.posargs)
+
+
+@nox.session
+def soak(session):
+    """Twenty minutes of random use: nothing grows, and results stay."""
+    session.install("-e", ".[fast]")
+    session.run("python", "benchmarks/soak.py", *session.posargs)
 
 
 @nox.session

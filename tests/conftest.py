@@ -14,9 +14,11 @@ import pytest
 from hypothesis import settings
 
 # The gate tries the same cases every time; everywhere else new ones are looked for.
+# The long profile says of what it finds how to try it again.
 settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+settings.register_profile("long", print_blob=True)
+profile = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default")
+settings.load_profile(profile)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,161 @@
+"""Do the tests notice when the code changes? Mutants of the core, a fixed random sample of them.
+
+    python benchmarks/mutation.py --minutes 30
+
+Every mutant is one module with one change: a comparison or an arithmetic operator turned into its
+neighbour, a constant moved, a condition negated, an argument dropped. The tests of the module's
+room are run on a copy of the package with it; a mutant that they let pass is printed, for somebody
+to look at: some change nothing that matters. The score is the share that the tests noticed.
+"""
+
+import argparse
+import ast
+import copy
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Modules, and the test files that are theirs.
+ROOMS = {
+    "sklearn_cmh/solvers/_linalg.py": ["test_numerics", "test_ascmh", "test_dsah"],
+    "sklearn_cmh/solvers/_ridge.py": ["test_numerics", "test_refine"],
+    "sklearn_cmh/solvers/_canonical.py": ["test_canonical", "test_numerics"],
+    "sklearn_cmh/solvers/_codes.py": ["test_products", "test_base"],
+    "sklearn_cmh/solvers/_itq.py": ["test_itq"],
+    "sklearn_cmh/solvers/_similarities.py": ["test_similarity", "test_aah"],
+    "sklearn_cmh/solvers/_sweeps.py": ["test_sweeps"],
+    "sklearn_cmh/solvers/_targets.py": ["test_targets", "test_pair_weight"],
+    "sklearn_cmh/refine/_bits.py": ["test_bits", "test_refine"],
+    "sklearn_cmh/refine/_search.py": ["test_refine", "test_refine_targets"],
+    "sklearn_cmh/refine/_ridge.py": ["test_bits", "test_refine"],
+    "sklearn_cmh/hamming/_codes.py": ["test_hamming", "test_ranking"],
+    "sklearn_cmh/hamming/_distances.py": ["test_hamming"],
+    "sklearn_cmh/hamming/_nearest.py": ["test_hamming", "test_ranking"],
+    "sklearn_cmh/hamming/_numpy.py": ["test_hamming", "test_ranking"],
+    "sklearn_cmh/hamming/_multi_index.py": ["test_hamming", "test_ranking"],
+    "sklearn_cmh/metrics/_ranking.py": ["test_metrics"],
+    "sklearn_cmh/metrics/_pairs.py": ["test_metrics"],
+    "sklearn_cmh/metrics/core/_counts.py": ["test_metrics"],
+    "sklearn_cmh/metrics/core/_per_query.py": ["test_metrics", "test_two_stage"],
+    "sklearn_cmh/metrics/core/_pair_values.py": ["test_metrics"],
+    "sklearn_cmh/deep/_losses.py": ["deep/test_deep_losses"],
+}
+
+NEIGHBOURS = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.FloorDiv,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+}
+
+
+def changes_of(node):
+    """Functions that each change a node in one way."""
+    found = []
+    if isinstance(node, (ast.BinOp, ast.AugAssign, ast.BoolOp)) and type(node.op) in NEIGHBOURS:
+        found.append(lambda n: setattr(n, "op", NEIGHBOURS[type(n.op)]()))
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in NEIGHBOURS:
+        found.append(lambda n: n.ops.__setitem__(0, NEIGHBOURS[type(n.ops[0])]()))
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        found.append(lambda n: setattr(n, "value", n.value + 1))
+    if isinstance(node, ast.Constant) and type(node.value) is bool:
+        found.append(lambda n: setattr(n, "value", not n.value))
+    if isinstance(node, (ast.If, ast.IfExp)):
+        found.append(lambda n: setattr(n, "test", ast.UnaryOp(ast.Not(), n.test)))
+    if isinstance(node, ast.Call) and node.keywords:
+        found.append(lambda n: n.keywords.pop())
+    return found
+
+
+def code_of(tree):
+    """Nodes of functions and constants, without docstrings, annotations and messages."""
+    skipped = set()
+    for node in ast.walk(tree):
+        parts = [getattr(node, name, None) for name in ("annotation", "returns")]
+        if isinstance(node, (ast.Raise, ast.JoinedStr)):
+            parts.append(node)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            parts.append(node)
+        for part in filter(None, parts):
+            skipped |= {id(inner) for inner in ast.walk(part)}
+    return [node for node in ast.walk(tree) if id(node) not in skipped]
+
+
+def mutants_of(path):
+    """(line, source before, source after, module) of every mutant of a module."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for number, node in enumerate(code_of(tree)):
+        for way in range(len(changes_of(node))):
+            changed = copy.deepcopy(tree)
+            target = code_of(changed)[number]
+            before = ast.unparse(target).splitlines()[0]
+            changes_of(target)[way](target)
+            after = ast.unparse(target).splitlines()[0]
+            yield node.lineno, before, after, ast.unparse(ast.fix_missing_locations(changed))
+
+
+def noticed(copied, tests):
+    """Whether the tests fail on the package as it is in a folder."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    command += ["--no-header", "-o", "addopts=", *[f"tests/{name}.py" for name in tests]]
+    env = {**os.environ, "PYTHONPATH": str(copied), "CI": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(command, cwd=copied, env=env, capture_output=True, timeout=600)
+    except subprocess.TimeoutExpired:
+        return True
+    return done.returncode != 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="modules whose path holds this")
+    arguments = parser.parse_args()
+    rooms = {name: tests for name, tests in ROOMS.items() if arguments.only in name}
+    mutants = [
+        (name, *m) for name in rooms if (ROOT / name).exists() for m in mutants_of(ROOT / name)
+    ]
+    order = np.random.default_rng(arguments.seed).permutation(len(mutants))
+    print(f"{len(mutants)} mutants of {len(rooms)} modules", flush=True)
+    start, tried, found = time.monotonic(), 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        copied = Path(folder)
+        for part in ("sklearn_cmh", "tests", "pyproject.toml"):
+            copy_of = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            copy_of(ROOT / part, copied / part)
+        for i in order:
+            if (time.monotonic() - start) / 60 > arguments.minutes:
+                break
+            name, line, before, after, source = mutants[i]
+            (copied / name).write_text(source, encoding="utf-8")
+            hit = noticed(copied, rooms[name])
+            shutil.copy(ROOT / name, copied / name)
+            tried, found = tried + 1, found + hit
+            if not hit:
+                print(f"survived: {name}:{line}: {before}  ->  {after}", flush=True)
+    print(f"noticed {found} of {tried}: {found / max(tried, 1):.0%}")
+
+
+if __name__ == "__main__":
+    main()

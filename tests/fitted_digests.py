@@ -1,0 +1,41 @@
+"""Print a digest of what every fitted estimator says, for comparison between processes."""
+
+import hashlib
+import json
+import warnings
+
+import numpy as np
+from interrupted_fits import rows, small
+
+from sklearn_cmh import HammingRanker
+from sklearn_cmh.utils.discovery import all_estimators
+
+
+def digest(*arrays):
+    """Of values and types."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(str(array.dtype).encode() + np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def digests(n_jobs=None, ranker_jobs=None):
+    """{name: digest} of learned and encoded codes, and of what is found by them."""
+    warnings.simplefilter("ignore")
+    X, y = rows(0)
+    new, _ = rows(2)
+    found = {}
+    for kind in ("shallow", "refined"):
+        for name, cls in all_estimators(kind=kind):
+            estimator = small(cls)
+            if "n_jobs" in estimator.get_params(deep=False):
+                estimator.set_params(n_jobs=n_jobs)
+            codes = estimator.fit(X, y).codes_
+            queries = [estimator.encode(new, modality=m) for m in (None, *X.names)]
+            ranker = HammingRanker(n_neighbors=9, n_jobs=ranker_jobs).fit(codes)
+            found[name] = digest(codes, *queries, *ranker.kneighbors(queries[0]))
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(digests()))
