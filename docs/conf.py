@@ -160,7 +160,10 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     # In the order of a reader's questions; a section that is not named here comes last.
     "subsection_order": ExplicitOrder(
-        [f"../examples/{name}" for name in ["start", "data", "evaluation", "methods", "tuning"]]
+        [
+            f"../examples/{name}"
+            for name in ["start", "data", "evaluation", "methods", "tuning", "large_data"]
+        ]
         + ["*"]
     ),
 }

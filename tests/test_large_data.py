@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn import config_context
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -172,3 +173,45 @@ def test_memory_of_a_fit_does_not_hold_the_features(method, small_blocks):
     few, many = 2_000, 6_000
     growth = (peak_of_a_fit(hasher, many) - peak_of_a_fit(hasher, few)) / (many - few)
     assert growth < 500, f"{growth:.0f} bytes a row, of 1,600 of its features"
+
+
+def peak(function):
+    """Bytes that a call takes at most."""
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["memory map", "sparse"])
+def test_encoding_takes_no_memory_but_for_codes(kind, tmp_path):
+    rng = np.random.RandomState(0)
+    dense = (rng.rand(12_000, 40) * (rng.rand(12_000, 40) < 0.2)).astype(np.float32)
+    if kind == "sparse":
+        X = sparse.csr_array(dense)
+    else:
+        np.save(tmp_path / "X.npy", dense)
+        X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    hasher = DSAH(8, n_anchors=50, n_perturbations=0, max_iter=2, random_state=0)
+    codes_of(hasher, MultimodalData(image=X[:300], text=dense[:300]), np.arange(300) % 3)
+    few, many = 3_000, 12_000
+    with config_context(working_memory=1):
+        peaks = [peak(lambda n=n: hasher.encode(X[:n], modality="image")) for n in (few, many)]
+    # Codes of the batches and of all rows; what is sliced off a sparse matrix besides.
+    sliced = 80 if kind == "sparse" else 0
+    assert peaks[1] - peaks[0] < (many - few) * (3 * 8 + sliced)
+
+
+def test_memory_maps_are_fitted_as_arrays_are(paired, tmp_path):
+    blocks = {}
+    for name, block in paired.blocks.items():
+        np.save(tmp_path / f"{name}.npy", block)
+        blocks[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+    X, mapped = MultimodalData(**paired.blocks), MultimodalData(**blocks)
+    for hasher in (DSAH(8, n_anchors=40, random_state=0), AAH(8, feature_map="passthrough")):
+        hasher.set_params(random_state=0)
+        expected = codes_of(hasher, X, paired.y)[0]
+        np.testing.assert_array_equal(codes_of(hasher, mapped, paired.y)[0], expected)
+        np.testing.assert_array_equal(hasher.transform(mapped), hasher.transform(X))

@@ -28,9 +28,10 @@ __all__ = [
 _BLOCK_ENTRIES = 2**22
 _BLOCK_ROWS = 4096
 _TINY = 1e-12
-# Singular values that are zero but for rounding, and those that one Gram matrix tells apart,
-# relative to the largest.
+# Relative to the largest singular value: what completes those that are zero, what rounding may
+# leave of zero, and the smallest that a Gram matrix tells.
 _NOISE = 1e-13
+_ROUNDING = 1e-16
 _DISTINCT = 1e-4
 
 
@@ -228,25 +229,27 @@ def orthonormal_basis(Z, rng):
     array([ 1., -1., -1.,  1.])
     """
     n, k = Z.shape
+    filled = rng.standard_normal((n, k))
+    filled *= _NOISE * np.linalg.norm(Z) / np.sqrt(n)
+    filled += Z
     if n > max(_BLOCK_ROWS, 8 * k):
-        return np.sqrt(n) * _polar_from_grams(Z - Z.mean(axis=0, dtype=np.float64), rng)
-    fill = rng.standard_normal((n, k)) * (1e-13 * np.linalg.norm(Z) / np.sqrt(n))
-    Q, T = np.linalg.qr(np.column_stack([np.ones(n), Z + fill]))
+        return np.sqrt(n) * _polar_from_grams(filled - filled.mean(axis=0), rng)
+    Q, T = np.linalg.qr(np.column_stack([np.ones(n), filled]))
     return np.sqrt(n) * Q[:, 1:] @ polar_factor(T[1:, 1:])
 
 
 def _polar_from_grams(Z, rng):
-    """Polar factor of a centred Z (n, k), completed at random, with centred columns.
+    """Polar factor of a centred Z (n, k), completed at random where it is zero.
 
     A Gram matrix knows singular values down to 1e-8 of the largest alone. So directions are
     taken by their size, those of the largest first; what is left is made orthogonal to them, and
     goes on.
     """
     n, k = Z.shape
-    V, turn, noise = np.zeros((n, k)), np.eye(k), _NOISE * np.linalg.norm(Z)
+    V, turn, rounding = np.zeros((n, k)), np.eye(k), _ROUNDING * np.linalg.norm(Z)
     while turn.shape[1]:
         w, W = np.linalg.eigh(Z.T @ Z)
-        if w[-1] <= noise**2:
+        if w[-1] <= rounding**2:
             Z = _apart(rng.standard_normal(Z.shape), V)
             continue
         large = w > _DISTINCT**2 * w[-1]

@@ -1,0 +1,204 @@
+"""Time and memory of a fit against rows, anchors, bits, modalities and precision.
+
+    python benchmarks/fit.py                          # AAH, ASCMH and DSAH, 1,000 rows and more
+    python benchmarks/fit.py --methods DSAH --anchors 2000 --rows 184577
+    python benchmarks/fit.py --dtypes float32,float64 --bits 16,64 --modalities 1,2,3
+    python benchmarks/fit.py --plot fit.svg           # and a figure, with slopes
+
+Synthetic data of the shape of NUS-WIDE: 500 and 1,000 columns (further modalities have 500), ten
+labels. Every fit runs in a process of its own, so that its peak memory is its own; seconds are of
+processor time. "products" is that of the bare matrix products that the method cannot do without,
+measured in the same process on some blocks of rows: those with the anchors, in float64, as codes
+that do not depend on the processor need them; the Gram matrices, in float64; and in each sweep one
+with F_m and one with F_m', in the precision of the features. "beyond" is what the process has held
+at most, beyond what it held before the fit, inputs included.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+
+WIDTHS = [500, 1000]
+LABELS, BLOCK, TIMED_BLOCKS = 10, 4096, 4
+
+
+def make_data(rows, modalities, dtype):
+    """Features around label prototypes, and an indicator of one to three labels."""
+    rng = np.random.default_rng(0)
+    Y = (rng.random((rows, LABELS)) < 0.15).astype(np.int8)
+    Y[np.arange(rows), rng.integers(LABELS, size=rows)] = 1
+    blocks = {}
+    for m in range(modalities):
+        columns = WIDTHS[m] if m < len(WIDTHS) else WIDTHS[0]
+        prototypes = rng.standard_normal((LABELS, columns), dtype=dtype)
+        block = rng.standard_normal((rows, columns), dtype=dtype)
+        for start in range(0, rows, BLOCK):
+            block[start : start + BLOCK] += Y[start : start + BLOCK] @ prototypes
+        blocks[f"m{m}"] = block
+    return blocks, Y
+
+
+def make_method(name, bits, anchors, blocks):
+    """The estimator to be measured; without `anchors`, as many as a modality has columns."""
+    from sklearn_cmh import AnchorRBF
+    from sklearn_cmh.utils.discovery import all_estimators
+
+    method = dict(all_estimators(kind="shallow"))[name]
+    if "n_anchors" not in method().get_params():
+        return method(bits, random_state=0)
+    maps = {name: AnchorRBF(anchors or block.shape[1]) for name, block in blocks.items()}
+    own = {"n_perturbations": 0} if name == "DSAH" else {}
+    return method(bits, feature_map=maps, random_state=0, **own)
+
+
+def timed(product, *blocks):
+    """Seconds that a product of one block of rows takes."""
+    product(*blocks)
+    start = time.process_time()
+    for _ in range(TIMED_BLOCKS):
+        product(*blocks)
+    return (time.process_time() - start) / TIMED_BLOCKS
+
+
+def time_products(hasher, blocks, bits):
+    """Seconds of the bare products of a fit, from those of one block of rows."""
+    n = len(hasher.codes_)
+    rows = min(BLOCK, n)
+    mapped = {name: len(P) for name, P in hasher.projections_.items()}
+    rng = np.random.default_rng(0)
+    seconds = 0.0
+    features = []
+    for name, block in blocks.items():
+        X = block[:rows].astype(np.float64)
+        if hasattr(hasher.feature_maps_[name], "anchors_"):
+            seconds += timed(np.matmul, X, np.ones((X.shape[1], mapped[name])))
+        F = rng.standard_normal((rows, mapped[name]))
+        seconds += timed(lambda F: F.T @ F, F)
+        F = F.astype(block.dtype)
+        P, B = np.ones((F.shape[1], bits), F.dtype), np.ones((rows, bits), F.dtype)
+        seconds += hasher.n_iter_ * timed(lambda F, P, B: (F @ P, F.T @ B), F, P, B)
+        features.append(F)
+    if type(hasher).__name__ == "DSAH":
+        for F, G in itertools.combinations(features, 2):
+            seconds += timed(lambda F, G: F.T @ G, F, G)
+    return seconds * n / rows
+
+
+def peak_gigabytes():
+    """Largest resident memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e9 if sys.platform == "darwin" else 1e6)
+
+
+def measure(setting):
+    """Fit once; figures beside the setting."""
+    from sklearn_cmh import MultimodalData
+
+    warnings.simplefilter("ignore")
+    blocks, Y = make_data(setting["rows"], setting["modalities"], setting["dtype"])
+    before = peak_gigabytes()
+    hasher = make_method(setting["method"], setting["bits"], setting["anchors"], blocks)
+    start, wall = time.process_time(), time.perf_counter()
+    hasher.fit(MultimodalData(**blocks), Y)
+    seconds, wall, peak = time.process_time() - start, time.perf_counter() - wall, peak_gigabytes()
+    return {
+        **setting,
+        "sweeps": hasher.n_iter_,
+        "seconds": seconds,
+        "wall": wall,
+        "products": time_products(hasher, blocks, setting["bits"]),
+        "inputs": sum(block.nbytes for block in blocks.values()) / 1e9,
+        "beyond": peak - before,
+    }
+
+
+def slope(results):
+    """Exponent of time in the rows, by least squares on logarithms."""
+    rows, seconds = zip(*((r["rows"], r["seconds"]) for r in results), strict=True)
+    return np.polyfit(np.log(rows), np.log(seconds), 1)[0]
+
+
+def plot(results, path):
+    """Draw time against rows, a line for every other setting."""
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots()
+    keys = ("method", "modalities", "anchors", "bits", "dtype")
+    for key, group in itertools.groupby(results, lambda r: [r[k] for k in keys]):
+        runs = list(group)
+        label = ", ".join(str(k) for k in key if k) + f": slope {slope(runs[1:] or runs):.2f}"
+        ax.loglog([r["rows"] for r in runs], [r["seconds"] for r in runs], "o-", label=label)
+    ax.set(xlabel="rows", ylabel="seconds of processor time")
+    ax.legend()
+    figure.savefig(path)
+
+
+def split(kind):
+    """Parser of values of a kind with commas between."""
+    return lambda text: [kind(value) for value in text.split(",")]
+
+
+def main():
+    """Measure every combination of the settings, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--methods", type=split(str), default="AAH,ASCMH,DSAH")
+    parser.add_argument("--modalities", type=split(int), default="2")
+    parser.add_argument("--anchors", type=split(int), default="0", help="0: as many as columns")
+    parser.add_argument("--bits", type=split(int), default="64")
+    parser.add_argument("--dtypes", type=split(str), default="float32")
+    parser.add_argument("--rows", type=split(int), default="1000,10000,30000,90000,184577")
+    parser.add_argument("--threads", default="1", help="of BLAS")
+    parser.add_argument("--plot", help="write a figure, too")
+    parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.one)))
+        return
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), options.threads)
+    print(
+        "method mods anchors bits dtype     rows sweeps seconds us/row products ratio inputs  beyond"
+    )
+    results = []
+    for values in itertools.product(
+        options.methods,
+        options.modalities,
+        options.anchors,
+        options.bits,
+        options.dtypes,
+        options.rows,
+    ):
+        keys = ("method", "modalities", "anchors", "bits", "dtype", "rows")
+        command = [
+            sys.executable,
+            __file__,
+            "--one",
+            json.dumps(dict(zip(keys, values, strict=True))),
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, **threads}
+        )
+        if done.returncode:
+            sys.exit(done.stderr)
+        r = json.loads(done.stdout.splitlines()[-1])
+        results.append(r)
+        print(
+            f"{r['method']:6} {r['modalities']:4} {r['anchors']:7} {r['bits']:4} {r['dtype']:7} "
+            f"{r['rows']:7} {r['sweeps']:6} {r['seconds']:7.1f} "
+            f"{1e6 * r['seconds'] / r['rows']:6.0f} {r['products']:8.1f} {r['seconds'] / r['products']:5.2f} "
+            f"{r['inputs']:4.2f} GB {r['beyond']:3.2f} GB",
+            flush=True,
+        )
+    if options.plot:
+        plot(results, options.plot)
+
+
+if __name__ == "__main__":
+    main()
