@@ -164,7 +164,7 @@ def main():
         return
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), options.threads)
     print(
-        "method mods anchors bits dtype     rows sweeps seconds us/row products ratio inputs  beyond"
+        "method mods anchors bits dtype     rows sweeps seconds us/row products ratio inputs beyond"
     )
     results = []
     for values in itertools.product(
@@ -192,8 +192,8 @@ def main():
         print(
             f"{r['method']:6} {r['modalities']:4} {r['anchors']:7} {r['bits']:4} {r['dtype']:7} "
             f"{r['rows']:7} {r['sweeps']:6} {r['seconds']:7.1f} "
-            f"{1e6 * r['seconds'] / r['rows']:6.0f} {r['products']:8.1f} {r['seconds'] / r['products']:5.2f} "
-            f"{r['inputs']:4.2f} GB {r['beyond']:3.2f} GB",
+            f"{1e6 * r['seconds'] / r['rows']:6.0f} {r['products']:8.1f} "
+            f"{r['seconds'] / r['products']:5.2f} {r['inputs']:4.2f} GB {r['beyond']:3.2f} GB",
             flush=True,
         )
     if options.plot:
