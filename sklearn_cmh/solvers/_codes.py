@@ -22,7 +22,10 @@ __all__ = [
 
 def sign(Z):
     """Codes of real-valued projections: int8 in {-1, +1}, with sign(0) = +1."""
-    return np.where(Z >= 0, np.int8(1), np.int8(-1))
+    codes = np.asarray(Z >= 0).view(np.int8)
+    codes *= 2
+    codes -= 1
+    return codes
 
 
 def clear_columns(P, constant):
