@@ -4,8 +4,9 @@
         --seeds 3 --output paper-tables
     python docs/_tables/write_methods.py paper-tables/results.csv
 
-methods.inc   every method in every figure, by data set and code length
-tests.inc     paired tests against the best method, and the standing of RefinedHasher
+methods.inc   every method in every figure, by data set and code length; with a second argument,
+              a file of that name instead
+tests.inc     paired tests against the best method, and the standing of RefinedHasher, if it is there
 papers.inc    figures that papers print for Wiki beside ours, and reasons where they differ
 printed.inc   figures that papers print for the same method
 """
@@ -67,9 +68,9 @@ INTRODUCTION = """\
 mAP over the full ranking, image to text / text to image, expected ties, mean of {seeds} seeds, with
 the settings of the papers. The three galleries are explained in :ref:`galleries`: *learned* is what
 the papers report, *held-out* what a user with unlabelled data will see. *Own pair* is the share of
-held-out rows whose own partner is among the ten nearest, *unseen classes* the mAP among rows of
-classes (28 %) that took no part in another fit; both are means of the two directions. Seconds are
-those of one processor (AMD EPYC, AVX2, one thread) for the fit.
+held-out rows whose own partner is among the ten nearest, *unseen classes*, where all methods have
+it, the mAP among rows of classes (28 %) that took no part in another fit; both are means of the two
+directions. Seconds are those of one processor (AMD EPYC, AVX2, one thread) for the fit.
 
 {command}
 Measured with sklearn-cmh {package}, scikit-learn {sklearn}, NumPy {numpy}, in {month}.
@@ -113,14 +114,21 @@ def methods_table(summary, data, bits):
         for columns in GALLERIES.values()
         for column in columns
     }
+    # A figure that some methods lack would not be a comparison.
+    galleries = [
+        gallery
+        for gallery, columns in GALLERIES.items()
+        if not np.isnan([figures[label][c][0] for label in labels for c in columns]).any()
+    ]
     rows = []
     for label in labels:
         row = [label]
-        for columns in GALLERIES.values():
-            entries = [in_bold(shown(figures[label][c][0]), best[c]) for c in columns]
-            row.append(" / ".join(entry for entry in entries if entry))
+        for gallery in galleries:
+            entries = [in_bold(shown(figures[label][c][0]), best[c]) for c in GALLERIES[gallery]]
+            row.append(" / ".join(entries))
         rows.append([*row, f"{figures[label]['seconds'][0]:.1f}"])
-    return lists(f"{DATA.get(data, data)}, {bits} bits", ["Method", *NAMES.values(), "s"], rows)
+    header = ["Method", *(NAMES[gallery] for gallery in galleries), "s"]
+    return lists(f"{DATA.get(data, data)}, {bits} bits", header, rows)
 
 
 def command_of(rows):
@@ -256,15 +264,16 @@ def write_printed():
     return lists(title, ["Method", "Printed", "Range"], rows)
 
 
-def main(path):
+def main(path, methods="methods"):
     """Write the files beside this one."""
     rows = list(read_results(Path(path)).values())
     texts = {
-        "methods": write_methods(rows),
+        methods: write_methods(rows),
         "tests": write_tests(rows),
         "papers": write_papers(rows),
         "printed": write_printed(),
     }
+    texts = {name: text for name, text in texts.items() if text}
     for name, text in texts.items():
         target = Path(__file__).with_name(f"{name}.inc")
         target.write_text(text.rstrip() + "\n", encoding="utf-8")
@@ -272,4 +281,4 @@ def main(path):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
