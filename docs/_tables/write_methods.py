@@ -6,7 +6,7 @@
 
 methods.inc   every method in every figure, by data set and code length; with a second argument,
               a file of that name instead
-tests.inc     paired tests against the best method, and the standing of RefinedHasher, if it is there
+tests.inc     paired tests against the best method, and how RefinedHasher stands, if it is there
 papers.inc    figures that papers print for Wiki beside ours, and reasons where they differ
 printed.inc   figures that papers print for the same method
 """
