@@ -351,9 +351,9 @@ class FaissStore(BaseStore):
     >>> from sklearn_cmh.retrieval.stores import FaissStore
     >>> codes = [[1, 1, 1, 1], [1, 1, 1, -1], [-1, -1, 1, 1]]
     >>> folder = tempfile.TemporaryDirectory()
-    >>> with FaissStore(folder.name) as store:  # doctest: +SKIP
-    ...     store.add(codes, ids=["a", "b", "c"], payload={"year": [2019, 2020, 2021]})
-    ...     store.kneighbors([[1, 1, 1, 1]], 2, where=[("year", ">=", 2020)])
+    >>> with FaissStore(folder.name) as store:
+    ...     _ = store.add(codes, ids=["a", "b", "c"], payload={"year": [2019, 2020, 2021]})
+    ...     print(store.kneighbors([[1, 1, 1, 1]], 2, where=[("year", ">=", 2020)]))
     (array([[1, 2]], dtype=int32), array([['b', 'c']], dtype=object))
     """
 
@@ -400,7 +400,7 @@ class DuckDBStore(BaseStore):
     --------
     >>> from sklearn_cmh.retrieval.stores import DuckDBStore
     >>> codes = [[1, 1, 1, 1], [1, 1, 1, -1], [-1, -1, 1, 1]]
-    >>> with DuckDBStore(":memory:") as store:  # doctest: +SKIP
+    >>> with DuckDBStore(":memory:") as store:
     ...     _ = store.add(codes, ids=["a", "b", "c"], payload={"year": [2019, 2020, 2021]})
     ...     print(store.kneighbors([[1, 1, 1, 1]], 2, where=[("year", ">=", 2020)]))
     (array([[1, 2]], dtype=int32), array([['b', 'c']], dtype=object))
@@ -489,7 +489,7 @@ class LanceStore(BaseStore):
     >>> from sklearn_cmh.retrieval.stores import LanceStore
     >>> codes = [[1, 1, 1, 1], [1, 1, 1, -1], [-1, -1, 1, 1]]
     >>> folder = tempfile.TemporaryDirectory()
-    >>> with LanceStore(folder.name) as store:  # doctest: +SKIP
+    >>> with LanceStore(folder.name) as store:
     ...     _ = store.add(codes, ids=["a", "b", "c"], payload={"year": [2019, 2020, 2021]})
     ...     print(store.kneighbors([[1, 1, 1, 1]], 2, where=[("year", ">=", 2020)]))
     (array([[1, 2]], dtype=int32), array([['b', 'c']], dtype=object))
