@@ -10,7 +10,6 @@ to look at: some change nothing that matters. The score is the share that the te
 
 import argparse
 import ast
-import copy
 import os
 import shutil
 import subprocess
@@ -102,16 +101,19 @@ def code_of(tree):
 
 
 def mutants_of(path):
-    """(line, source before, source after, module) of every mutant of a module."""
+    """(node, way) of every mutant of a module, by numbers."""
+    nodes = code_of(ast.parse(path.read_text(encoding="utf-8")))
+    return [(i, way) for i, node in enumerate(nodes) for way in range(len(changes_of(node)))]
+
+
+def mutated(path, number, way):
+    """Line, code before and after the change, and the source of the mutant."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for number, node in enumerate(code_of(tree)):
-        for way in range(len(changes_of(node))):
-            changed = copy.deepcopy(tree)
-            target = code_of(changed)[number]
-            before = ast.unparse(target).splitlines()[0]
-            changes_of(target)[way](target)
-            after = ast.unparse(target).splitlines()[0]
-            yield node.lineno, before, after, ast.unparse(ast.fix_missing_locations(changed))
+    node = code_of(tree)[number]
+    before = ast.unparse(node).splitlines()[0]
+    changes_of(node)[way](node)
+    after = ast.unparse(node).splitlines()[0]
+    return node.lineno, before, after, ast.unparse(ast.fix_missing_locations(tree))
 
 
 def noticed(copied, tests):
@@ -133,11 +135,10 @@ def main():
     parser.add_argument("--only", default="", help="modules whose path holds this")
     arguments = parser.parse_args()
     rooms = {name: tests for name, tests in ROOMS.items() if arguments.only in name}
-    mutants = [
-        (name, *m) for name in rooms if (ROOT / name).exists() for m in mutants_of(ROOT / name)
-    ]
+    present = [name for name in rooms if (ROOT / name).exists()]
+    mutants = [(name, *mutant) for name in present for mutant in mutants_of(ROOT / name)]
     order = np.random.default_rng(arguments.seed).permutation(len(mutants))
-    print(f"{len(mutants)} mutants of {len(rooms)} modules", flush=True)
+    print(f"{len(mutants)} mutants of {len(present)} modules", flush=True)
     start, tried, found = time.monotonic(), 0, 0
     with tempfile.TemporaryDirectory() as folder:
         copied = Path(folder)
@@ -147,7 +148,8 @@ def main():
         for i in order:
             if (time.monotonic() - start) / 60 > arguments.minutes:
                 break
-            name, line, before, after, source = mutants[i]
+            name, number, way = mutants[i]
+            line, before, after, source = mutated(ROOT / name, number, way)
             (copied / name).write_text(source, encoding="utf-8")
             hit = noticed(copied, rooms[name])
             shutil.copy(ROOT / name, copied / name)
