@@ -148,6 +148,8 @@ VARIANTS = {
     "AAH-ng": {"beta": 0},
     "AAH-na": {"averaging": False},
     "SCM-orth": {"solver": "orthogonal"},
+    # Without a kernel, as in circulating code.
+    "DCH-linear": {"feature_map": "passthrough"},
     # What the two kinds of targets are worth.
     "RefinedHasher-labels": {"pair_weight": 0},
     "RefinedHasher-pairs": {"pair_weight": 1},
