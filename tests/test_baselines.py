@@ -30,7 +30,8 @@ def X(paired):
 
 @pytest.fixture(params=BASELINES, ids=lambda cls: cls.__name__)
 def hasher(request):
-    return request.param(n_bits=16, random_state=0)
+    hasher = request.param(n_bits=16, random_state=0)
+    return hasher.set_params(n_bases=20) if hasattr(hasher, "n_bases") else hasher
 
 
 def test_the_baselines_are_found():

@@ -39,6 +39,7 @@ NEED_ONE_SPACE = ["CentredSign"]
 
 # What takes long at its defaults: fewer bits and sweeps; of the hash functions those that are fast.
 QUICK = {
+    "LSSH": {"n_bits": 8, "n_bases": 12, "max_iter": 3},
     "CMSSH": {"n_bits": 8, "n_pairs": 500},
     "GSPH": {"n_bits": 4, "hash_functions": "ridge"},
     "SePH": {"n_bits": 4, "max_iter": 2, "hash_functions": "ridge"},

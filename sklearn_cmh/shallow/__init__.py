@@ -16,6 +16,7 @@ from ._fsh import FSH
 from ._gsph import GSPH
 from ._lcmfh import LCMFH
 from ._lemon import LEMON
+from ._lssh import LSSH
 from ._scm import SCM
 from ._scratch import SCRATCH
 from ._seph import SePH
@@ -39,6 +40,7 @@ __all__ = [
     "GSPH",
     "LCMFH",
     "LEMON",
+    "LSSH",
     "SCM",
     "SCRATCH",
     "SePH",
