@@ -70,7 +70,7 @@ def state(*objects):
     return values
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(
     data=st.data(),
     X=rows(),

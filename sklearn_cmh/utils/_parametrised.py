@@ -64,6 +64,7 @@ def parametrised(cls: C) -> C:
     modalities : list of tuple, dict or "prefix", default=None
     max_iter : int, default=7
     tol : float, default=1e-06
+    memory : str or object like joblib.Memory, default=None
     random_state : int, RandomState instance or None, default=None
     verbose : bool or int, default=0
     """

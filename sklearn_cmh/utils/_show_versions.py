@@ -14,6 +14,11 @@ REQUIRED = ("numpy", "scipy", "scikit-learn", "joblib", "threadpoolctl")
 OPTIONAL = (
     "numba",
     "faiss-cpu",
+    "lancedb",
+    "psycopg",
+    "duckdb",
+    "dask",
+    "distributed",
     "torch",
     "matplotlib",
     "onnx",

@@ -37,7 +37,7 @@ def all_estimators(kind: str | None = None) -> list[tuple[str, type]]:
     --------
     >>> from sklearn_cmh.utils.discovery import all_estimators
     >>> [name for name, _ in all_estimators() if name.startswith("D")]
-    ['DCMH', 'DSAH', 'DSPAH']
+    ['DCH', 'DCMH', 'DSAH', 'DSPAH']
     >>> [name for name, _ in all_estimators(kind="deep")]
     ['DCMH', 'DSPAH', 'SCHGAN', 'SSAH']
     """
