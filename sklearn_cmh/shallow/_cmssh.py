@@ -26,7 +26,7 @@ from scipy.special import logsumexp
 
 from ..base import DirectMixin, LinearHasher, Solution, parametrised
 from ..data import label_patterns
-from ..solvers import column_means, dense, project, sign
+from ..solvers import column_means, component_signs, dense, project, sign
 from ..utils._sklearn import Interval, StrOptions
 from ._pairs import check_paired
 
@@ -66,7 +66,7 @@ def directions(X, pairs, weights):
     """U and v: the first singular vectors of ``sum w s x y'``."""
     i, j = pairs.rows
     U, _, Vt = linalg.svd(X[0][i].T @ ((weights * pairs.alike)[:, None] * X[1][j]))
-    turn = -1.0 if U[np.abs(U[:, 0]).argmax(), 0] < 0 else 1.0
+    turn = component_signs(U[:, :1])[0]
     return turn * U[:, 0], turn * Vt[0]
 
 

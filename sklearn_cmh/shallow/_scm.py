@@ -28,6 +28,7 @@ from ..solvers import (
     CosineSimilarity,
     centred_grams,
     column_means,
+    component_signs,
     inner,
     label_targets,
     project,
@@ -44,14 +45,12 @@ _SMALL = 64
 
 
 def first_directions(C):
-    """The maximisers u, v of ``u'C v`` of norm one, u's largest entry positive."""
+    """The maximisers u, v of ``u'C v`` of norm one, up to the sign of both."""
     if min(C.shape) <= _SMALL:
         U, _, Vt = linalg.svd(C, full_matrices=False)
     else:
         U, _, Vt = svds(C, k=1, v0=np.ones(min(C.shape)))
-    u, v = U[:, 0], Vt[0]
-    turn = -1.0 if u[np.abs(u).argmax()] < 0 else 1.0
-    return turn * u, turn * v
+    return U[:, 0], Vt[0]
 
 
 def orthogonal_directions(C, n_bits):
@@ -158,6 +157,8 @@ class SCM(DirectMixin, LinearHasher):
             U = sequential_directions(C, E, self.n_bits)
         else:
             U = orthogonal_directions(C, self.n_bits)
+        # Of features, not of white ones, whose signs are those of an eigendecomposition.
+        U = [u * component_signs(D[0] @ U[0]) for u in U]
         H = [sign(e @ u).astype(np.float64) for e, u in zip(E, U, strict=True)]
         S = CosineSimilarity(T, 2.0, 1.0)
         value = objective(S, squared_norm_of_similarity(T), H)

@@ -3,6 +3,7 @@
 from ._canonical import (
     SharedBases,
     canonical_bases,
+    component_signs,
     out_of_fold_components,
     shared_bases,
     whitener,
@@ -56,6 +57,7 @@ __all__ = [
     "Sweeps",
     "Targets",
     "canonical_bases",
+    "component_signs",
     "centred_grams",
     "centred_spectrum",
     "clear_columns",

@@ -24,7 +24,14 @@ from ..utils._typing import Features, Floats, NDArray
 from ._linalg import polar_factor
 from ._moments import Grams, column_means, fold_moments
 
-__all__ = ["SharedBases", "canonical_bases", "out_of_fold_components", "shared_bases", "whitener"]
+__all__ = [
+    "SharedBases",
+    "canonical_bases",
+    "component_signs",
+    "out_of_fold_components",
+    "shared_bases",
+    "whitener",
+]
 
 # Eigenvalues below this, relative to the largest and to their number, are rounding.
 _RANK_TOLERANCE = 1e-12
@@ -89,7 +96,7 @@ def canonical_bases(
         ranks = [D.shape[1] for D in whiteners]
         directions, correlations = _shared_by_many(crossed, ranks, n_components)
     bases = [D @ U for D, U in zip(whiteners, directions, strict=True)]
-    signs = _component_signs(bases[0])
+    signs = component_signs(bases[0])
     return [W * signs for W in bases], correlations.clip(0, 1)
 
 
@@ -148,7 +155,11 @@ def _shared_by_many(crossed, ranks, n_components):
     return [vectors[part] for part in parts], values[::-1] / (len(ranks) - 1)
 
 
-def _component_signs(W):
+def component_signs(W):
+    """Signs (c,) that make the largest entry of every column of W (q, c) positive.
+
+    Eigenvectors and singular vectors have either sign, as the processor's kernels have it.
+    """
     if 0 in W.shape:
         return np.ones(W.shape[1])
     largest = np.abs(W).argmax(axis=0)

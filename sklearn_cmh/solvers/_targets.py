@@ -30,8 +30,8 @@ from ._similarities import sum_rows
 
 __all__ = ["Targets", "complete_labels", "label_targets", "mix_targets", "shared_rows"]
 
-# Penalties of the regression that predicts labels, relative to the mean eigenvalue of F'F.
 _BLOCK_ROWS = 4096
+# Penalties of the regression that predicts labels, relative to the mean eigenvalue of F'F.
 _PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
