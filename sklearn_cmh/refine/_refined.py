@@ -38,10 +38,10 @@ from ..solvers import (
     ridge_leave_one_out,
     sign,
 )
-from ..utils._cache import MEMORY_CONSTRAINTS
+from ..utils._cache import MEMORY_CONSTRAINTS, cached
 from ..utils._callbacks import end_step, report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
-from ..utils._transformers import fit, fit_transform, inner_clone, transform
+from ..utils._transformers import fit, inner_clone, transform
 from ..utils._typing import Modalities, RandomState
 from ..utils.discovery import all_estimators
 from ._bits import choose_bits
@@ -52,6 +52,7 @@ from ._search import (
     candidate_params,
     coordinate_search,
     leave_one_out_codes,
+    mapped_spectrum,
     report_failures,
     search_results,
 )
@@ -463,9 +464,10 @@ class RefinedHasher(BaseHasher):
         pools = np.hstack([hyperplane_bits(T, A) for T in targets])
         bits = []
         for name, block in blocks.items():
-            F = fit_transform(self._best_map(name, block, seeds), block[fitted])
-            ridge = self.best_params_[name]["ridge"]
-            bits.append(ridge_leave_one_out(F, pools, [ridge], signs=True)[1][0])
+            best, ridge = self._best_map(name, block, seeds), [self.best_params_[name]["ridge"]]
+            F, spectrum = cached(self._memory(), mapped_spectrum, best, block[fitted])
+            codes = ridge_leave_one_out(F, pools, ridge, signs=True, spectrum=spectrum)[1]
+            bits.append(codes[0])
         scores = class_scores(bits, targets, L[fitted][scored], self.n_bits, scored)
         self.pair_weight_ = largest_worth(weights, scores)
         told = ", ".join(f"{s:.4f} at {p}" for p, s in zip(weights, scores, strict=True))
@@ -564,6 +566,10 @@ class RefinedHasher(BaseHasher):
             coefs[name], bits[name] = coef[0].astype(F.dtype), codes[0]
         return maps, coefs, bits
 
+    def _memory(self):
+        """Where what fits have in common is kept: nowhere if every one draws its own anchors."""
+        return None if self.random_state is None else self.memory
+
     def _best_map(self, name, block, seeds):
         best = self.best_params_[name]
         return self._feature_map(best["preprocessing"], best["width"], block, seeds[name])
@@ -592,7 +598,7 @@ class RefinedHasher(BaseHasher):
                 B,
                 self.ridges,
                 scored,
-                None if self.random_state is None else self.memory,
+                self._memory(),
             )
             for name, preprocessing, width in settings
         )

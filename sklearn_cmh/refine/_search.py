@@ -22,6 +22,7 @@ __all__ = [
     "coordinate_search",
     "cross_modal_score",
     "leave_one_out_codes",
+    "mapped_spectrum",
     "report_failures",
     "search_results",
 ]
