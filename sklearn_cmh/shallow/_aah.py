@@ -33,7 +33,14 @@ from scipy.linalg import cho_solve
 from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import gen_batches
 
-from ..base import Learning, LinearHasher, Solution, modality_weights, warn_ignored
+from ..base import (
+    Learning,
+    LinearHasher,
+    Solution,
+    modality_weights,
+    parametrised,
+    warn_ignored,
+)
 from ..data import labelled_rows
 from ..solvers import (
     GraphSimilarity,
@@ -50,7 +57,6 @@ from ..solvers import (
 from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
 from ..utils._transformers import inner_clone
-from ..utils._typing import Modalities, RandomState
 
 __all__ = ["AAH"]
 
@@ -290,6 +296,7 @@ def mutual_neighbours(X, n_neighbors, neighbors=None, n_jobs=None):
     return sparse.csr_array(mutual.maximum(sparse.eye_array(n, format="csr")))
 
 
+@parametrised
 class AAH(LinearHasher):
     """Average approximate hashing.
 
@@ -302,8 +309,6 @@ class AAH(LinearHasher):
 
     Parameters
     ----------
-    n_bits : int, default=64
-        Length of the codes.
     alpha : float, default=1.0
         Weight of label consistency between modalities.
     beta : float, default=10.0
@@ -346,49 +351,12 @@ class AAH(LinearHasher):
         Whether the codes are binary within the sweeps too, rather than relaxed.
     averaging : bool, default=True
         Whether the codes are drawn towards the mean over modalities.
-    feature_map : transformer, dict or "passthrough", default=None
-        Map of the features, cloned for every modality, or {name: transformer}. None
-        stands for StandardScaler, without centring where the features are sparse.
-    modalities : list of tuple, dict or "prefix", default=None
-        Which columns of X make up which modality: (name, transformer, columns) triples
-        as in ColumnTransformer, {name: columns}, or "prefix" for a DataFrame with
-        columns ``image__...``. None: those of a MultimodalData, or a single modality.
-    max_iter : int, default=30
-        Largest number of sweeps.
-    tol : float, default=1e-4
-        Stop when the objective changes by less than this, relatively.
-    memory : str or object like joblib.Memory, default=None
-        Where mapped features and their Gram matrices are kept, for fits on the same rows that
-        follow, as those of a search are. Nothing is kept with ``random_state=None``, as every
-        fit draws anchors of its own, nor of features too large for working memory.
-    random_state : int, RandomState instance or None, default=None
-        Seed of the initial codes.
-    verbose : int, default=0
-        Whether to print the objective of every sweep.
 
     Attributes
     ----------
-    codes_ : ndarray of shape (n, n_bits), int8
-        Learned codes of the training rows, -1 and +1.
-    projections_ : dict
-        Modality name to the (q, n_bits) matrix of its hash function.
-    feature_maps_ : dict
-        Modality name to the fitted feature map.
-    labels_ : csr_array of shape (n, c) or None
-        Label indicator of the training rows.
-    classes_ : ndarray of shape (c,) or None
-        Classes of the columns of `labels_`.
-    modality_names_ : list of str
-        Names of the modalities.
     objective_ : ndarray of shape (n_iter_,)
         Equation (8) after every sweep. It need not fall: the paper solves by
         multipliers.
-    n_iter_ : int
-        Sweeps done.
-    n_features_in_ : int
-        Columns seen during the fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Column names, where X had them.
 
     See Also
     --------
@@ -426,8 +394,23 @@ class AAH(LinearHasher):
     True
     """
 
-    _parameter_constraints: dict = {
-        **LinearHasher._parameter_constraints,
+    alpha: float = 1.0
+    beta: float = 10.0
+    theta: float | Mapping[str, float] = 10.0
+    mu: float = 0.1
+    rho: float = 1.01
+    mu_max: float = 1e8
+    ridge: float = 2.0
+    affinity: Literal["label", "knn"] = "label"
+    pair_weight: float = 0.0
+    n_neighbors: int = 20
+    neighbors: Any = None
+    n_jobs: int | None = None
+    discrete: bool = False
+    averaging: bool = True
+    tol: float = 1e-4
+
+    _parameter_constraints = {
         "alpha": [Interval(Real, 0, None, closed="left")],
         "beta": [Interval(Real, 0, None, closed="left")],
         "theta": [Interval(Real, 0, None, closed="left"), dict],
@@ -443,55 +426,6 @@ class AAH(LinearHasher):
         "discrete": ["boolean"],
         "averaging": ["boolean"],
     }
-
-    def __init__(
-        self,
-        n_bits: int = 64,
-        *,
-        alpha: float = 1.0,
-        beta: float = 10.0,
-        theta: float | Mapping[str, float] = 10.0,
-        mu: float = 0.1,
-        rho: float = 1.01,
-        mu_max: float = 1e8,
-        ridge: float = 2.0,
-        affinity: Literal["label", "knn"] = "label",
-        pair_weight: float = 0.0,
-        n_neighbors: int = 20,
-        neighbors: Any = None,
-        n_jobs: int | None = None,
-        discrete: bool = False,
-        averaging: bool = True,
-        feature_map: Any = None,
-        modalities: Modalities = None,
-        max_iter: int = 30,
-        tol: float = 1e-4,
-        memory: Any = None,
-        random_state: RandomState = None,
-        verbose: bool | int = 0,
-    ):
-        self.n_bits = n_bits
-        self.alpha = alpha
-        self.beta = beta
-        self.theta = theta
-        self.mu = mu
-        self.rho = rho
-        self.mu_max = mu_max
-        self.ridge = ridge
-        self.affinity = affinity
-        self.pair_weight = pair_weight
-        self.n_neighbors = n_neighbors
-        self.neighbors = neighbors
-        self.n_jobs = n_jobs
-        self.discrete = discrete
-        self.averaging = averaging
-        self.feature_map = feature_map
-        self.modalities = modalities
-        self.max_iter = max_iter
-        self.tol = tol
-        self.memory = memory
-        self.random_state = random_state
-        self.verbose = verbose
 
     @property
     def _knn_weight(self):

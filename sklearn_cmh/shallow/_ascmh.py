@@ -25,7 +25,7 @@ import numpy as np
 from sklearn.base import is_classifier, is_regressor
 from sklearn.utils import get_tags
 
-from ..base import KernelHasher, Solution, modality_weights, warn_ignored
+from ..base import KernelHasher, Solution, modality_weights, parametrised, warn_ignored
 from ..solvers import (
     Targets,
     constant_bits,
@@ -43,7 +43,6 @@ from ..solvers import (
 from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval
 from ..utils._transformers import inner_clone, named_errors
-from ..utils._typing import Modalities, RandomState
 from ._targets import TargetsMixin, no_labels
 
 __all__ = ["ASCMH"]
@@ -230,6 +229,7 @@ def score_bits(model, F, n_outputs):
     return np.reshape(Z, (F.shape[0], n_outputs))
 
 
+@parametrised
 class ASCMH(TargetsMixin, KernelHasher):
     """Asymmetric scalable cross-modal hashing.
 
@@ -240,8 +240,6 @@ class ASCMH(TargetsMixin, KernelHasher):
 
     Parameters
     ----------
-    n_bits : int, default=64
-        Length of the codes.
     omega : float, default=0.01
         Weight of the regression of the codes on the labels. Within the paper's range
         it hardly matters, against the number of rows.
@@ -257,38 +255,10 @@ class ASCMH(TargetsMixin, KernelHasher):
         predictions, classifiers by decision values or, failing these, probabilities.
         None is ridge regression with `lambda_h` and no intercept, since mapped features
         are centred. ``Ridge(alpha)`` has one: it keeps the share of ones of every bit.
-    pair_weight : float, default=0.0
-        Weight p of the pairing in what codes preserve, in [0, 1]. 0 is the paper: labels alone.
-        1 is pairs alone: a space that the modalities share, learned without labels; y is
-        optional then and serves `score` alone. In between, targets are
-        ``[sqrt(1 - p) Lt, sqrt(p) Z]``, of labels and of the shared space, and rows of one class
-        are told apart. Above 0 rows without labels, -1 or an empty row of an indicator, take
-        part: with a label part that is predicted from the others'. Needs two modalities.
-    shared_space : SharedSpace, default=None
-        The shared space for ``pair_weight > 0``, fitted to a clone. None takes a plain one from
-        the mapped features: 64 components, weighted by their correlation.
-    n_anchors : int, default=1000
-        Anchors of the default feature map.
     feature_map : transformer, dict or "passthrough", default=None
         Map of the features, cloned for every modality, or {name: transformer}. None
         stands for ``AnchorRBF(n_anchors)``; the paper has 500 anchors for images and
         1,000 for text.
-    modalities : list of tuple, dict or "prefix", default=None
-        Which columns of X make up which modality: (name, transformer, columns) triples
-        as in ColumnTransformer, {name: columns}, or "prefix" for a DataFrame with
-        columns ``image__...``. None: those of a MultimodalData, or a single modality.
-    max_iter : int, default=30
-        Largest number of sweeps.
-    tol : float, default=1e-6
-        Stop when the objective falls by less than this, relatively.
-    memory : str or object like joblib.Memory, default=None
-        Where mapped features and their Gram matrices are kept, for fits on the same rows that
-        follow, as those of a search are. Nothing is kept with ``random_state=None``, as every
-        fit draws anchors of its own, nor of features too large for working memory.
-    random_state : int, RandomState instance or None, default=None
-        Seed of anchors, of the initial latent space, and of the hash estimators.
-    verbose : int, default=0
-        Whether to print the objective of every sweep.
 
     Attributes
     ----------
@@ -301,24 +271,8 @@ class ASCMH(TargetsMixin, KernelHasher):
     hash_estimators_ : dict
         Modality name to the fitted estimator of the bits that vary among the training
         rows, or None if none does; only where `hash_estimator` is given.
-    feature_maps_ : dict
-        Modality name to the fitted feature map.
-    shared_space_ : SharedSpace
-        The fitted shared space, where `shared_space` is given and ``pair_weight > 0``.
-    labels_ : csr_array of shape (n, c) or None
-        Label indicator of the training rows; None without y.
-    classes_ : ndarray of shape (c,) or None
-        Classes of the columns of `labels_`.
-    modality_names_ : list of str
-        Names of the modalities.
     objective_ : ndarray of shape (n_iter_,)
         Equation (7) after every sweep; it never rises.
-    n_iter_ : int
-        Sweeps done.
-    n_features_in_ : int
-        Columns seen during the fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Column names, where X had them.
 
     See Also
     --------
@@ -356,49 +310,17 @@ class ASCMH(TargetsMixin, KernelHasher):
     True
     """
 
-    _parameter_constraints: dict = {
-        **KernelHasher._parameter_constraints,
-        **TargetsMixin._parameter_constraints,
+    omega: float = 0.01
+    lambdas: float | Mapping[str, float] = 0.5
+    lambda_h: float = 1e-3
+    hash_estimator: Any = None
+
+    _parameter_constraints = {
         "omega": [Interval(Real, 0, None, closed="left")],
         "lambdas": [Interval(Real, 0, None, closed="left"), dict],
         "lambda_h": [Interval(Real, 0, None, closed="left")],
         "hash_estimator": [HasMethods(["fit", "predict"]), None],
     }
-
-    def __init__(
-        self,
-        n_bits: int = 64,
-        *,
-        omega: float = 0.01,
-        lambdas: float | Mapping[str, float] = 0.5,
-        lambda_h: float = 1e-3,
-        hash_estimator: Any = None,
-        pair_weight: float = 0.0,
-        shared_space: Any = None,
-        n_anchors: int = 1000,
-        feature_map: Any = None,
-        modalities: Modalities = None,
-        max_iter: int = 30,
-        tol: float = 1e-6,
-        memory: Any = None,
-        random_state: RandomState = None,
-        verbose: bool | int = 0,
-    ):
-        self.n_bits = n_bits
-        self.omega = omega
-        self.lambdas = lambdas
-        self.lambda_h = lambda_h
-        self.hash_estimator = hash_estimator
-        self.pair_weight = pair_weight
-        self.shared_space = shared_space
-        self.n_anchors = n_anchors
-        self.feature_map = feature_map
-        self.modalities = modalities
-        self.max_iter = max_iter
-        self.tol = tol
-        self.memory = memory
-        self.random_state = random_state
-        self.verbose = verbose
 
     @property
     def _takes_lazy_rows(self):

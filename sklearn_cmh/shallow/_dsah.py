@@ -40,7 +40,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-from ..base import KernelHasher, Solution, warn_ignored
+from ..base import KernelHasher, Solution, parametrised, warn_ignored
 from ..data import labelled_rows
 from ..solvers import (
     CosineSimilarity,
@@ -54,7 +54,6 @@ from ..solvers import (
     sign,
 )
 from ..utils._sklearn import Interval, StrOptions
-from ..utils._typing import Modalities, RandomState
 from ._targets import TargetsMixin, no_labels
 
 __all__ = ["DSAH"]
@@ -602,6 +601,7 @@ def _positive(w):
     return np.maximum(w, 1e-12 * np.max(w, initial=0) + np.finfo(np.float64).tiny)
 
 
+@parametrised
 class DSAH(TargetsMixin, KernelHasher):
     """Discrete semantics-guided asymmetric hashing.
 
@@ -614,8 +614,6 @@ class DSAH(TargetsMixin, KernelHasher):
 
     Parameters
     ----------
-    n_bits : int, default=64
-        Length of the codes.
     alpha : float, default=0.1
         Weight of the quantisation error between codes and the mean projection.
     gamma : float, default=1e-3
@@ -637,62 +635,6 @@ class DSAH(TargetsMixin, KernelHasher):
     n_perturbations : int, default=10
         Rounds in which every bit of the random first codes is drawn anew, and kept if it
         is better. Short codes gain most. ``solver="exact"`` only.
-    pair_weight : float, default=0.0
-        Weight p of the pairing in what codes preserve, in [0, 1]. 0 is the paper: labels alone.
-        1 is pairs alone: a space that the modalities share, learned without labels; y is
-        optional then and serves `score` alone. In between, targets are
-        ``[sqrt(1 - p) Lt, sqrt(p) Z]``, of labels and of the shared space, and rows of one class
-        are told apart. Above 0 rows without labels, -1 or an empty row of an indicator, take
-        part: with a label part that is predicted from the others'. Needs two modalities.
-    shared_space : SharedSpace, default=None
-        The shared space for ``pair_weight > 0``, fitted to a clone. None takes a plain one from
-        the mapped features: 64 components, weighted by their correlation.
-    n_anchors : int, default=1000
-        Anchors of the default feature map.
-    feature_map : transformer, dict or "passthrough", default=None
-        Map of the features, cloned for every modality, or {name: transformer}. None
-        stands for ``AnchorRBF(n_anchors)``.
-    modalities : list of tuple, dict or "prefix", default=None
-        Which columns of X make up which modality: (name, transformer, columns) triples
-        as in ColumnTransformer, {name: columns}, or "prefix" for a DataFrame with
-        columns ``image__...``. None: those of a MultimodalData, or a single modality.
-    max_iter : int, default=12
-        Largest number of sweeps.
-    tol : float, default=1e-5
-        Stop when the objective changes by less than this, relatively.
-    memory : str or object like joblib.Memory, default=None
-        Where mapped features and their Gram matrices are kept, for fits on the same rows that
-        follow, as those of a search are. Nothing is kept with ``random_state=None``, as every
-        fit draws anchors of its own, nor of features too large for working memory.
-    random_state : int, RandomState instance or None, default=None
-        Seed of the anchors and of the first codes.
-    verbose : int, default=0
-        Whether to print the objective of every sweep.
-
-    Attributes
-    ----------
-    codes_ : ndarray of shape (n, n_bits), int8
-        Learned codes of the training rows, -1 and +1.
-    projections_ : dict
-        Modality name to the (q, n_bits) matrix of its hash function.
-    feature_maps_ : dict
-        Modality name to the fitted feature map.
-    shared_space_ : SharedSpace
-        The fitted shared space, where `shared_space` is given and ``pair_weight > 0``.
-    labels_ : csr_array of shape (n, c) or None
-        Label indicator of the training rows; None without y.
-    classes_ : ndarray of shape (c,) or None
-        Classes of the columns of `labels_`.
-    modality_names_ : list of str
-        Names of the modalities.
-    objective_ : ndarray of shape (n_iter_,)
-        The objective after every sweep.
-    n_iter_ : int
-        Sweeps done.
-    n_features_in_ : int
-        Columns seen during the fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Column names, where X had them.
 
     See Also
     --------
@@ -737,9 +679,18 @@ class DSAH(TargetsMixin, KernelHasher):
     True
     """
 
-    _parameter_constraints: dict = {
-        **KernelHasher._parameter_constraints,
-        **TargetsMixin._parameter_constraints,
+    alpha: float = 0.1
+    gamma: float = 1e-3
+    xi: float = 1e-2
+    rho: float = 1.5
+    solver: Literal["exact", "alm"] = "exact"
+    label_term: Literal["l21", "frobenius"] = "l21"
+    relaxed: bool = False
+    n_perturbations: int = 10
+    max_iter: int = 12
+    tol: float = 1e-5
+
+    _parameter_constraints = {
         "alpha": [Interval(Real, 0, None, closed="left")],
         "gamma": [Interval(Real, 0, None, closed="left")],
         "xi": [Interval(Real, 0, None, closed="neither")],
@@ -749,49 +700,6 @@ class DSAH(TargetsMixin, KernelHasher):
         "relaxed": ["boolean"],
         "n_perturbations": [Interval(Integral, 0, None, closed="left")],
     }
-
-    def __init__(
-        self,
-        n_bits: int = 64,
-        *,
-        alpha: float = 0.1,
-        gamma: float = 1e-3,
-        xi: float = 1e-2,
-        rho: float = 1.5,
-        solver: Literal["exact", "alm"] = "exact",
-        label_term: Literal["l21", "frobenius"] = "l21",
-        relaxed: bool = False,
-        n_perturbations: int = 10,
-        pair_weight: float = 0.0,
-        shared_space: Any = None,
-        n_anchors: int = 1000,
-        feature_map: Any = None,
-        modalities: Modalities = None,
-        max_iter: int = 12,
-        tol: float = 1e-5,
-        memory: Any = None,
-        random_state: RandomState = None,
-        verbose: bool | int = 0,
-    ):
-        self.n_bits = n_bits
-        self.alpha = alpha
-        self.gamma = gamma
-        self.xi = xi
-        self.rho = rho
-        self.solver = solver
-        self.label_term = label_term
-        self.relaxed = relaxed
-        self.n_perturbations = n_perturbations
-        self.pair_weight = pair_weight
-        self.shared_space = shared_space
-        self.n_anchors = n_anchors
-        self.feature_map = feature_map
-        self.modalities = modalities
-        self.max_iter = max_iter
-        self.tol = tol
-        self.memory = memory
-        self.random_state = random_state
-        self.verbose = verbose
 
     _takes_lazy_rows = True  # type: ignore[assignment]
 

@@ -1,7 +1,5 @@
 """What methods that preserve targets share: labels, pairs, or both to learn from."""
 
-from __future__ import annotations
-
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -41,8 +39,9 @@ class TargetsMixin:
         Weight p of the pairing in what codes preserve, in [0, 1]. 0 is the paper: labels alone.
         1 is pairs alone: a space that the modalities share, learned without labels; y is
         optional then and serves `score` alone. In between, targets are
-        ``[sqrt(1 - p) Lt, sqrt(p) Z]``, of labels and of the shared space. Above 0 rows without
-        labels, -1 or an empty row of an indicator, take part. Needs two modalities.
+        ``[sqrt(1 - p) Lt, sqrt(p) Z]``, of labels and of the shared space, and rows of one class
+        are told apart. Above 0 rows without labels, -1 or an empty row of an indicator, take
+        part: with a label part that is predicted from the others'. Needs two modalities.
     shared_space : SharedSpace, default=None
         The shared space for ``pair_weight > 0``, fitted to a clone. None takes a plain one from
         the mapped features: 64 components, weighted by their correlation.
