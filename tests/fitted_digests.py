@@ -25,7 +25,7 @@ def digests(n_jobs=None, ranker_jobs=None):
     X, y = rows(0)
     new, _ = rows(2)
     found = {}
-    for kind in ("shallow", "refined"):
+    for kind in ("shallow", "refined", "baseline"):
         for name, cls in all_estimators(kind=kind):
             estimator = small(cls)
             if "n_jobs" in estimator.get_params(deep=False):

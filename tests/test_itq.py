@@ -60,3 +60,16 @@ def test_many_rows_are_sampled(V, monkeypatch):
 
 def test_rows_of_zeros():
     assert np.isfinite(itq_rotation(np.zeros((5, 3)), 4, np.random.RandomState(0))).all()
+
+
+def test_signs_of_principal_directions_do_not_matter(V, monkeypatch):
+    """They are those of eigenvectors, which differ between processors."""
+    expected = itq_rotation(V, 4, np.random.RandomState(0))
+    eigh = _itq.linalg.eigh
+
+    def turned(A):
+        values, vectors = eigh(A)
+        return values, vectors * np.where(np.arange(len(A)) % 2, -1.0, 1.0)
+
+    monkeypatch.setattr(_itq.linalg, "eigh", turned)
+    np.testing.assert_array_equal(itq_rotation(V, 4, np.random.RandomState(0)), expected)

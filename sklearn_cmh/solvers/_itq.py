@@ -4,6 +4,7 @@ import numpy as np
 from scipy import linalg
 
 from ..utils._typing import Floats
+from ._canonical import component_signs
 from ._codes import sign
 from ._linalg import polar_factor
 from ._sweeps import Sweeps
@@ -63,6 +64,7 @@ def itq_rotation(
     values, P = linalg.eigh(V.T @ V)
     rank = max(1, int((values > 1e-12 * len(values) * values[-1]).sum()))
     P = P[:, ::-1][:, : min(n_bits, rank)]
+    P = P * component_signs(P)
     V = V @ P
     R = polar_factor(rng.standard_normal((P.shape[1], n_bits)))
     for _ in range(50) if sweeps is None else sweeps:
