@@ -3,12 +3,15 @@
 import os
 import signal
 import sys
+import time
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold
 
 from sklearn_cmh import DSAH, HammingRanker, MultimodalData, RefinedHasher, SharedSpace
 from sklearn_cmh.datasets import make_multimodal_classification
@@ -124,7 +127,7 @@ def dies_once(scorer, marker, estimator, X, y):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_searches_outlive_a_process_of_the_cluster(data, tmp_path):
+def test_searches_outlive_a_process_of_the_cluster(tmp_path):
     distributed = pytest.importorskip("distributed", reason="distributed is not installed")
     from functools import partial
 
@@ -132,13 +135,14 @@ def test_searches_outlive_a_process_of_the_cluster(data, tmp_path):
     import joblib
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    X, y = data
+    X, y = make_multimodal_classification(300, random_state=0)
+    folds = list(KFold(2).split(X))  # of indices that are large enough for joblib to hand out
     marker = Path(tmp_path) / "died"
     scorer = make_retrieval_scorer("map")
     search = GridSearchCV(
         DSAH(8, n_anchors=20, max_iter=3, random_state=0),
         {"alpha": [0.1, 1.0]},
-        cv=2,
+        cv=folds,
         scoring=scorer,
     )
     refined = RefinedHasher(
@@ -158,10 +162,17 @@ def test_searches_outlive_a_process_of_the_cluster(data, tmp_path):
             dashboard_address=None,
             local_directory=str(tmp_path),
         ) as cluster,
-        distributed.Client(cluster),
-        # What a process alone has is lost with it: every one gets the rows.
-        joblib.parallel_config(backend="dask", scatter=[X, y]),
+        distributed.Client(cluster) as client,
+        ExitStack() as stack,
     ):
+        # What a process alone has is lost with it: all get rows and folds, and keep their copies.
+        client.amm.stop()
+        stack.enter_context(joblib.parallel_config(backend="dask", scatter=[X, y, *chain(*folds)]))
+        copies = client.who_has()
+        # Twice as long as Dask takes to drop copies where it is not told to keep them.
+        time.sleep(4)
+        assert client.who_has() == copies
+        assert {len(holders) for holders in copies.values()} == {2}
         search.set_params(scoring=partial(dies_once, scorer, marker))
         found = search.fit(X, y).cv_results_["mean_test_score"]
         assert marker.exists()
