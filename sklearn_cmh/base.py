@@ -32,13 +32,16 @@ from .data import (
     labelled_rows,
     lazy_blocks,
     modality_weights,
+    refuse_lazy,
     refuse_views,
 )
 from .features import (
+    ChunkedRows,
     FeatureMapsMixin,
     LazyRows,
     features_fit_in_memory,
     fitted_features,
+    gathered_features,
     linear_map,
     stored_features,
 )
@@ -55,11 +58,12 @@ from .solvers import (
 )
 from .utils._cache import MEMORY_CONSTRAINTS, cached
 from .utils._callbacks import CallbackSupportMixin, end_step, fit_task, report
-from .utils._dask import map_rows, probe
+from .utils._dask import checked_rows, map_rows, probe
 from .utils._documentation import DocumentedMixin
 from .utils._parametrised import field, parametrised
 from .utils._sklearn import Interval, check_sample_weight, fit_context
 from .utils._state import VersionedStateMixin, unchanged_on_error
+from .utils._transformers import is_transformer
 from .utils._typing import (
     ArrayLike,
     Codes,
@@ -197,6 +201,11 @@ class BaseHasher(
         L = self._check_labels(table, y)
         blocks = self._fit_preprocessing(table, y, rng)
         rows = None if L is None or self._learning().from_unlabelled else labelled_rows(L)
+        if rows is not None and not rows.all() and is_lazy(X):
+            raise ValueError(
+                f"y labels {np.count_nonzero(rows)} of {len(rows)} rows, and a fit on Dask arrays "
+                "takes labelled rows alone: leave the others out, and encode them after the fit."
+            )
         if rows is None or rows.all():
             self._fit_blocks(blocks, L, rng)
         else:
@@ -654,6 +663,11 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         """Whether `_solve` reads features by slices of rows alone, so that `LazyRows` will do."""
         return False
 
+    @property
+    def _takes_chunks(self) -> bool:
+        """Whether blocks may be arrays of Dask at fit."""
+        return self._takes_lazy_rows
+
     def _solve(self, features, L, rng):
         """Return the Solution for features {name: (n, q)} and the label indicator L."""
         raise unwritten(self, "_solve(self, features, L, rng)", "returns a Solution")
@@ -704,8 +718,52 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         if hasattr(self, "n_anchors") and all(feature_map is not None for feature_map in maps):
             warn_ignored(self, ["n_anchors"], "a feature_map for every modality")
 
+    # Arrays of Dask at fit.
+
+    def _read_table(self, X):
+        if not is_lazy(X):
+            return super()._read_table(X)
+        if not self._takes_chunks:
+            refuse_lazy(X, _which_take_chunks(type(self).__name__))
+        rows = {}
+        for name, block in lazy_blocks(X).items():
+            checked_rows(block, f"The block {name!r}" if name else "X")
+            rows[name] = probe(block, 2)
+        # Of rows that are all zero is learned which columns there are.
+        super()._read_table(joined(rows))
+        if len(X) < 2:
+            raise ValueError(f"X holds {len(X)} row(s); at least two are needed to learn from.")
+        return X
+
+    def _fit_preprocessing(self, table, y, rng):
+        if not is_lazy(table):
+            return super()._fit_preprocessing(table, y, rng)
+        blocks = lazy_blocks(table)
+        rows = joined({name: probe(block) for name, block in blocks.items()})
+        given = {m.name: m.transformer for m in self._modalities if is_transformer(m.transformer)}
+        if given:
+            raise TypeError(
+                f"X holds Dask arrays, and the transformers of {list(given)} in `modalities` are "
+                "fitted to rows in memory: let Dask transform the chunks before, by map_blocks "
+                "with a transformer that was fitted to a sample."
+            )
+        first = super()._fit_preprocessing(rows, None, rng)
+        return {
+            m.name: ChunkedRows.from_dask(
+                checked_rows(_columns_of(table, m), f"The block {m.name!r}"),
+                first[m.name],
+                f"The modality {m.name!r} holds what no hasher takes",
+            )
+            for m in self._modalities
+            if not m.dropped
+        }
+
+    # Features.
+
     def _make_features(self, feature_map, block):
         """A map fitted to a block, and the features."""
+        if isinstance(block, ChunkedRows):
+            return feature_map, gathered_features(feature_map, block)
         if self._takes_lazy_rows and not features_fit_in_memory(feature_map, block):
             F = stored_features(feature_map, block)
             return feature_map, F
@@ -780,7 +838,7 @@ class LinearHasher(ShallowHasher):
     """
 
     def _default_feature_map(self, block):
-        return linear_map(block)
+        return linear_map(block[:1] if isinstance(block, ChunkedRows) else block)
 
 
 @parametrised
@@ -804,6 +862,22 @@ class DirectMixin:
     max_iter: ClassVar[int]
     tol: ClassVar[float]
     verbose: bool | int = 0
+
+
+def _columns_of(table, modality):
+    """The array of Dask that holds one modality."""
+    if isinstance(table, MultimodalData):
+        return table[modality.name]
+    return table[:, modality.positions] if modality.width < table.shape[1] else table
+
+
+def _which_take_chunks(name):
+    """Which methods learn from arrays of Dask, for the error of one that does not."""
+    from .utils.discovery import all_estimators  # it imports the methods, which import this
+
+    able = [other for other, cls in all_estimators() if getattr(cls(), "_takes_chunks", False)]
+    what = "at these parameters " if name in able else ""
+    return f"{name} {what}does not learn from them; {', '.join(able)} do."
 
 
 def _encoded(hasher, X, modality):

@@ -91,7 +91,7 @@ def test_ranking_of_chunks(hasher, packed):
 def test_what_does_not_go_is_refused(data, hasher):
     X, y = data
     lazy = in_chunks(X, (70, 90))
-    for estimator in (DSAH(8), RefinedHasher(n_bits=8), SharedSpace()):
+    for estimator in (RefinedHasher(n_bits=8), SharedSpace()):
         with pytest.raises(TypeError, match="fit on a sample"):
             estimator.fit(lazy, y)
     with pytest.raises(ValueError, match=r"but \['text'\] are not"):

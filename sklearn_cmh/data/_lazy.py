@@ -43,11 +43,11 @@ def joined(blocks: dict[str, Any]) -> MatrixLike:
     return blocks[ALONE] if ALONE in blocks else MultimodalData(**blocks)
 
 
-def refuse_lazy(X: MatrixLike) -> None:
-    """Raise where X would have to be in memory, but is an array of Dask."""
+def refuse_lazy(X: MatrixLike, why: str = "") -> None:
+    """Raise where X would have to be in memory, but is an array of Dask; `why` ends the message."""
     if is_lazy(X):
         raise TypeError(
-            "X holds Dask arrays, and a fit needs its rows in memory: fit on a sample, such as "
+            "X holds Dask arrays, and this fit needs its rows in memory: fit on a sample, such as "
             "some chunks of them after compute(), and pass all rows to transform or encode, which "
-            "take Dask arrays chunk by chunk."
+            f"take Dask arrays chunk by chunk. {why}".strip()
         )

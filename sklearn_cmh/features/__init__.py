@@ -2,6 +2,7 @@
 
 from ..utils._products import stable_dot
 from ._anchor_rbf import AnchorRBF
+from ._chunked_rows import ChunkedRows, gathered_features
 from ._mapped_rows import (
     LazyRows,
     MappedRows,
@@ -16,6 +17,7 @@ from ._shared_space import SharedSpace, linear_map
 
 __all__ = [
     "AnchorRBF",
+    "ChunkedRows",
     "FeatureMapsMixin",
     "LazyRows",
     "MappedRows",
@@ -23,6 +25,7 @@ __all__ = [
     "StoredRows",
     "features_fit_in_memory",
     "fitted_features",
+    "gathered_features",
     "linear_map",
     "mapped_rows",
     "signed_sqrt",

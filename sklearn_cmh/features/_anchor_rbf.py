@@ -5,7 +5,8 @@ is told of a width that suits the rows badly.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ from ..utils._sklearn import Interval, StrOptions, fit_context, validate_paramet
 from ..utils._state import unchanged_on_error
 from ..utils._typing import Features, Floats, MatrixLike, RandomState
 
-__all__ = ["AnchorRBF", "fit_into"]
+__all__ = ["AnchorRBF", "begin_fit", "fit_into"]
 
 # How much rounding may change a kernel value, as a share of it.
 _LOSS = 1e-4
@@ -89,14 +90,19 @@ def _in_widths(A, shift, width, dtype):
 
 
 def mean_rule(X: Features, anchors: Features) -> float:
-    """Root of the mean squared distance of rows to anchors; 1.0 where that is zero.
+    """Root of the mean squared distance of rows to anchors; 1.0 where that is zero."""
+    return mean_distance(X, anchors) or 1.0
+
+
+def mean_distance(X: Features, anchors: Features) -> float:
+    """Root of the mean squared distance of rows to anchors; 0.0 where that is rounding.
 
     With m the mean anchor, it is ``mean ||x - m||^2 + mean ||a - m||^2``: no pair is formed.
     Everything is in units of the largest entry, whose square may be no number.
     """
     unit = _largest(X)
     if unit == 0:
-        return 1.0
+        return 0.0
     if sparse.issparse(X):
         mean, variance = mean_variance_axis(X * (1 / unit), axis=0)
         mean_anchor, anchor_variance = mean_variance_axis(anchors * (1 / unit), axis=0)
@@ -107,7 +113,7 @@ def mean_rule(X: Features, anchors: Features) -> float:
         mean_anchor = _mean_row(anchors, unit)
         square = _mean_square(X, mean_anchor, unit) + _mean_square(anchors, mean_anchor, unit)
     rounding = 10 * np.finfo(X.dtype).eps * np.abs(mean_anchor).max()
-    return float(unit * np.sqrt(square)) if square > X.shape[1] * rounding**2 else 1.0
+    return float(unit * np.sqrt(square)) if square > X.shape[1] * rounding**2 else 0.0
 
 
 def narrowest_width(anchors: Features) -> float:
@@ -364,6 +370,22 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         validate_parameters(self)
         X = self._validated(X, reset=True)
         check_scale(X)
+        indices, anchors = self._drawn(X)
+        width = self._width(anchors, partial(mean_rule, X, anchors))
+        F = None if make is None else make((X.shape[0], anchors.shape[0]), dtype=X.dtype)
+        total = np.zeros(anchors.shape[0])
+        needed = self.centre or F is not None
+        for rows, values in kernel_blocks(X, anchors, width) if needed else ():
+            total += values.sum(axis=0, dtype=np.float64)
+            if F is not None:
+                F[rows] = values
+        self.anchor_indices_, self.anchors_, self.width_ = indices, anchors, width
+        self.mean_ = total / X.shape[0] if self.centre else None
+        self._n_features_out = anchors.shape[0]
+        return F
+
+    def _drawn(self, X):
+        """Positions of the anchors, None where they are no rows, and the anchors."""
         n = X.shape[0]
         if self.n_anchors > n:
             warnings.warn(
@@ -376,21 +398,26 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             anchors = X[indices]
         else:
             indices, anchors = None, cluster_centres(X, self.n_anchors, rng)
-        width = self._width(X, anchors)
-        F = None if make is None else make((n, anchors.shape[0]), dtype=X.dtype)
-        total = np.zeros(anchors.shape[0])
-        needed = self.centre or F is not None
-        for rows, values in kernel_blocks(X, anchors, width) if needed else ():
-            total += values.sum(axis=0, dtype=np.float64)
-            if F is not None:
-                F[rows] = values
-        self.anchor_indices_, self.anchors_, self.width_ = indices, anchors, width
-        self.mean_ = total / n if self.centre else None
-        self._n_features_out = anchors.shape[0]
-        return F
+        return indices, anchors
 
-    def _width(self, X, anchors):
-        width = mean_rule(X, anchors) if self.width == "mean" else self.width
+    def _begin(self, X):
+        """Fit to rows in chunks, but for the mean."""
+        validate_parameters(self)
+        if self.sampling != "random":
+            raise ValueError(
+                f"sampling={self.sampling!r} needs all rows in memory, and X holds Dask arrays: "
+                "set sampling='random', or fit the map to a sample and pass "
+                "sklearn.frozen.FrozenEstimator of it."
+            )
+        indices, anchors = self._drawn(X)
+        anchors = self._validated(anchors, reset=True)
+        rule = combined_rule(X.each(_seen, anchors))
+        width = self._width(anchors, lambda: rule)
+        self.anchor_indices_, self.anchors_, self.width_ = indices, anchors, width
+        self.mean_, self._n_features_out = None, anchors.shape[0]
+
+    def _width(self, anchors, rule):
+        width = rule() if self.width == "mean" else self.width
         width = float(width * np.sqrt(self.width_factor))
         narrowest = narrowest_width(anchors)
         if width < narrowest:
@@ -437,3 +464,39 @@ def fit_into(feature_map: AnchorRBF, X: Features, make: Callable) -> Any:
         if feature_map.mean_ is not None:
             F.shift = feature_map.mean_.astype(F.dtype)
     return F
+
+
+def begin_fit(feature_map: AnchorRBF, X: Any) -> None:
+    """Fit a map to rows in chunks, but for the mean of its features: its `mean_` is None.
+
+    Parameters
+    ----------
+    feature_map : AnchorRBF
+        Map to be fitted.
+    X : ChunkedRows of shape (n, d)
+        Training rows: of positions it gives rows, and yields what a function makes of each
+        chunk.
+
+    Raises
+    ------
+    ValueError
+        If anchors are centres of clusters, for which all rows must be in memory; and as `fit`.
+    """
+    with unchanged_on_error(feature_map):
+        feature_map._begin(X)
+
+
+def _seen(X, anchors):
+    """Rows of a chunk, and their `mean_distance` of the anchors."""
+    check_scale(X)
+    return X.shape[0], mean_distance(X, anchors)
+
+
+def combined_rule(seen: Iterable[tuple[int, float]]) -> float:
+    """`mean_rule` of all rows from what was seen of chunks of them."""
+    heights, distances = (np.array(values, dtype=np.float64) for values in zip(*seen, strict=True))
+    largest = distances.max()
+    if largest == 0:
+        return 1.0
+    shares = heights / heights.sum()
+    return float(largest * np.sqrt(shares @ np.square(distances / largest)))

@@ -18,6 +18,7 @@ from ..utils._transformers import (
     transform,
 )
 from ._anchor_rbf import AnchorRBF
+from ._chunked_rows import ChunkedRows, gathered
 from ._mapped_rows import LazyRows, StoredRows
 
 __all__ = ["FeatureMapsMixin", "check_scale", "fitted_features"]
@@ -110,7 +111,8 @@ class FeatureMapsMixin:
             feature_map = maps[name]
             if isinstance(feature_map, str):
                 self.feature_maps_[name] = None
-                features[name] = check_scale(name, block)
+                rows = gathered(block) if isinstance(block, ChunkedRows) else block
+                features[name] = check_scale(name, rows)
                 continue
             if feature_map is None:
                 feature_map = self._default_feature_map(block)

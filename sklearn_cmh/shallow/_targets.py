@@ -8,6 +8,7 @@ from scipy import sparse
 
 from ..base import Learning, parametrised, warn_ignored
 from ..data import MultimodalData
+from ..features import ChunkedRows
 from ..solvers import Targets, complete_labels, label_targets, mix_targets, shared_rows
 from ..utils._sklearn import HasMethods, Interval
 from ..utils._transformers import fit, inner_clone, transform
@@ -90,6 +91,11 @@ class TargetsMixin:
         """Rows in the shared space that the user gave, if any; sets `shared_space_`."""
         if self.pair_weight == 0 or self.shared_space is None:
             return None
+        if any(isinstance(block, ChunkedRows) for block in blocks.values()):
+            raise TypeError(
+                "X holds Dask arrays, and a shared_space is fitted to rows in memory: leave "
+                "it None, or fit on a sample in memory."
+            )
         X = MultimodalData(**blocks)
         self.shared_space_ = fit(inner_clone(self.shared_space, rng), X)
         return transform(self.shared_space_, X)

@@ -1,5 +1,6 @@
 """Arrays of Dask: recognised without importing it, and computed with chunk by chunk."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,7 +10,19 @@ from scipy import sparse
 
 from ._typing import NDArray
 
-__all__ = ["checked_rows", "is_dask", "map_rows", "nearest_of_chunks", "probe", "row_chunks"]
+__all__ = [
+    "checked_rows",
+    "culled_chunks",
+    "current_client",
+    "delayed_call",
+    "in_flight",
+    "is_dask",
+    "map_rows",
+    "nearest_of_chunks",
+    "probe",
+    "row_chunks",
+    "shared",
+]
 
 # Results of chunks that are merged at once.
 FAN_IN = 8
@@ -42,9 +55,60 @@ def row_chunks(array: Any) -> list[Any]:
     return list(array.to_delayed().reshape(len(array.chunks[0])))
 
 
-def probe(array: Any) -> Any:
-    """One row of the kind of a Dask array, to find out what is made of it."""
-    shape = (1, *array.shape[1:])
+def culled_chunks(array: Any) -> list[Any]:
+    """Chunks of an array from `checked_rows` that have rows, each knowing of no other's tasks."""
+    import dask
+
+    chunks = zip(row_chunks(array), array.chunks[0], strict=True)
+    return [dask.optimize(chunk)[0] for chunk, height in chunks if height]
+
+
+def shared(value: Any) -> Any:
+    """A value that many tasks take, sent to every worker once; a worker's loss does not lose it."""
+    import dask
+
+    return dask.delayed(value, traverse=False)
+
+
+def delayed_call(function: Callable, chunks: list[Any], *args: Any) -> list[Any]:
+    """Tasks ``function(chunk, *args)``."""
+    import dask
+
+    call = dask.delayed(function)
+    return [call(chunk, *args) for chunk in chunks]
+
+
+def in_flight() -> int:
+    """How many tasks Dask runs at the same time, roughly."""
+    client = current_client()
+    if client is not None:
+        return max(1, sum(client.ncores().values()))
+    import dask
+
+    workers = dask.config.get("num_workers", None)
+    single = dask.config.get("scheduler", None) in ("sync", "synchronous", "single-threaded")
+    return 1 if single else workers or os.cpu_count() or 1
+
+
+def current_client() -> Any:
+    """The client of the cluster on which Dask computes, or None where it computes here."""
+    if "distributed" not in sys.modules:
+        return None
+    import dask
+    from distributed import default_client
+
+    scheduler = dask.config.get("scheduler", None)
+    if scheduler not in (None, "dask.distributed", "distributed"):
+        return None
+    try:
+        return default_client()
+    except ValueError:
+        return None
+
+
+def probe(array: Any, n_rows: int = 1) -> Any:
+    """Rows of the kind of a Dask array, to find out what is made of it."""
+    shape = (n_rows, *array.shape[1:])
     if sparse.issparse(array._meta):
         return sparse.csr_matrix(shape, dtype=array.dtype)
     if array.dtype.kind in "OSUT":

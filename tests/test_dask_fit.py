@@ -1,0 +1,191 @@
+"""Fits on Dask arrays: the codes of rows in memory, chunk by chunk."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import MaxAbsScaler, Normalizer, StandardScaler
+
+from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, MultimodalData, SharedSpace
+from sklearn_cmh.datasets import make_multimodal_classification
+from sklearn_cmh.features import StoredRows
+from sklearn_cmh.shallow import CCAITQ
+from sklearn_cmh.utils.discovery import all_estimators
+
+dask = pytest.importorskip("dask", reason="dask is not installed")
+da = pytest.importorskip("dask.array", reason="dask is not installed")
+
+CHUNKED = [cls for _, cls in all_estimators() if getattr(cls(), "_takes_chunks", False)]
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(autouse=True)
+def in_this_thread():
+    with dask.config.set(scheduler="sync"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def data():
+    X, y = make_multimodal_classification(200, random_state=0)
+    return in_dtype(X, np.float32), y
+
+
+def in_dtype(X, dtype):
+    return MultimodalData(**{name: block.astype(dtype) for name, block in X.blocks.items()})
+
+
+def in_chunks(X, rows=((70, 0, 90, 40), 90), columns=7):
+    """The blocks of X as Dask arrays, chunked in ways of their own."""
+    heights = dict(zip(X.names, rows, strict=True))
+    return MultimodalData(
+        **{
+            name: da.from_array(block, chunks=(heights[name], columns))
+            for name, block in X.blocks.items()
+        }
+    )
+
+
+def assert_alike(found, expected, X):
+    """That two fits differ in no more than rounding."""
+    assert np.mean(found.codes_ == expected.codes_) >= 0.999
+    assert np.mean(found.transform(X) == expected.transform(X)) >= 0.999
+    assert found.n_iter_ == expected.n_iter_
+    assert_allclose(found.objective_, expected.objective_, rtol=1e-4)
+    for name in X.names:
+        P, wanted = found.projections_[name], expected.projections_[name]
+        assert P.dtype == wanted.dtype
+        assert_allclose(P, wanted, rtol=0, atol=1e-3 * abs(wanted).max())
+
+
+def small(cls, **params):
+    given = {"n_bits": 8, "max_iter": 3, "n_anchors": 20, "random_state": 0, **params}
+    return cls(**{name: value for name, value in given.items() if name in cls().get_params()})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("cls", CHUNKED)
+def test_codes_are_those_of_rows_in_memory(cls, dtype, data):
+    X, y = in_dtype(data[0], dtype), data[1]
+    found = small(cls).fit(in_chunks(X), y)
+    assert_alike(found, small(cls).fit(X, y), X)
+    assert found.codes_.dtype == np.int8
+
+
+@pytest.mark.parametrize("hasher", [small(DSAH), small(AAH)])
+def test_features_beyond_working_memory_go_to_a_file(hasher, data, monkeypatch):
+    made = []
+    init = StoredRows.__init__
+    monkeypatch.setattr(StoredRows, "__init__", lambda *args: made.append(init(*args)))
+    X, y = data
+    with config_context(working_memory=0.001):
+        found = clone(hasher).fit(in_chunks(X), y)
+    assert len(made) == 2
+    assert_alike(found, clone(hasher).fit(X, y), X)
+
+
+@pytest.mark.parametrize("hasher", [small(DSAH), small(AAH)])
+def test_sparse_chunks(hasher, data):
+    X, y = data
+    X = MultimodalData(image=X["image"], text=np.maximum(X["text"], 0))
+    lazy = in_chunks(X)
+    lazy = MultimodalData(image=lazy["image"], text=lazy["text"].map_blocks(sparse.csr_array))
+    X = MultimodalData(image=X["image"], text=sparse.csr_array(X["text"]))
+    found, expected = clone(hasher).fit(lazy, y), clone(hasher).fit(X, y)
+    assert_alike(found, expected, X)
+    anchors = getattr(found.feature_maps_["text"], "anchors_", None)
+    assert anchors is None or sparse.issparse(anchors)
+
+
+def test_columns_of_a_table(data):
+    X, y = data
+    table = np.hstack([X["image"], X["text"]])
+    width = X["image"].shape[1]
+    hasher = small(
+        DSAH, modalities={"image": slice(0, width), "text": slice(width, table.shape[1])}
+    )
+    lazy = da.from_array(table, chunks=(64, 5))
+    found, expected = clone(hasher).fit(lazy, y), clone(hasher).fit(table, y)
+    assert_array_equal(found.codes_, expected.codes_)
+    assert found.n_features_in_ == table.shape[1]
+    alone = small(AAH).fit(lazy, y)
+    assert_array_equal(alone.codes_, small(AAH).fit(table, y).codes_)
+
+
+@pytest.mark.parametrize(
+    "feature_map",
+    [
+        "passthrough",
+        MaxAbsScaler(),
+        Normalizer(),
+        AnchorRBF(20, centre=False),
+        AnchorRBF(20, width=2.0),
+        "frozen",
+    ],
+)
+def test_maps_of_chunks(feature_map, data):
+    X, y = data
+    if feature_map == "frozen":
+        feature_map = FrozenEstimator(PCA(3, random_state=0).fit(X["text"]))
+        feature_map = {"image": StandardScaler(), "text": feature_map}
+    hasher = small(DSAH, feature_map=feature_map, n_anchors=1000)
+    found, expected = clone(hasher).fit(in_chunks(X), y), clone(hasher).fit(X, y)
+    assert_alike(found, expected, X)
+
+
+def test_pairs_of_chunks(data):
+    X, y = data
+    hasher = small(DSAH, pair_weight=0.3)
+    assert_alike(clone(hasher).fit(in_chunks(X), y), clone(hasher).fit(X, y), X)
+
+
+def refused(data):
+    """(hasher, X, y, error, message)"""
+    X, y = data
+    lazy = in_chunks(X)
+    broken = X["text"].copy()
+    broken[120, 3] = np.nan
+    broken = MultimodalData(image=lazy["image"], text=da.from_array(broken, chunks=(50, -1)))
+    unlabelled = np.eye(2)[np.arange(200) % 2]
+    unlabelled[:5] = 0
+    own = [("image", StandardScaler(), None), ("text", None, None)]
+    pictures = MultimodalData(image=da.zeros((200, 4, 4), chunks=(50, -1, -1)), text=lazy["text"])
+    unknown = MultimodalData(image=lazy["image"][lazy["image"][:, 0] > 0])
+    given = SharedSpace()
+    return [
+        (CCAITQ(8), lazy, y, TypeError, r"CCAITQ does not learn from them; AAH, .*DSAH"),
+        (AAH(8, affinity="knn"), lazy, y, TypeError, "AAH at these parameters does not"),
+        (ASCMH(8, hash_estimator=Ridge()), lazy, y, TypeError, "fit on a sample"),
+        (DSAH(8, feature_map=PCA()), lazy, y, TypeError, "PCA cannot .*FrozenEstimator"),
+        (DSAH(8, feature_map=AnchorRBF(9, sampling="kmeans")), lazy, y, ValueError, "kmeans"),
+        (DSAH(8, modalities=own), lazy, y, TypeError, r"\['image'\] in `modalities`"),
+        (DSAH(8, pair_weight=0.5, shared_space=given), lazy, y, TypeError, "shared_space"),
+        (DSAH(8), broken, y, ValueError, "modality 'text' holds .* NaN"),
+        (DSAH(8), lazy, y[:10], ValueError, "inconsistent"),
+        (DSAH(8), lazy, unlabelled, ValueError, "195 of 200 rows"),
+        (DSAH(8), pictures, y, ValueError, "'image' to be vectors"),
+        (DSAH(8), unknown, y, ValueError, "compute_chunk_sizes"),
+        (DSAH(8), in_chunks(X[:1], (1, 1)), y[:1], ValueError, "1 row"),
+        (DSAH(8), MultimodalData(image=lazy["image"], text=X["text"]), y, ValueError, "Dask"),
+    ]
+
+
+@pytest.mark.parametrize("case", range(14))
+def test_what_does_not_go_is_refused(case, data):
+    hasher, X, y, error, message = refused(data)[case]
+    before = dict(vars(hasher))
+    with pytest.raises(error, match=message):
+        hasher.fit(X, y)
+    assert vars(hasher) == before
+
+
+def test_more_anchors_than_rows_are_said(data):
+    X, y = data
+    with pytest.warns(UserWarning, match="more than the 200 training rows"):
+        DSAH(4, n_anchors=300, random_state=0).fit(in_chunks(X), y)
