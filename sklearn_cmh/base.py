@@ -41,7 +41,10 @@ from .features import (
     LazyRows,
     features_fit_in_memory,
     fitted_features,
+    gathered,
     gathered_features,
+    kept,
+    kept_features,
     linear_map,
     stored_features,
 )
@@ -58,7 +61,7 @@ from .solvers import (
 )
 from .utils._cache import MEMORY_CONSTRAINTS, cached
 from .utils._callbacks import CallbackSupportMixin, end_step, fit_task, report
-from .utils._dask import checked_rows, map_rows, probe
+from .utils._dask import checked_rows, current_client, map_rows, probe
 from .utils._documentation import DocumentedMixin
 from .utils._parametrised import field, parametrised
 from .utils._sklearn import Interval, check_sample_weight, fit_context
@@ -668,6 +671,16 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         """Whether blocks may be arrays of Dask at fit."""
         return self._takes_lazy_rows
 
+    @property
+    def _solves_chunks(self) -> bool:
+        """Whether `_solve` takes `ChunkedRows`, whose chunks stay with the workers of a cluster."""
+        return False
+
+    @property
+    def _keeps_chunks(self) -> bool:
+        """Whether features of arrays of Dask are kept by workers, of which there are some."""
+        return self._solves_chunks and current_client() is not None
+
     def _solve(self, features, L, rng):
         """Return the Solution for features {name: (n, q)} and the label indicator L."""
         raise unwritten(self, "_solve(self, features, L, rng)", "returns a Solution")
@@ -748,14 +761,15 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
                 "with a transformer that was fitted to a sample."
             )
         first = super()._fit_preprocessing(rows, None, rng)
+        arrays = {m.name: _columns_of(table, m) for m in self._modalities if not m.dropped}
+        heights = next(iter(arrays.values())).chunks[0]
         return {
-            m.name: ChunkedRows.from_dask(
-                checked_rows(_columns_of(table, m), f"The block {m.name!r}"),
-                first[m.name],
-                f"The modality {m.name!r} holds what no hasher takes",
+            name: ChunkedRows.from_dask(
+                checked_rows(array.rechunk({0: heights}), f"The block {name!r}"),
+                first[name],
+                f"The modality {name!r} holds what no hasher takes",
             )
-            for m in self._modalities
-            if not m.dropped
+            for name, array in arrays.items()
         }
 
     # Features.
@@ -763,11 +777,17 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
     def _make_features(self, feature_map, block):
         """A map fitted to a block, and the features."""
         if isinstance(block, ChunkedRows):
-            return feature_map, gathered_features(feature_map, block)
+            make = kept_features if self._keeps_chunks else gathered_features
+            return feature_map, make(feature_map, block)
         if self._takes_lazy_rows and not features_fit_in_memory(feature_map, block):
             F = stored_features(feature_map, block)
             return feature_map, F
         return self._cached(fitted_features, feature_map, block)
+
+    def _unmapped_features(self, block):
+        if isinstance(block, ChunkedRows):
+            return kept(block)[0] if self._keeps_chunks else gathered(block)
+        return block
 
     def _cached(self, function, *args):
         """``function(*args)``, kept in `memory` for fits that follow."""

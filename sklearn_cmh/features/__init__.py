@@ -2,7 +2,14 @@
 
 from ..utils._products import stable_dot
 from ._anchor_rbf import AnchorRBF
-from ._chunked_rows import ChunkedRows, gathered_features
+from ._chunked_rows import (
+    ChunkedRows,
+    gathered,
+    gathered_features,
+    kept,
+    kept_features,
+    shifted,
+)
 from ._mapped_rows import (
     LazyRows,
     MappedRows,
@@ -25,9 +32,13 @@ __all__ = [
     "StoredRows",
     "features_fit_in_memory",
     "fitted_features",
+    "gathered",
     "gathered_features",
+    "kept",
+    "kept_features",
     "linear_map",
     "mapped_rows",
+    "shifted",
     "signed_sqrt",
     "sqrt_norm",
     "stable_dot",

@@ -19,7 +19,15 @@ from ..utils._typing import Features, Floats
 from ._anchor_rbf import AnchorRBF, begin_fit
 from ._mapped_rows import LazyRows, StoredRows, fits_in_memory
 
-__all__ = ["ChunkedRows", "fit_to_chunks", "gathered", "gathered_features"]
+__all__ = [
+    "ChunkedRows",
+    "fit_to_chunks",
+    "gathered",
+    "gathered_features",
+    "kept",
+    "kept_features",
+    "shifted",
+]
 
 
 class ChunkedRows(LazyRows):
@@ -37,7 +45,17 @@ class ChunkedRows(LazyRows):
         Of the values.
     is_sparse : bool
         Whether chunks are sparse matrices.
+
+    Attributes
+    ----------
+    shift : ndarray of shape (d,) or None
+        To be subtracted from the chunks, by whoever computes with them where they are.
+    largest : float or None
+        Largest magnitude of the chunks, where it is known.
     """
+
+    shift: Floats | None = None
+    largest: float | None = None
 
     def __init__(self, chunks: list[Any], heights: Any, width: int, dtype: Any, is_sparse: bool):
         self.chunks, self.heights = chunks, np.asarray(heights, dtype=np.intp)
@@ -67,6 +85,13 @@ class ChunkedRows(LazyRows):
         chunks = delayed_call(function, self.chunks, *map(shared, args))
         dtype, is_sparse = first.dtype, sparse.issparse(first)
         return type(self)(chunks, self.heights, first.shape[1], dtype, is_sparse)
+
+    def persist(self) -> Self:
+        """The same, computed, and kept where it was."""
+        import dask
+
+        kept = list(dask.persist(*self.chunks))
+        return type(self)(kept, self.heights, self.shape[1], self.dtype, self.is_sparse)
 
     def each(self, function: Callable | None = None, *args: Any) -> Iterator[Any]:
         """Yield ``function(chunk, *args)``, or the chunks, from the first to the last.
@@ -196,6 +221,66 @@ def gathered_features(feature_map: Any, X: ChunkedRows) -> Features | LazyRows:
     else:
         F -= mean
     return F
+
+
+def kept_features(feature_map: Any, X: ChunkedRows) -> ChunkedRows:
+    """Fit a map to rows in chunks, and keep the features where Dask computes them.
+
+    Parameters
+    ----------
+    feature_map : transformer
+        Map to be fitted.
+    X : ChunkedRows of shape (n, d)
+        Rows.
+
+    Returns
+    -------
+    features : ChunkedRows of shape (n, q)
+        Computed; their `shift` is to be subtracted.
+    """
+    feature_map = fit_to_chunks(feature_map, X)
+    F, total = kept(mapped_chunks(feature_map, X))
+    if type(feature_map) is AnchorRBF and feature_map.centre:
+        feature_map.mean_ = total / len(F)
+        F.shift = feature_map.mean_.astype(F.dtype)
+    return F
+
+
+def kept(rows: ChunkedRows) -> tuple[ChunkedRows, Floats]:
+    """Rows in chunks, computed and kept where Dask computes; and their sum."""
+    rows = rows.persist()
+    totals, largest = zip(*rows.each(_sum_and_largest), strict=True)
+    rows.largest = float(np.max(largest))
+    return rows, sum(totals)
+
+
+def _sum_and_largest(chunk):
+    total = np.asarray(chunk.sum(axis=0, dtype=np.float64)).ravel()
+    return total, max(chunk.max(), -chunk.min())
+
+
+class ShiftedRows(LazyRows):
+    """Rows of an array, of which a row is subtracted when they are read.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, q)
+        Rows.
+    shift : ndarray of shape (q,)
+        In their dtype.
+    """
+
+    def __init__(self, values: Floats, shift: Floats):
+        self.values, self.shift = values, shift
+        self.shape, self.dtype = values.shape, values.dtype
+
+    def __getitem__(self, rows: Any) -> Floats:
+        return self.values[rows] - self.shift
+
+
+def shifted(values: Features, shift: Floats | None) -> Features | ShiftedRows:
+    """Rows of `ChunkedRows` as they are meant: a `shift`, if any, is subtracted."""
+    return values if shift is None else ShiftedRows(values, shift)
 
 
 def mapped_chunks(feature_map: Any, X: ChunkedRows) -> ChunkedRows:

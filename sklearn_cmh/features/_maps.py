@@ -18,8 +18,7 @@ from ..utils._transformers import (
     transform,
 )
 from ._anchor_rbf import AnchorRBF
-from ._chunked_rows import ChunkedRows, gathered
-from ._mapped_rows import LazyRows, StoredRows
+from ._mapped_rows import LazyRows
 
 __all__ = ["FeatureMapsMixin", "check_scale", "fitted_features"]
 
@@ -36,8 +35,9 @@ def fitted_features(feature_map, block):
 def check_scale(name, F):
     """Return features, unless their squares and sums are too near the end of what F can hold."""
     what = f"The features of {name!r}"
-    if isinstance(F, StoredRows):
-        check_range(np.array([F.largest], dtype=F.dtype), what, _RESCALE)
+    largest = getattr(F, "largest", None)
+    if largest is not None:
+        check_range(np.array([largest], dtype=F.dtype), what, _RESCALE)
     elif not isinstance(F, LazyRows):
         check_range(F, what, _RESCALE)
     return F
@@ -111,8 +111,7 @@ class FeatureMapsMixin:
             feature_map = maps[name]
             if isinstance(feature_map, str):
                 self.feature_maps_[name] = None
-                rows = gathered(block) if isinstance(block, ChunkedRows) else block
-                features[name] = check_scale(name, rows)
+                features[name] = check_scale(name, self._unmapped_features(block))
                 continue
             if feature_map is None:
                 feature_map = self._default_feature_map(block)
@@ -125,6 +124,10 @@ class FeatureMapsMixin:
             self.feature_maps_[name] = feature_map
         return features
 
+    def _unmapped_features(self, block):
+        """Rows that are their own features."""
+        return block
+
     def _map_features(self, name, block):
         feature_map = self.feature_maps_[name]
         if feature_map is None:
@@ -133,7 +136,8 @@ class FeatureMapsMixin:
 
     def _check_features(self, name, F):
         complaint = f"The feature map of {name!r} returned what no hasher takes"
-        if isinstance(F, StoredRows) and not np.isfinite(F.largest):
+        largest = getattr(F, "largest", None)
+        if largest is not None and not np.isfinite(largest):
             raise ValueError(f"{complaint}: it contains NaN or infinity. {_RESCALE.capitalize()}.")
         if isinstance(F, LazyRows):
             return F

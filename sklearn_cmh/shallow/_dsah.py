@@ -41,7 +41,8 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 
 from ..base import KernelHasher, Solution, parametrised, warn_ignored
-from ..data import labelled_rows
+from ..data import label_patterns, labelled_rows
+from ..features import ChunkedRows, shifted
 from ..solvers import (
     CosineSimilarity,
     Targets,
@@ -53,6 +54,7 @@ from ..solvers import (
     label_targets,
     sign,
 )
+from ..utils._dask import computed, delayed_call, pass_over, remote, shared
 from ..utils._sklearn import Interval, StrOptions
 from ._targets import TargetsMixin, no_labels
 
@@ -91,11 +93,11 @@ class Problem:
     dtype: np.dtype
 
     @classmethod
-    def from_data(cls, features, L, targets=None, factors=None):
+    def from_data(cls, features, L, targets=None, factors=None, pooled=None):
         """Prepare features [(n, q_m) arrays], the indicator L (n, c), and targets.
 
         A row without labels is empty in L, which has no column where there are none at all. None
-        stands for the targets of L, and for `gram_factors` that are computed here.
+        stands for the targets of L, and for `gram_factors` and `pooled` that are computed here.
         """
         T = label_targets(L) if targets is None else targets
         grams, eigens = gram_factors(*features) if factors is None else factors
@@ -114,17 +116,16 @@ class Problem:
             similarity_norm=similarity_norm(T),
             grams=grams,
             eigen=eigens,
-            pooled=[S.pool(F) for F in features],
+            pooled=[S.pool(F) for F in features] if pooled is None else pooled,
             dtype=dtype,
         )
 
-    def part(self, rows):
-        """The problem as some rows see it."""
-        L, T = self.labels[rows], self.targets[rows]
+    def of_rows(self, features, L, T):
+        """The problem as rows of these features, labels and targets see it."""
         labelled, unlabelled = split_by_labels(L)
         return replace(
             self,
-            features=[F[rows] for F in self.features],
+            features=features,
             labels=L,
             labelled=labelled,
             unlabelled=unlabelled,
@@ -132,10 +133,26 @@ class Problem:
             similarity=CosineSimilarity(T, 2.0, 1.0),
         )
 
+    def part(self, rows):
+        """The problem as some rows see it."""
+        return self.of_rows([F[rows] for F in self.features], self.labels[rows], self.targets[rows])
+
     def parts(self):
         """Yield slices of the rows, each with the problem as they see it."""
         for rows in gen_batches(self.labels.shape[0], _BLOCK_ROWS):
             yield rows, self.part(rows)
+
+    def over_rows(self, function, B, *args):
+        """``function(problem, B, *args)``: new codes of all rows, and sums over rows."""
+        return function(self, B, *args)
+
+    def given(self, B):
+        """Codes of all rows as `over_rows` takes them."""
+        return B
+
+    def gathered(self, B):
+        """Codes of all rows, from `over_rows`, as an array."""
+        return B
 
     @property
     def all_labelled(self):
@@ -205,6 +222,11 @@ def code_statistics(problem, B):
     return reduce(add, (part_statistics(part, B[rows]) for rows, part in problem.parts()))
 
 
+def counted(problem, B):
+    """The codes of all rows, as they are, and their statistics."""
+    return B, code_statistics(problem, B)
+
+
 def gram_matrices(features):
     """``F_l'F_m`` for all modalities l and m."""
     grams = {(m, m): gram(F) for m, F in enumerate(features)}
@@ -239,6 +261,98 @@ def similarity_norm(T):
     value = 4 * (labels.T @ labels).power(2).sum() - 4 * np.square(T.sum()).sum()
     value += 8 * np.square(labels.T @ pairs).sum() + 4 * np.square(pairs.T @ pairs).sum()
     return value + np.count_nonzero(T.present()) ** 2
+
+
+# Rows with the workers of Dask.
+
+
+@dataclass
+class FeatureSums:
+    """Small products of the features, which add up over chunks of the rows.
+
+    `grams` are F_l'F_m and `pooled` E'F_m, as of a `Problem`.
+    """
+
+    grams: dict
+    pooled: list
+
+    def __add__(self, other):
+        """Those of both chunks."""
+        return FeatureSums(
+            {pair: G + other.grams[pair] for pair, G in self.grams.items()},
+            [a + b for a, b in zip(self.pooled, other.pooled, strict=True)],
+        )
+
+
+def feature_sums(membership, features, patterns, shifts):
+    """What one chunk of rows adds to the products; see `ChunkedProblem`."""
+    S = CosineSimilarity(label_targets(patterns[membership]), 2.0, 1.0)
+    F = list(map(shifted, features, shifts))
+    return None, FeatureSums(gram_matrices(F), [S.pool(f) for f in F])
+
+
+@dataclass
+class ChunkedProblem(Problem):
+    """A problem whose rows are in chunks, with the workers of Dask.
+
+    Of all rows, labels and targets are here, and `features` holds `ChunkedRows`. Of every chunk,
+    `chunks` holds tasks: which of the `patterns` the labels of its rows are (`membership`, of all
+    rows), and its features, less the `shifts`.
+    """
+
+    chunks: list
+    patterns: sparse.csr_array
+    membership: np.ndarray
+    shifts: list
+
+    @classmethod
+    def from_chunks(cls, features, L):
+        """Prepare features [ChunkedRows], chunked alike, and the indicator L (n, c)."""
+        patterns, membership = label_patterns(L)
+        rows = features[0].slices()
+        labels = [remote(np.asarray, membership[some].astype(np.int32)) for some in rows]
+        chunks = [
+            (of_rows, list(parts))
+            for of_rows, *parts in zip(labels, *(F.chunks for F in features), strict=True)
+        ]
+        shifts = [F.shift for F in features]
+        _, sums = pass_over(feature_sums, chunks, patterns, shifts)
+        eigens = [eigen(sums.grams[m, m]) for m in range(len(features))]
+        problem = Problem.from_data(features, L, None, (sums.grams, eigens), sums.pooled)
+        return cls(
+            **vars(problem), chunks=chunks, patterns=patterns, membership=membership, shifts=shifts
+        )
+
+    def common(self):
+        """What workers need of the problem beside their rows."""
+        of_rows = ("labels", "labelled", "unlabelled", "targets", "similarity", "membership")
+        gone: dict[str, Any] = dict.fromkeys(of_rows)
+        return replace(self, features=[], grams={}, eigen=[], chunks=[], **gone)
+
+    def over_rows(self, function, B, *args):
+        chunks = [(codes, *chunk) for codes, chunk in zip(B, self.chunks, strict=True)]
+        return pass_over(on_chunk, chunks, self.common(), function, args)
+
+    def given(self, B):
+        """Codes of which rows with the same labels have the same."""
+        first = np.unique(self.membership, return_index=True)[1]
+        return delayed_call(take_rows, [labels for labels, _ in self.chunks], shared(B[first]))
+
+    def gathered(self, B):
+        return np.concatenate(computed(B))
+
+
+def on_chunk(B, membership, features, problem, function, args):
+    """``function(problem, B, *args)`` of the rows of one chunk."""
+    L = problem.patterns[membership]
+    F = list(map(shifted, features, problem.shifts))
+    of_rows = problem.of_rows(F, L.astype(problem.dtype), label_targets(L))
+    return function(of_rows, B, *args)
+
+
+def take_rows(rows, codes):
+    """Codes of some rows, of which there are few kinds."""
+    return codes[rows]
 
 
 # Updates of solver="exact".
@@ -431,8 +545,8 @@ def fit_codes(problem, B, statistics, weights, P, alpha, gamma, label_term):
 def start(problem, B, alpha, gamma, label_term):
     """Fit R and P to codes, from R = 0 and P = 0."""
     weights = update_weights(problem.class_counts.astype(np.float64), label_term)
-    P = [np.zeros((F.shape[1], B.shape[1])) for F in problem.features]
-    statistics = code_statistics(problem, B)
+    B, statistics = problem.over_rows(counted, B)
+    P = [np.zeros((F.shape[1], len(statistics.gram))) for F in problem.features]
     return fit_codes(problem, B, statistics, weights, P, alpha, gamma, label_term)
 
 
@@ -445,17 +559,23 @@ def sweep_part(part, state, B, Q, alpha, relaxed=False):
     return update_by_labels(part, lambda Q, B, N: update_codes(B, Q, N), Q, RDR, B, N)
 
 
-def sweep(problem, state, alpha, gamma, label_term, relaxed=False):
-    """One sweep of the exact solver: B, R, D, P_1, ..., P_M. The objective does not rise."""
-    Q = codes_quadratic(problem, state.R, state.weights, state.P)
-    B = np.empty_like(state.B, dtype=problem.dtype if relaxed else np.int8)
+def sweep_codes(problem, B, state, Q, alpha, relaxed=False):
+    """Codes of all rows, and their statistics, from codes `B` by one pass over parts."""
+    new = np.empty_like(B, dtype=problem.dtype if relaxed else np.int8)
 
     def swept_parts():
         for rows, part in problem.parts():
-            B[rows] = sweep_part(part, state, state.B[rows], Q, alpha, relaxed)
-            yield part_statistics(part, B[rows])
+            new[rows] = sweep_part(part, state, B[rows], Q, alpha, relaxed)
+            yield part_statistics(part, new[rows])
 
-    statistics = reduce(add, swept_parts())
+    return new, reduce(add, swept_parts())
+
+
+def sweep(problem, state, alpha, gamma, label_term, relaxed=False):
+    """One sweep of the exact solver: B, R, D, P_1, ..., P_M. The objective does not rise."""
+    Q = codes_quadratic(problem, state.R, state.weights, state.P)
+    others = replace(state, B=None)
+    B, statistics = problem.over_rows(sweep_codes, state.B, others, Q, alpha, relaxed)
     return fit_codes(problem, B, statistics, state.weights, state.P, alpha, gamma, label_term)
 
 
@@ -475,12 +595,13 @@ def solve_exact(
     weighting = (alpha, gamma, label_term)
     B = start_codes(problem, n_bits, rng)
     B = improve_start(problem, B, gamma, n_perturbations, rng)
-    state = start(problem, B, *weighting)
+    state = start(problem, problem.given(B), *weighting)
     sweeps.start(state.objective)
     for _ in sweeps:
         state = sweep(problem, state, *weighting, relaxed)
         sweeps.record(state.objective)
-    codes = threshold_at_mean(state.B) if relaxed else state.B
+    B = problem.gathered(state.B)
+    codes = threshold_at_mean(B) if relaxed else B
     return Solution(codes, state.P, sweeps.objective, len(sweeps))
 
 
@@ -703,17 +824,26 @@ class DSAH(TargetsMixin, KernelHasher):
 
     _takes_lazy_rows = True  # type: ignore[assignment]
 
-    def _solve(self, features, supervision, rng):
-        F = list(features.values())
-        L, factors = supervision.labels, self._cached(gram_factors, *F)
+    @property
+    def _solves_chunks(self):
+        return self.solver == "exact" and not self.relaxed and self.pair_weight == 0
+
+    def _problem(self, F, supervision):
+        L = supervision.labels
+        if isinstance(F[0], ChunkedRows):
+            return ChunkedProblem.from_chunks(F, L)
+        factors = self._cached(gram_factors, *F)
         T = self._targets(F, supervision, centred(factors[0], F) if self.pair_weight else None)
+        return Problem.from_data(F, no_labels(len(T)) if L is None else L, T, factors)
+
+    def _solve(self, features, supervision, rng):
         solvers: dict[str, tuple[Any, dict[str, Any]]] = {
             "exact": (solve_exact, {"n_perturbations": self.n_perturbations}),
             "alm": (solve_alm, {"xi": self.xi, "rho": self.rho}),
         }
         solve, own = solvers[self.solver]
         return solve(
-            Problem.from_data(F, no_labels(len(T)) if L is None else L, T, factors),
+            self._problem(list(features.values()), supervision),
             self.n_bits,
             alpha=self.alpha,
             gamma=self.gamma,

@@ -2,7 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import add, getitem
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from ._typing import NDArray
 
 __all__ = [
     "checked_rows",
+    "computed",
     "culled_chunks",
     "current_client",
     "delayed_call",
@@ -19,7 +22,9 @@ __all__ = [
     "is_dask",
     "map_rows",
     "nearest_of_chunks",
+    "pass_over",
     "probe",
+    "remote",
     "row_chunks",
     "shared",
 ]
@@ -76,6 +81,60 @@ def delayed_call(function: Callable, chunks: list[Any], *args: Any) -> list[Any]
 
     call = dask.delayed(function)
     return [call(chunk, *args) for chunk in chunks]
+
+
+def pass_over(
+    function: Callable, chunks: Sequence[Sequence[Any]], *args: Any
+) -> tuple[list[Any], Any]:
+    """One pass over chunks of rows: new rows stay where they are made, small sums come back.
+
+    A worker that dies takes rows with it; Dask makes them again, from the chunks that they were
+    made of.
+
+    Parameters
+    ----------
+    function : callable
+        Takes what belongs to a chunk, and `args`; returns new rows, and sums that add up.
+    chunks : sequence of sequence of dask.delayed.Delayed
+        What belongs to every chunk.
+    *args : object
+        Sent to every worker once.
+
+    Returns
+    -------
+    rows : list of dask.delayed.Delayed
+        New rows of every chunk, computed and kept.
+    total : object
+        The sum over the chunks.
+    """
+    import dask
+
+    call, pick, add_up = map(dask.delayed, (function, getitem, _added_up))
+    common = [shared(arg) for arg in args]
+    results = [call(*chunk, *common) for chunk in chunks]
+    rows, sums = ([pick(result, i) for result in results] for i in range(2))
+    while len(sums) > 1:
+        sums = [add_up(sums[i : i + FAN_IN]) for i in range(0, len(sums), FAN_IN)]
+    *rows, total = dask.persist(*rows, *sums)
+    return rows, total.compute()
+
+
+def _added_up(parts):
+    return reduce(add, parts)
+
+
+def remote(function: Callable, value: Any) -> Any:
+    """A task ``function(value)``, computed and kept, that brings its value with it."""
+    import dask
+
+    return dask.persist(dask.delayed(function)(value))[0]
+
+
+def computed(tasks: list[Any]) -> tuple[Any, ...]:
+    """Results of tasks, brought here."""
+    import dask
+
+    return dask.compute(*tasks)
 
 
 def in_flight() -> int:
