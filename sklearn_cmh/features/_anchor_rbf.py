@@ -21,7 +21,7 @@ from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_dat
 
 from ..data import canonical
 from ..utils._documentation import DocumentedMixin
-from ..utils._products import StableFactor
+from ..utils._products import StableFactor, strips
 from ..utils._sklearn import Interval, StrOptions, fit_context, validate_parameters
 from ..utils._state import unchanged_on_error
 from ..utils._typing import Features, Floats, MatrixLike, RandomState
@@ -39,8 +39,12 @@ _ROUNDING = 2.0**-42
 _HEIGHT = 256
 
 
-def kernel_blocks(X: Features, anchors: Features, width: float) -> Iterator[tuple[slice, Floats]]:
+def kernel_blocks(
+    X: Features, anchors: Features, width: float, out: Floats | None = None
+) -> Iterator[tuple[slice, Floats]]:
     """Row slices of `X` with their kernel values, ``exp(-||x - a||^2 / (2 width^2))``.
+
+    The values are rows of `out`, where that is given.
 
     With rows and anchors in units of the width, u and v, the exponent is
     ``u'v - (||u||^2 + ||v||^2) / 2``. Dense ones are shifted by the mean anchor first,
@@ -73,11 +77,16 @@ def kernel_blocks(X: Features, anchors: Features, width: float) -> Iterator[tupl
             u = _in_widths(block, shift, width, dtype)
             values = (u @ right).toarray() if anchors_sparse else right.multiply(u)
             norms = 0.5 * row_norms(u, squared=True)
-            values -= norms[:, None]
-            values -= term
-        values[~np.isfinite(norms)] = -np.inf
-        np.minimum(values, 0, out=values)
-        yield rows, np.exp(values, out=values)
+            infinite = ~np.isfinite(norms)
+            values[infinite], norms[infinite] = -np.inf, 0
+        kernel = values.astype(X.dtype, copy=False) if out is None else out[rows]
+        for strip in strips(*values.shape):
+            exponents = values[strip]
+            exponents -= norms[strip, None]
+            exponents -= term
+            np.minimum(exponents, 0, out=exponents)
+            np.exp(exponents, out=kernel[strip])
+        yield rows, kernel
 
 
 def _in_widths(A, shift, width, dtype):
@@ -244,7 +253,7 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     Notes
     -----
     Time is :math:`O(n d q)` for q anchors. Beside the input and the (n, q) output, memory holds
-    a few blocks of 256 rows and a few more copies of the anchors; `fit` alone holds no (n, q)
+    a few blocks of 512 rows and a few more copies of the anchors; `fit` alone holds no (n, q)
     array either. Sparse rows stay sparse. float32 rows give float32 features.
 
     Rounding changes a kernel value by at most about 1e-4 of it, at widths of the order of
@@ -356,9 +365,8 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         check_is_fitted(self)
         X = self._validated(X, reset=False)
         F = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
-        for rows, values in kernel_blocks(X, self.anchors_, self.width_):
-            F[rows] = values
-            self._centred(F[rows])  # while it is in the caches
+        for _, values in kernel_blocks(X, self.anchors_, self.width_, F):
+            self._centred(values)  # while it is in the caches
         return F
 
     def _validated(self, X, reset):
@@ -375,9 +383,10 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         F = None if make is None else make((X.shape[0], anchors.shape[0]), dtype=X.dtype)
         total = np.zeros(anchors.shape[0])
         needed = self.centre or F is not None
-        for rows, values in kernel_blocks(X, anchors, width) if needed else ():
+        out = F if isinstance(F, np.ndarray) else None
+        for rows, values in kernel_blocks(X, anchors, width, out) if needed else ():
             total += values.sum(axis=0, dtype=np.float64)
-            if F is not None:
+            if F is not None and out is None:
                 F[rows] = values
         self.anchor_indices_, self.anchors_, self.width_ = indices, anchors, width
         self.mean_ = total / X.shape[0] if self.centre else None

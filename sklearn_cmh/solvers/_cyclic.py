@@ -3,11 +3,11 @@
 import numpy as np
 from sklearn.utils import gen_batches
 
-from ._codes import sign
-
 __all__ = ["cyclic_bits"]
 
-_BLOCK_ROWS = 1024
+_BLOCK_ROWS = 4096
+# Bits whose changes are followed one by one.
+_BITS = 16
 
 
 def cyclic_bits(B, Q, N, n_passes=3):
@@ -15,7 +15,7 @@ def cyclic_bits(B, Q, N, n_passes=3):
 
     The diagonal of Q is constant over codes, so that the best bit j of all rows is
     ``b_j = sgn(n_j - B q_j + q_jj b_j)``. Given Q and N rows do not depend on each other: a
-    block of them stays in the cache for all bits and passes.
+    block of them is taken through all passes at once.
 
     Parameters
     ----------
@@ -45,12 +45,29 @@ def cyclic_bits(B, Q, N, n_passes=3):
     others = Q.astype(N.dtype)
     np.fill_diagonal(others, 0)
     for rows in gen_batches(len(B), _BLOCK_ROWS):
-        bits, target = B[rows].T.astype(N.dtype), N[rows].T
+        # A bit of all rows lies together. Without -0.0, differences that are zero are +0.0.
+        bits = np.ascontiguousarray(B[rows].T, dtype=N.dtype)
+        target = np.add(N[rows].T, 0, order="C")
         for _ in range(n_passes):
-            before = bits.copy()
-            for j in range(len(bits)):
-                bits[j] = sign(target[j] - others[j] @ bits)
-            if np.array_equal(bits, before):
+            if not _pass(bits, others, target):
                 break
-        B[rows] = bits.T
+        B[rows] = bits.astype(B.dtype).T
     return B
+
+
+def _pass(bits, others, target):
+    """One pass over the bits (k, n), in place; whether any has changed.
+
+    What the others say is one product for a few bits, to which the changes of those among them
+    that have been looked at already are added.
+    """
+    changed = False
+    for few in gen_batches(len(bits), _BITS):
+        before, drawn = bits[few].copy(), target[few] - others[few] @ bits
+        change, among = np.zeros_like(before), others[few, few]
+        for j in range(len(before)):
+            draw = drawn[j] - among[j, :j] @ change[:j] if j else drawn[j]
+            np.copysign(1, draw, out=bits[few][j])
+            np.subtract(bits[few][j], before[j], out=change[j])
+        changed = changed or change.any()
+    return changed

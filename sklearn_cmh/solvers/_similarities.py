@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import gen_batches
 
 from ..data import label_patterns
+from ._linalg import dense
 
 __all__ = [
     "CosineSimilarity",
@@ -31,7 +32,7 @@ def sum_rows(E, A):
     if sparse.issparse(A):
         return E.T @ A
     # A block of at least g rows, so that adding g x k sums costs no more than the block itself.
-    rows = max(_BLOCK_ENTRIES // max(A.shape[1], 1), E.shape[1], 1)
+    rows = max(_BLOCK_ENTRIES // 8 // max(A.shape[1], 1), E.shape[1], 1)
     total = np.zeros((E.shape[1], A.shape[1]))
     for block in gen_batches(len(A), rows):
         total += E[block].T @ A[block].astype(np.float64, copy=False)
@@ -95,6 +96,7 @@ class CosineSimilarity(_Similarity):
         self._weights = np.full(T.shape[1], scale, dtype=self.dtype)
         self._shift = self.dtype.type(shift)
         self._mark = sparse.csr_array(T.present()[:, None].astype(self.dtype))
+        self._marked_labels = sparse.hstack([T.labels, self._mark], format="csr")
 
     def squared_norm(self):
         """Squared Frobenius norm of the n x n matrix, from small products."""
@@ -104,8 +106,11 @@ class CosineSimilarity(_Similarity):
 
     def pool(self, A):
         """``T'A``, and the sum of the rows that have targets in a last row: (t + 1, k)."""
-        sums = sum_rows(self._mark, A)
-        return np.vstack([self._targets.pool(A), sums.toarray() if sparse.issparse(A) else sums])
+        c, pairs = self._targets.labels.shape[1], self._targets.pairs
+        sums = dense(sum_rows(self._marked_labels, A))
+        if pairs.shape[1] == 0:
+            return sums
+        return np.vstack([sums[:c], dense(sum_rows(pairs, A)), sums[c:]])
 
     def core(self, G):
         """Weigh the columns of the targets, and the sum."""

@@ -81,8 +81,8 @@ class Targets:
 
     def pool(self, A: Features) -> Floats:
         """``T'A`` (t, k), added up in float64."""
-        parts = (sum_rows(self.labels, A), sum_rows(self.pairs, A))
-        return np.vstack([part.toarray() if sparse.issparse(part) else part for part in parts])
+        parts = [part for part in (self.labels, self.pairs) if part.shape[1]] or [self.labels]
+        return np.vstack([dense(sum_rows(part, A)) for part in parts])
 
     def expand(self, G: Floats) -> Floats:
         """``T G`` (n, k), in the dtype of `G`."""

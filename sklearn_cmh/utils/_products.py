@@ -11,10 +11,13 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-__all__ = ["StableFactor", "relative_error", "stable_dot"]
+__all__ = ["StableFactor", "relative_error", "stable_dot", "strips"]
 
 # Bits of one slice that make a product as good as one in float32.
 _SINGLE = 21
+
+# Entries of a few rows that stay in the caches from one step to the next.
+_STRIP_ENTRIES = 2**15
 
 
 class StableFactor:
@@ -48,13 +51,23 @@ class StableFactor:
         product = slices[0] @ self.high
         if self.cross is not None:
             product += np.hstack(slices) @ self.cross
-        product *= unit
-        product *= self.unit
-        return product.astype(self.dtype, copy=False)
+        out = np.empty(product.shape, dtype=self.dtype)
+        for rows in strips(*product.shape):
+            strip = product[rows]
+            strip *= unit[rows]
+            strip *= self.unit
+            out[rows] = strip
+        return out
 
     def batches(self, n):
-        """Slices of n rows, each of a size that suits the caches."""
-        return gen_batches(n, int(np.clip(2**19 // len(self.high), 16, 256)))
+        """Slices of n rows: enough for a fast product, few enough for the caches."""
+        most = 512 if self.n_slices == 1 else 256
+        return gen_batches(n, int(np.clip(most * 1024 // max(self.high.shape), 16, most)))
+
+
+def strips(n, k):
+    """Slices of a few of n rows of k entries, on which one step follows another in the caches."""
+    return gen_batches(n, max(1, _STRIP_ENTRIES // max(k, 1)))
 
 
 def _slicing(d, dtype):
@@ -82,7 +95,7 @@ def _slices(A, axis, bits, n_slices):
     # Below 2^-900, where the inverse of the unit would overflow, all is zero.
     exponent = np.maximum(np.frexp(top.astype(np.float64))[1], -900)
     whole = A * np.ldexp(1.0, bits - exponent)
-    high = np.rint(whole)
+    high = np.rint(whole, out=whole if n_slices == 1 else None)
     slices = [high]
     if n_slices == 2:
         whole -= high
