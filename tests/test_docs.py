@@ -8,6 +8,7 @@ import io
 import json
 import pkgutil
 import re
+import sys
 from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
@@ -300,6 +301,11 @@ def blocks_of(page):
 FLOAT = re.compile(r"\d+\.\d+")
 
 
+def is_installed(name):
+    """Whether a package can be imported; some have no specification once they are."""
+    return name in sys.modules or importlib.util.find_spec(name) is not None
+
+
 def check_output(block, printed, page):
     """Compare as doctest does, decimal fractions within 0.05: they vary with library versions."""
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -325,7 +331,7 @@ def test_code_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "Agg")
     namespace, skipped = {"__name__": "__main__"}, []
     for block in blocks_of(page):
-        absent = [name for name in block.requires if importlib.util.find_spec(name) is None]
+        absent = [name for name in block.requires if not is_installed(name)]
         if absent:
             skipped.append(f"line {block.line} needs {', '.join(absent)}")
             continue

@@ -19,7 +19,14 @@ import joblib
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 
-from sklearn_cmh import HammingRanker, MultimodalData, RefinedHasher, SharedSpace, TwoStageRanker
+from sklearn_cmh import (
+    AnchorRBF,
+    HammingRanker,
+    MultimodalData,
+    RefinedHasher,
+    SharedSpace,
+    TwoStageRanker,
+)
 from sklearn_cmh.datasets import load_openmoji
 from sklearn_cmh.metrics import average_precision_scores, pair_recall_at_k
 from sklearn_cmh.shallow import CCAITQ
@@ -36,7 +43,12 @@ PICTURES = ["rabbit face", "tropical drink", "fire engine", "guitar"]
 N_HITS = 8
 PICTURE_SIZE = 96
 # Settings that take seconds, for tests.
-QUICK: dict[str, Any] = {"preprocessing": ("sqrt_norm",), "widths": (0.5,), "ridges": (0.1, 1.0)}
+QUICK: dict[str, Any] = {
+    "n_anchors": 300,
+    "preprocessing": ("sqrt_norm",),
+    "widths": (0.5,),
+    "ridges": (0.1, 1.0),
+}
 
 
 def load():
@@ -65,7 +77,9 @@ def make_hasher(args, pair_weight):
 
 def make_space(args):
     """Real-valued vectors that tell things apart more finely than bits: the second stage."""
-    quick: dict[str, Any] = {"feature_map": None, "regularisation": 0.1} if args.quick else {}
+    quick: dict[str, Any] = {}
+    if args.quick:
+        quick = {"feature_map": AnchorRBF(300), "regularisation": 0.1}
     return SharedSpace(modalities=modalities(), n_jobs=2, random_state=args.seed, **quick)
 
 

@@ -122,6 +122,15 @@ def folded_features(F, folds: NDArray) -> _FoldedFeatures:
     return _FoldedFeatures(inside, outside, eigenvalues, F.shape[1])
 
 
+def leading_singular_vectors(C: Floats, c: int) -> tuple[Floats, Floats]:
+    """Singular vectors of the `c` largest singular values: all computed where most are wanted."""
+    if 2 * c > min(C.shape):
+        U, _, Vt = linalg.svd(C, full_matrices=False, check_finite=False)
+    else:
+        U, _, Vt = randomized_svd(C, c, random_state=0)
+    return U[:, :c], Vt[:c]
+
+
 def pair_scores(
     left: _FoldedFeatures, right: _FoldedFeatures, ridges: list, n_components: int
 ) -> list[float]:
@@ -139,7 +148,7 @@ def pair_scores(
             return [-np.inf] * len(ridges)
         for i, (ridge_l, ridge_r) in enumerate(ridges):
             scale_l, scale_r = left.scales(fold, ridge_l), right.scales(fold, ridge_r)
-            U, _, Vt = randomized_svd(scale_l[:, None] * C * scale_r, c, random_state=0)
+            U, Vt = leading_singular_vectors(scale_l[:, None] * C * scale_r, c)
             A = left.outside[fold] @ (scale_l[:, None] * U)
             B = right.outside[fold] @ (scale_r[:, None] * Vt.T)
             weights = component_weights(column_correlations(A, B), 1)
