@@ -11,7 +11,8 @@ processor time. "products" is that of the bare matrix products that the method c
 measured in the same process on some blocks of rows: those with the anchors, in float64, as codes
 that do not depend on the processor need them; the Gram matrices, in float64; and in each sweep one
 with F_m and one with F_m', in the precision of the features. "beyond" is what the process has held
-at most, beyond what it held before the fit, inputs included.
+at most, beyond what it held before the fit, inputs included. Methods are those of the package, the
+ones to compare with included; products of hash functions that are not linear are not known.
 """
 
 import argparse
@@ -51,9 +52,9 @@ def make_method(name, bits, anchors, blocks):
     from sklearn_cmh import AnchorRBF
     from sklearn_cmh.utils.discovery import all_estimators
 
-    method = dict(all_estimators(kind="shallow"))[name]
-    if "n_anchors" not in method().get_params():
-        return method(bits, random_state=0)
+    method = dict(all_estimators())[name]
+    if "n_anchors" not in method().get_params() or name == "RefinedHasher":
+        return method(n_bits=bits, random_state=0)
     maps = {name: AnchorRBF(anchors or block.shape[1]) for name, block in blocks.items()}
     own = {"n_perturbations": 0} if name == "DSAH" else {}
     return method(bits, feature_map=maps, random_state=0, **own)
@@ -70,6 +71,8 @@ def timed(product, *blocks):
 
 def time_products(hasher, blocks, bits):
     """Seconds of the bare products of a fit, from those of one block of rows."""
+    if not hasattr(hasher, "projections_"):
+        return np.nan
     n = len(hasher.codes_)
     rows = min(BLOCK, n)
     mapped = {name: len(P) for name, P in hasher.projections_.items()}
@@ -111,7 +114,7 @@ def measure(setting):
     seconds, wall, peak = time.process_time() - start, time.perf_counter() - wall, peak_gigabytes()
     return {
         **setting,
-        "sweeps": hasher.n_iter_,
+        "sweeps": getattr(hasher, "n_iter_", 1),
         "seconds": seconds,
         "wall": wall,
         "products": time_products(hasher, blocks, setting["bits"]),
@@ -164,7 +167,8 @@ def main():
         return
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), options.threads)
     print(
-        "method mods anchors bits dtype     rows sweeps seconds us/row products ratio inputs beyond"
+        "method           mods anchors bits dtype     rows sweeps seconds us/row products ratio "
+        "inputs beyond"
     )
     results = []
     for values in itertools.product(
@@ -190,7 +194,7 @@ def main():
         r = json.loads(done.stdout.splitlines()[-1])
         results.append(r)
         print(
-            f"{r['method']:6} {r['modalities']:4} {r['anchors']:7} {r['bits']:4} {r['dtype']:7} "
+            f"{r['method']:16} {r['modalities']:4} {r['anchors']:7} {r['bits']:4} {r['dtype']:7} "
             f"{r['rows']:7} {r['sweeps']:6} {r['seconds']:7.1f} "
             f"{1e6 * r['seconds'] / r['rows']:6.0f} {r['products']:8.1f} "
             f"{r['seconds'] / r['products']:5.2f} {r['inputs']:4.2f} GB {r['beyond']:3.2f} GB",
