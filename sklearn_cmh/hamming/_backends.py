@@ -187,7 +187,9 @@ def _worth_loading(n_pairs, n_bits):
         return True
     seconds = numpy_seconds(n_pairs, n_bits)
     _numpy_seconds += seconds
-    if _numpy_seconds < (LOAD_SECONDS if _compiled_before() else COMPILE_SECONDS):
+    if _numpy_seconds < LOAD_SECONDS:
+        return False
+    if _numpy_seconds < COMPILE_SECONDS and not _compiled_before():
         return False
     # Where numba is missing, only a call that is slow without it is worth a warning.
     return seconds >= LOAD_SECONDS or find_spec("numba") is not None

@@ -7,7 +7,8 @@ in one of the others: if all of them differed by more, the codes would differ by
 Part of a substring may stand for it, since it never differs by more bits.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import combinations
 from math import comb
 from typing import NamedTuple
@@ -22,6 +23,7 @@ __all__ = ["Hits", "MultiIndex", "index_chunks", "look_up", "nearest_by_index"]
 
 # Bits of the part of a substring that is looked up, and substrings at most.
 KEY_BITS = 16
+N_KEYS = 2**KEY_BITS
 MAX_TABLES = 32
 # Rows that are worth an index. Candidates of a query at most, as a share of the rows: more of
 # them take longer than to compare all rows one after the other.
@@ -48,8 +50,10 @@ class Hits(NamedTuple):
 
     @classmethod
     def together(cls, parts: "Sequence[Hits]") -> "Hits":
-        """Hits of several parts, one after the other."""
-        return cls(*map(np.concatenate, zip(*parts, strict=True)))
+        """Hits of any number of parts, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*map(np.concatenate, zip(*parts, strict=True))) if parts else NO_HITS
 
 
 NO_HITS = Hits(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.int32))
@@ -82,21 +86,20 @@ class MultiIndex:
     def __init__(self, packed: NDArray[np.uint8], n_bits: int) -> None:
         self.packed = packed
         self.n_tables = min(MAX_TABLES, n_bits // KEY_BITS)
-        # Substrings of equal length, in bytes; the first two bytes of each are its key.
-        length = n_bits // 8 // self.n_tables
-        self.columns = [slice(i * length, i * length + 2) for i in range(self.n_tables)]
-        tables = [_table(keys) for keys in self._keys(packed)]
-        self.starts = [starts for starts, _ in tables]
-        self.rows = [rows for _, rows in tables]
+        # Bytes of a substring, all of equal length; the first two of them are its key.
+        self.length = n_bits // 8 // self.n_tables
+        self.starts = np.zeros((self.n_tables, N_KEYS + 1), dtype=np.intp)
+        self.rows = np.empty((self.n_tables, len(packed)), dtype=np.uint32)
+        for i, (starts, rows) in enumerate(zip(self.starts, self.rows, strict=True)):
+            first = i * self.length
+            _fill_table(_as_keys(packed[:, first : first + 2]), starts, rows)
+            # Among the rows of all tables.
+            starts += i * len(packed)
 
     @property
     def nbytes(self) -> int:
         """Memory of the tables."""
-        return sum(table.nbytes for table in self.starts) + sum(rows.nbytes for rows in self.rows)
-
-    def _keys(self, packed: NDArray[np.uint8]) -> Iterator[NDArray[np.uint16]]:
-        for columns in self.columns:
-            yield np.ascontiguousarray(packed[:, columns]).view(np.uint16)[:, 0]
+        return self.starts.nbytes + self.rows.nbytes
 
     def within(
         self, queries: NDArray[np.uint8], radius: int, max_candidates: float
@@ -119,58 +122,42 @@ class MultiIndex:
         answered : ndarray of shape (n_queries,), bool
             Whether a query has been answered.
         """
-        flips = self._flips(radius)
-        n_buckets = sum(map(n_masks, flips))
+        n_buckets = count_buckets(self.n_tables, radius)
         answered = np.zeros(len(queries), dtype=bool)
         if n_buckets > max_candidates:
             return NO_HITS, answered
-        parts = [NO_HITS]
+        parts = []
         for part in slices(len(queries), max(1, AT_ONCE // n_buckets)):
-            begins, lengths, tables = self._buckets(queries[part], flips)
+            begins, lengths = self._buckets(queries[part], radius)
             n_candidates = lengths.sum(axis=1)
             answered[part] = n_candidates <= max_candidates
             asked = np.flatnonzero(answered[part])
             at_once = max(1, int(AT_ONCE // max(1, n_candidates[asked].max(initial=0))))
             for few in slices(len(asked), at_once):
                 some = asked[few]
-                rows, numbers = self._candidates(begins[some], lengths[some], tables)
-                numbers = some[numbers] + part.start
+                rows = self._candidates(begins[some], lengths[some])
+                numbers = np.repeat(some + part.start, n_candidates[some])
                 parts.append(self._compare(queries, numbers, rows, radius))
         return Hits.together(parts), answered
 
-    def _flips(self, radius):
-        """Bits that may differ in the key of every table that is looked up."""
-        flips, rest = divmod(radius, self.n_tables)
-        return [flips] * (rest + 1) + [flips - 1] * (self.n_tables - rest - 1 if flips else 0)
+    def _buckets(self, queries, radius):
+        """Where the buckets of every query begin in the tables' rows, and how long they are."""
+        tables, masks = _buckets_within(self.n_tables, radius)
+        substrings = queries[:, : self.n_tables * self.length].reshape(
+            len(queries), self.n_tables, self.length
+        )
+        keys = _as_keys(substrings[:, :, :2])
+        buckets = (keys[:, tables] ^ masks) + tables * (N_KEYS + 1)
+        starts = self.starts.ravel()
+        begins = starts[buckets]
+        return begins, starts[buckets + 1] - begins
 
-    def _buckets(self, queries, flips):
-        """Where the buckets of every query begin, how long they are, and in which table."""
-        begins, lengths, tables = [], [], []
-        keys = zip(flips, self._keys(queries), self.starts, strict=False)
-        for i, (flip, key, starts) in enumerate(keys):
-            masks = _masks(flip)
-            looked_up = (key[:, None] ^ masks).astype(np.intp)
-            begins.append(starts[looked_up])
-            lengths.append(starts[looked_up + 1] - begins[-1])
-            tables += [i] * len(masks)
-        return np.hstack(begins), np.hstack(lengths), np.array(tables, dtype=np.intp)
-
-    def _candidates(self, begins, lengths, tables):
-        """Rows in the buckets of some queries, and whose they are."""
-        rows, numbers = [], []
-        for i, table in enumerate(self.rows):
-            mine = tables == i
-            length = lengths[:, mine].ravel()
-            stop = np.cumsum(length)
-            if not len(stop) or not stop[-1]:
-                continue
-            shift = begins[:, mine].ravel() - (stop - length)
-            rows.append(table[np.arange(stop[-1]) + np.repeat(shift, length)])
-            owner = np.repeat(np.arange(len(lengths)), mine.sum())
-            numbers.append(np.repeat(owner, length))
-        if not rows:
-            return np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.intp)
-        return np.concatenate(rows), np.concatenate(numbers)
+    def _candidates(self, begins, lengths):
+        """Rows in the buckets of some queries, query by query."""
+        begins, lengths = begins.ravel(), lengths.ravel()
+        stops = np.cumsum(lengths)
+        n = stops[-1] if len(stops) else 0
+        return self.rows.ravel()[np.arange(n) + np.repeat(begins - (stops - lengths), lengths)]
 
     def _compare(self, queries, numbers, rows, radius):
         """Candidates within the radius, by query and row, each once."""
@@ -184,23 +171,42 @@ class MultiIndex:
         return Hits(numbers[first], rows[first], distances[first])
 
 
-def _table(keys: NDArray[np.uint16]) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
-    """Rows by key, equal keys in their order, and where the rows of every key start."""
-    starts = np.zeros(2**KEY_BITS + 1, dtype=np.intp)
-    np.cumsum(np.bincount(keys, minlength=2**KEY_BITS), out=starts[1:])
-    return starts, np.argsort(keys, kind="stable").astype(np.uint32)
+def _as_keys(pairs: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """Keys from pairs of bytes (..., 2)."""
+    return np.ascontiguousarray(pairs).view(np.uint16)[..., 0]
 
 
-def _masks(flips: int) -> NDArray[np.uint16]:
-    """All keys with up to so many bits set."""
+def _fill_table(
+    keys: NDArray[np.uint16], starts: NDArray[np.intp], rows: NDArray[np.uint32]
+) -> None:
+    """Rows by key, equal keys in their order, and where the rows of every key start, in place."""
+    np.cumsum(np.bincount(keys, minlength=N_KEYS), out=starts[1:])
+    rows[:] = np.argsort(keys, kind="stable")
+
+
+def _flips(n_tables: int, radius: int) -> list[int]:
+    """Bits that may differ in the key of every table that is looked up."""
+    flips, rest = divmod(radius, n_tables)
+    return [flips] * (rest + 1) + [flips - 1] * (n_tables - rest - 1 if flips else 0)
+
+
+def count_buckets(n_tables: int, radius: int) -> int:
+    """Count the keys that are looked up for a query."""
+    return sum(comb(KEY_BITS, n) for flips in _flips(n_tables, radius) for n in range(flips + 1))
+
+
+@lru_cache(maxsize=8)
+def _buckets_within(n_tables: int, radius: int) -> tuple[NDArray[np.intp], NDArray[np.uint16]]:
+    """Tables that are looked up, and the bits in which the key is not that of the query."""
     bits = [1 << i for i in range(KEY_BITS)]
-    chosen = (c for n in range(flips + 1) for c in combinations(bits, n))
-    return np.array([sum(c) for c in chosen], dtype=np.uint16)
-
-
-def n_masks(flips: int) -> int:
-    """Count the keys that differ from one by up to so many bits."""
-    return sum(comb(KEY_BITS, n) for n in range(flips + 1))
+    found = [
+        (table, sum(chosen))
+        for table, flips in enumerate(_flips(n_tables, radius))
+        for n in range(flips + 1)
+        for chosen in combinations(bits, n)
+    ]
+    tables, masks = zip(*found, strict=True)
+    return np.array(tables, dtype=np.intp), np.array(masks, dtype=np.uint16)
 
 
 # --- A database in pieces ---------------------------------------------------------------------
@@ -262,7 +268,7 @@ def look_up(
         Whether a query has been answered.
     """
     answered = np.ones(len(queries), dtype=bool)
-    parts, first = [NO_HITS], 0
+    parts, first = [], 0
     for index, chunk in zip(indexes, chunks, strict=True):
         if index is None:
             hits = _scan(chunk, queries, radius)
