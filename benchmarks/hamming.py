@@ -196,14 +196,14 @@ def latency(args, rng):
             "auto": partial(ranker(database, "auto").kneighbors, query, 10),
             "numpy": partial(ranker(database, "numpy").kneighbors, query, 10),
         }
-        rivals = {name: (partial(in_a_row, function), 10) for name, function in search.items()}
+        rivals = {name: (partial(in_a_row, function, 10), 10) for name, function in search.items()}
         times = interleave(rivals | usearch_exact(database, query), args.repeats)
         title = f"One query: kneighbors(10), {args.rows:,} rows, {n_bits} bits"
         report(title, times, "faiss IndexBinaryFlat", {"auto": "<= 1.0"})
 
 
-def in_a_row(function):
-    for _ in range(10):
+def in_a_row(function, n_calls):
+    for _ in range(n_calls):
         function()
 
 
@@ -244,13 +244,15 @@ def choice(args, rng):
         for n in (10_000, 100_000, args.rows):
             for n_queries in (1, 30):
                 database, queries = (random_codes(rng, m, n_bits) for m in (n, n_queries))
-                rivals = {
-                    name: (partial(ranker(database, name).kneighbors, queries, 10), 1)
-                    for name in ("numpy", "numba", "faiss", "auto")
-                }
+                # As many calls as take some milliseconds: short ones would not be told apart.
+                n_calls = max(1, 1_000_000 // (n * n_queries))
+                rivals = {}
+                for name in ("numpy", "numba", "faiss", "auto"):
+                    search = partial(ranker(database, name).kneighbors, queries, 10)
+                    rivals[name] = partial(in_a_row, search, n_calls), n_calls
                 times = interleave(rivals, args.repeats)
-                best = min(np.median(times[name]) for name in ("numpy", "numba", "faiss"))
-                ratio = np.median(times["auto"]) / best
+                best = min(("numpy", "numba", "faiss"), key=lambda name: np.median(times[name]))
+                ratio = np.median(times["auto"] / times[best])
                 worst = max(worst, ratio)
                 cells = "".join(f"{1e6 * np.median(v):11.0f} {name}" for name, v in times.items())
                 print(f"  {n_bits:4d} bits {n:9,} rows {n_queries:3d} queries{cells}  {ratio:.2f}")
@@ -281,13 +283,16 @@ def small_radius(args, rng):
         start = time.process_time()
         tables = HammingRanker(packed=True, multi_index=True).fit(codes)
         built = time.process_time() - start
+        rival = multi_hash(codes, n_hash, width)
+        one_by_one = [queries[i : i + 1] for i in range(200)]
         rivals = {
-            "faiss IndexBinaryMultiHash": (
-                partial(multi_hash(codes, n_hash, width).range_search, queries, radius + 1),
+            "faiss IndexBinaryMultiHash": (partial(rival.range_search, queries, radius + 1), 200),
+            "faiss, one query": (partial(each, rival.range_search, one_by_one, radius + 1), 200),
+            "multi_index": (partial(tables.radius_neighbors, queries, radius), 200),
+            "multi_index, one query": (
+                partial(each, tables.radius_neighbors, one_by_one, radius),
                 200,
             ),
-            "multi_index": (partial(tables.radius_neighbors, queries, radius), 200),
-            "multi_index, one query": (partial(tables.radius_neighbors, queries[:1], radius), 1),
             "numba, all rows": (partial(plain.radius_neighbors, queries[:20], radius), 20),
         }
         times = interleave(rivals, args.repeats)
@@ -302,6 +307,11 @@ def small_radius(args, rng):
             }
             times = interleave(rivals, args.repeats)
             report(f"10 nearest, {n:,} rows, {n_bits} bits", times, "numba, all rows")
+
+
+def each(function, queries, *arguments):
+    for query in queries:
+        function(query, *arguments)
 
 
 def multi_hash(codes, n_hash, width):
@@ -329,16 +339,16 @@ def start_up(args, rng):
         "from sklearn_cmh import HammingRanker\n"
         "rng = np.random.default_rng(0)\n"
         "X, Q = (rng.integers(0, 256, (n, 8), dtype=np.uint8) for n in ({n}, 200))\n"
-        "start = time.perf_counter()\n"
+        "starts = time.perf_counter(), time.process_time()\n"
         "HammingRanker(packed=True, backend='{backend}').fit(X).kneighbors(Q, 100)\n"
-        "print(time.perf_counter() - start)\n"
+        "print(time.perf_counter() - starts[0], time.process_time() - starts[1])\n"
     )
     print(f"\nFirst ranking in a later process: 200 queries, {NUS_WIDE:,} rows, 64 bits")
-    for backend in ("auto", "numba", "faiss"):
+    for backend in ("auto", "numpy", "numba", "faiss"):
         code = program.format(n=NUS_WIDE, backend=backend)
         runs = [subprocess.check_output([sys.executable, "-c", code]) for _ in range(4)]
-        seconds = sorted(map(float, runs[1:]))[1]
-        print(f"  {backend:28s}{seconds:12.2f} s")
+        clock, processor = np.median([list(map(float, run.split())) for run in runs[1:]], axis=0)
+        print(f"  {backend:28s}{clock:12.2f} s, {processor:.2f} s of the processor")
 
 
 def growth(args, rng):

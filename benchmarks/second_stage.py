@@ -2,8 +2,9 @@
 
 Codes are those of RefinedHasher from labels and pairs (``estimator=None``, its default pair
 weight unless given), vectors 64 float16 a row of one of three spaces: that which the hasher
-has fitted for itself, a SharedSpace whose settings are searched (the default), and one that
-weighs all its components alike (``power=0, regularisation=0.1``). Two uses:
+has fitted for itself; a SharedSpace whose settings are searched, its components weighted by
+how well they hold for rows left out (``power=1``, the default); and the same, its components
+weighted alike (``power=0``). Two uses:
 
 * table: all rows are fitted; the text of every row searches the learned codes.
 * held out: the standard split; the test rows of one modality search those of the other, the
@@ -11,14 +12,18 @@ weighs all its components alike (``power=0, regularisation=0.1``). Two uses:
 
 The columns: plain Hamming ranking; the query's projections against all codes, and against
 the candidates only; candidates by cosine in the three spaces; and all rows by cosine in the
-searched one, without codes. Candidates are the 40 nearest codes of a search for 10 rows
-(``oversampling=4``).
+two searched ones, without codes. Candidates are the 40 nearest codes of a search for 10 rows
+(``oversampling=4``); how often the own row is among them, the first column says: no second stage
+finds more.
 
     python benchmarks/second_stage.py --data openmoji.npz wiki.npz --bits 32 64 128
 """
 
 import argparse
+from copy import copy
+from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -34,6 +39,7 @@ RANKERS = {
     "searched space": TwoStageRanker(**COSINE, **SMALL),
     "even space": TwoStageRanker(**COSINE, **SMALL),
     "searched, all": TwoStageRanker(**COSINE, n_neighbors=10, oversampling=None),
+    "even, all": TwoStageRanker(**COSINE, n_neighbors=10, oversampling=None),
 }
 SPACES = ("hasher", "searched", "even")
 
@@ -46,7 +52,7 @@ def load(path):
 
 
 def compare(codes, vectors, query, query_vectors, y, y_queries):
-    """Own row among ten, own row first, and class mAP of every ranking.
+    """Own row among ten, own row first, and class mAP of every ranking; own row among 40 codes.
 
     `query` holds projections; query i is the partner of row i. Vectors are those of all spaces.
     """
@@ -63,29 +69,21 @@ def compare(codes, vectors, query, query_vectors, y, y_queries):
         found = ranker.kneighbors(queries, return_distance=False) == own
         mean_average_precision = ranker.score(queries, y_queries)
         table[name] = found.any(axis=1).mean(), found[:, 0].mean(), mean_average_precision
+    candidates = HammingRanker(n_neighbors=40).fit(codes).kneighbors(signs, return_distance=False)
+    table["among 40"] = [(candidates == own).any(axis=1).mean()]
     return table
 
 
-def fit(X, y, n_bits, pair_weight, seed):
-    """The fitted hasher and the three spaces."""
-    hasher = RefinedHasher(n_bits=n_bits, pair_weight=pair_weight, random_state=seed).fit(X, y)
-    even = SharedSpace(feature_map=None, regularisation=0.1, power=0, random_state=seed)
-    return hasher, [hasher.shared_space_, SharedSpace(random_state=seed).fit(X), even.fit(X)]
-
-
-def own_table(X, y, *options):
+def own_table(X, y, hasher, spaces):
     """Every row's text searches the learned codes of all rows."""
-    hasher, spaces = fit(X, y, *options)
     text = [space.transform(X["text"], modality="text") for space in spaces]
     projections = hasher.project(X["text"], modality="text")
     rows = [space.transform(X) for space in spaces]
     return compare(hasher.codes_, rows, projections, text, y, y)
 
 
-def held_out(X, y, train, test, *options):
+def held_out(rows, y, hasher, spaces):
     """Test rows of one modality search those of the other, both ways."""
-    hasher, spaces = fit(X[train], y[train], *options)
-    rows, y = X[test], y[test]
     project = {name: hasher.project(rows[name], modality=name) for name in rows.names}
     vectors = {
         name: [space.transform(rows[name], modality=name) for space in spaces]
@@ -95,7 +93,7 @@ def held_out(X, y, train, test, *options):
     for name, other in (("image", "text"), ("text", "image")):
         codes = np.where(project[other] >= 0, 1, -1)
         tables.append(compare(codes, vectors[other], project[name], vectors[name], y, y))
-    return {name: np.mean([table[name] for table in tables], axis=0) for name in RANKERS}
+    return {name: np.mean([table[name] for table in tables], axis=0) for name in tables[0]}
 
 
 def main():
@@ -108,17 +106,24 @@ def main():
     args = parser.parse_args()
     weight = "auto" if args.pair_weight is None else args.pair_weight
     print("own row among 10 / own row first / class mAP, x 100")
-    print(f"{'':28s}" + "".join(f"{name:>20s}" for name in RANKERS))
-    for path in args.data:
+    columns = ["among 40", *RANKERS]
+    print(f"{'':28s}" + "".join(f"{name:>20s}" for name in columns))
+    for path, use in product(args.data, args.uses):
         X, y, train, test = load(path)
-        for use in args.uses:
+        fitted = np.arange(len(y)) if use == "table" else train
+        searched = SharedSpace(random_state=args.seed).fit(X[fitted])
+        even = copy(searched).set_params(power=0)
+        with TemporaryDirectory() as memory:  # Features, the same for all lengths.
             for n_bits in args.bits:
-                options = n_bits, weight, args.seed
+                hasher = RefinedHasher(
+                    n_bits=n_bits, pair_weight=weight, memory=memory, random_state=args.seed
+                ).fit(X[fitted], y[fitted])
+                spaces = [hasher.shared_space_, searched, even]
                 if use == "table":
-                    table = own_table(X, y, *options)
+                    table = own_table(X, y, hasher, spaces)
                 else:
-                    table = held_out(X, y, train, test, *options)
-                cells = (" / ".join(f"{100 * value:.1f}" for value in table[n]) for n in RANKERS)
+                    table = held_out(X[test], y[test], hasher, spaces)
+                cells = (" / ".join(f"{100 * value:.1f}" for value in table[n]) for n in columns)
                 label = f"{path.stem}, {use}, {n_bits}"
                 print(f"{label:28s}" + "".join(f"{cell:>20s}" for cell in cells), flush=True)
 

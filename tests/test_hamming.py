@@ -258,15 +258,16 @@ def test_radius_of_any_backend(backend, n_bits, monkeypatch):
 # --- Tables of substrings ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @settings(deadline=None, max_examples=40)
 @given(
-    n_bits=st.sampled_from([16, 17, 32, 40, 64, 70, 96, 600]),
+    n_bits=st.sampled_from([16, 17, 32, 40, 64, 70, 96, 600, 640]),
     radius=st.integers(0, 20),
     seed=st.integers(0, 99),
     flips=st.integers(0, 10),
     at_once=st.sampled_from([1, 50, _multi_index.AT_ONCE]),
 )
-def test_the_index_finds_what_is_within_a_radius(n_bits, radius, seed, flips, at_once):
+def test_the_index_finds_what_is_within_a_radius(backend, n_bits, radius, seed, flips, at_once):
     """Or says that it has not looked: never anything else."""
     rng = np.random.default_rng(seed)
     database, queries = random_bits(200, n_bits, seed, 20), random_bits(9, n_bits, seed, 20)
@@ -277,7 +278,7 @@ def test_the_index_finds_what_is_within_a_radius(n_bits, radius, seed, flips, at
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_multi_index, "AT_ONCE", at_once)
         for most in (0, 50, 5000):
-            hits, answered = index.within(pack_codes(queries), radius, most)
+            hits, answered = index.within(pack_codes(queries), radius, most, backend)
             numbers, rows = np.nonzero((d <= radius) & answered[:, None])
             assert_array_equal(hits.queries, numbers)
             assert_array_equal(hits.rows, rows)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..utils._typing import NDArray
+from ._backends import load_backend
 from ._codes import as_words
 from ._distances import distance_dtype, distances_to, slices
 
@@ -102,7 +103,11 @@ class MultiIndex:
         return self.starts.nbytes + self.rows.nbytes
 
     def within(
-        self, queries: NDArray[np.uint8], radius: int, max_candidates: float
+        self,
+        queries: NDArray[np.uint8],
+        radius: int,
+        max_candidates: float,
+        backend: str = "numpy",
     ) -> tuple[Hits, NDArray[np.bool_]]:
         """Find the rows within a radius of every query that has few candidates.
 
@@ -114,6 +119,8 @@ class MultiIndex:
             Largest distance.
         max_candidates : float
             Candidates of a query at most; a query with more of them is not answered.
+        backend : {"numpy", "numba", "faiss"}, default="numpy"
+            What compares candidates; the result is the same.
 
         Returns
         -------
@@ -135,9 +142,9 @@ class MultiIndex:
             at_once = max(1, int(AT_ONCE // max(1, n_candidates[asked].max(initial=0))))
             for few in slices(len(asked), at_once):
                 some = asked[few]
-                rows = self._candidates(begins[some], lengths[some])
-                numbers = np.repeat(some + part.start, n_candidates[some])
-                parts.append(self._compare(queries, numbers, rows, radius))
+                buckets = begins[some], lengths[some]
+                some += part.start
+                parts.append(self._near(queries, some, *buckets, radius, backend))
         return Hits.together(parts), answered
 
     def _buckets(self, queries, radius):
@@ -152,20 +159,12 @@ class MultiIndex:
         begins = starts[buckets]
         return begins, starts[buckets + 1] - begins
 
-    def _candidates(self, begins, lengths):
-        """Rows in the buckets of some queries, query by query."""
-        begins, lengths = begins.ravel(), lengths.ravel()
-        stops = np.cumsum(lengths)
-        n = stops[-1] if len(stops) else 0
-        return self.rows.ravel()[np.arange(n) + np.repeat(begins - (stops - lengths), lengths)]
-
-    def _compare(self, queries, numbers, rows, radius):
-        """Candidates within the radius, by query and row, each once."""
-        different = self.packed[rows]
-        different ^= queries[numbers]
-        distances = np.bitwise_count(as_words(different, copy=False)).sum(axis=0, dtype=np.int32)
-        near = distances <= radius
-        numbers, rows, distances = numbers[near], rows[near].astype(np.intp), distances[near]
+    def _near(self, queries, some, begins, lengths, radius, backend):
+        """Candidates of some queries within the radius, by query and row, each once."""
+        near = load_backend(backend).near
+        found = near(self.packed, self.rows.ravel(), queries[some], begins, lengths, radius)
+        numbers, rows, distances = found
+        numbers = some[numbers]
         # One number for query and row; a row may have come out of several tables.
         _, first = np.unique(numbers * len(self.packed) + rows, return_index=True)
         return Hits(numbers[first], rows[first], distances[first])
@@ -246,6 +245,7 @@ def look_up(
     chunks: Sequence[NDArray[np.uint8]],
     queries: NDArray[np.uint8],
     radius: int,
+    backend: str = "numpy",
 ) -> tuple[Hits, NDArray[np.bool_]]:
     """Find the rows within a radius, of the queries for which that is quick.
 
@@ -259,6 +259,8 @@ def look_up(
         Packed queries.
     radius : int
         Largest distance.
+    backend : {"numpy", "numba", "faiss"}, default="numpy"
+        What compares candidates; the result is the same.
 
     Returns
     -------
@@ -273,7 +275,7 @@ def look_up(
         if index is None:
             hits = _scan(chunk, queries, radius)
         else:
-            hits, here = index.within(queries, radius, MAX_SHARE * len(chunk))
+            hits, here = index.within(queries, radius, MAX_SHARE * len(chunk), backend)
             answered &= here
         parts.append(hits._replace(rows=hits.rows + first))
         first += len(chunk)
@@ -300,6 +302,7 @@ def nearest_by_index(
     queries: NDArray[np.uint8],
     k: int,
     n_bits: int,
+    backend: str = "numpy",
 ) -> tuple[NDArray[np.int32], NDArray[np.intp], NDArray[np.bool_]]:
     """Find the k nearest rows, of the queries that have as many within a small radius.
 
@@ -311,6 +314,8 @@ def nearest_by_index(
         Number of rows.
     n_bits : int
         Length of the codes.
+    backend : {"numpy", "numba", "faiss"}, default="numpy"
+        What compares candidates; the result is the same.
 
     Returns
     -------
@@ -330,7 +335,7 @@ def nearest_by_index(
         asked = np.flatnonzero(~answered)
         if len(asked) == 0:
             break
-        hits, here = look_up(indexes, chunks, queries[asked], radius)
+        hits, here = look_up(indexes, chunks, queries[asked], radius, backend)
         here &= np.bincount(hits.queries, minlength=len(asked)) >= k
         order = np.lexsort((hits.distances, hits.queries))
         starts = np.searchsorted(hits.queries, np.flatnonzero(here))

@@ -21,7 +21,7 @@ from numba import njit, types
 from numba.core import cgutils, event
 from numba.extending import intrinsic
 
-from . import _distances
+from . import _distances, _numpy
 from ._codes import as_words
 from ._distances import interruptible_batches
 
@@ -634,6 +634,38 @@ def _within(database, by_rows, query, limit):
                 distances[n_kept] = buffer[column]
                 n_kept += 1
     return distances[:n_kept].copy(), kept[:n_kept].copy()
+
+
+def near(packed, table, queries, begins, lengths, radius):
+    """Find the candidates within a radius, as `Backend` says."""
+    in_words = packed.shape[1] % 8 == 0 and packed.flags.c_contiguous
+    if not in_words or packed.__array_interface__["data"][0] % 8:
+        # All rows would be copied for the sake of a few.
+        return _numpy.near(packed, table, queries, begins, lengths, radius)
+    n = int(lengths.sum())
+    numbers, rows, distances = (np.empty(n, dtype) for dtype in (np.intp, np.intp, np.int32))
+    parts = as_row_words(packed), _read_only(table), as_row_words(queries), begins, lengths
+    n_near = _near(*parts, int(radius), numbers, rows, distances)
+    return numbers[:n_near], rows[:n_near], distances[:n_near]
+
+
+@jit
+def _near(words, table, queries, begins, lengths, radius, numbers, rows, distances):
+    n_near = 0
+    for i in range(len(queries)):
+        for bucket in range(begins.shape[1]):
+            begin = begins[i, bucket]
+            for place in range(begin, begin + lengths[i, bucket]):
+                row = np.intp(table[place])
+                distance = np.uint64(0)
+                for w in range(words.shape[1]):
+                    distance += popcount(words[row, w] ^ queries[i, w])
+                if np.intp(distance) <= radius:
+                    numbers[n_near] = i
+                    rows[n_near] = row
+                    distances[n_near] = distance
+                    n_near += 1
+    return n_near
 
 
 @jit

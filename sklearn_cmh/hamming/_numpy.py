@@ -6,7 +6,7 @@ from . import _distances
 from ._codes import as_words
 from ._distances import distance_dtype, distances_to
 
-__all__ = ["layout", "rows_at_once", "top_k", "within"]
+__all__ = ["layout", "near", "rows_at_once", "top_k", "within"]
 
 
 # Queries that make up for laying out a database word by word.
@@ -48,6 +48,20 @@ def within(words, queries, radius, n_bits):
     for query in as_words(queries).T:
         near = np.flatnonzero(distances_to(words, query, out=d) <= radius)
         yield d[near].astype(np.int32), near
+
+
+def near(packed, table, queries, begins, lengths, radius):
+    """Find the candidates within a radius, as `Backend` says."""
+    n_candidates = lengths.sum(axis=1)
+    numbers = np.repeat(np.arange(len(queries)), n_candidates)
+    begins, lengths = begins.ravel(), lengths.ravel()
+    shifts = begins - (np.cumsum(lengths) - lengths)
+    rows = table[np.arange(len(numbers)) + np.repeat(shifts, lengths)]
+    different = packed[rows]
+    different ^= queries[numbers]
+    distances = np.bitwise_count(as_words(different, copy=False)).sum(axis=0, dtype=np.int32)
+    kept = distances <= radius
+    return numbers[kept], rows[kept].astype(np.intp), distances[kept]
 
 
 def _k_or_more_near(d, k, radius, most):

@@ -58,7 +58,7 @@ def within_radius(
     indices: list = [None] * len(queries)
     rest = np.arange(len(queries))
     if indexes is not None:
-        hits, answered = look_up(indexes, chunks, queries, whole)
+        hits, answered = look_up(indexes, chunks, queries, whole, backend)
         bounds = np.searchsorted(hits.queries, np.arange(len(queries) + 1))
         for i in np.flatnonzero(answered):
             own = slice(bounds[i], bounds[i + 1])

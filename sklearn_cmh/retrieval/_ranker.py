@@ -274,8 +274,8 @@ class HammingRanker(BaseRanker):
         """Nearest rows of packed queries: looked up where that can be, or among all rows."""
         if self._indexes is None:
             return self._nearest_of_all(queries, k)
-        parts = self._indexes, self._chunks
-        distances, indices, answered = nearest_by_index(*parts, queries, k, self.n_bits_)
+        look_up = partial(nearest_by_index, self._indexes, self._chunks, queries, k, self.n_bits_)
+        distances, indices, answered = self._compute(0, look_up)
         if not answered.all():
             rest = ~answered
             distances[rest], indices[rest] = self._nearest_of_all(queries[rest], k)
