@@ -12,6 +12,7 @@ from sklearn import get_config
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
+from ..utils._products import strips
 from ..utils._transformers import fit, fit_transform, transform
 from ..utils._typing import Features, Floats
 from ._anchor_rbf import AnchorRBF, fit_into
@@ -109,9 +110,21 @@ class StoredRows(LazyRows):
 
     def __getitem__(self, rows: Any) -> Floats:
         self._file.flush()
+        if isinstance(rows, slice) and rows.step is None:
+            return self._read(*rows.indices(len(self))[:2])
         # A view of its own, so that what is read counts as memory no longer than it is used.
         values = np.array(np.memmap(self._file, self.dtype, "r", shape=self.shape)[rows])
         return values if self.shift is None else np.subtract(values, self.shift, out=values)
+
+    def _read(self, start, stop):
+        """Consecutive rows, shifted a few at a time while they are in the caches."""
+        values = np.empty((max(stop - start, 0), self.shape[1]), dtype=self.dtype)
+        self._file.seek(start * self.shape[1] * self.dtype.itemsize)
+        for few in strips(*values.shape):
+            self._file.readinto(values[few].data.cast("B"))
+            if self.shift is not None:
+                values[few] -= self.shift
+        return values
 
 
 def mapped_rows(feature_map: Any, block: Features) -> Floats | MappedRows:
@@ -165,12 +178,12 @@ def stored_features(feature_map: Any, block: Features) -> Features | LazyRows:
         warning, what is made anew part by part.
     """
     if features_fit_in_memory(feature_map, block):
-        return fit_transform(feature_map, block)
+        return fit_transform_by_parts(feature_map, block)
     n = block.shape[0]
     try:
         if type(feature_map) is AnchorRBF:
             return fit_into(feature_map, block, StoredRows)
-        rows = MappedRows(_fit_by_parts(feature_map, block), block)
+        rows = MappedRows(fit_by_parts(feature_map, block), block)
         if sparse.issparse(rows[:1]) or fits_in_memory(*rows.shape, rows.dtype):
             return rows[:]
         return _stored(rows)
@@ -184,13 +197,24 @@ def stored_features(feature_map: Any, block: Features) -> Features | LazyRows:
         return MappedRows(fit(feature_map, block), block)
 
 
-def _fit_by_parts(feature_map, block):
+def fit_by_parts(feature_map: Any, block: Features) -> Any:
     """Fit a map; StandardScaler without its copies of all rows in float64."""
     if type(feature_map) is not StandardScaler or sparse.issparse(block):
         return fit(feature_map, block)
     for rows in gen_batches(len(block), _BLOCK_ROWS):
         feature_map.partial_fit(block[rows])
     return feature_map
+
+
+def fit_transform_by_parts(feature_map: Any, block: Features) -> Features:
+    """Fit a map as `fit_by_parts` does, and return the features in memory."""
+    if type(feature_map) is not StandardScaler or sparse.issparse(block):
+        return fit_transform(feature_map, block)
+    rows = MappedRows(fit_by_parts(feature_map, block), block)
+    F = np.empty(rows.shape, dtype=rows.dtype)
+    for few in gen_batches(len(rows), _BLOCK_ROWS // 4):
+        F[few] = rows[few]
+    return F
 
 
 def _stored(rows):

@@ -11,14 +11,13 @@ from ..data import FLOATS, check_range, checked
 from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
 from ..utils._transformers import (
-    fit_transform,
     inner_clone,
     is_transformer,
     named_errors,
     transform,
 )
 from ._anchor_rbf import AnchorRBF
-from ._mapped_rows import LazyRows
+from ._mapped_rows import LazyRows, fit_transform_by_parts
 
 __all__ = ["FeatureMapsMixin", "check_scale", "fitted_features"]
 
@@ -28,7 +27,7 @@ _RESCALE = "rescale the modality, by MaxAbsScaler for instance"
 
 def fitted_features(feature_map, block):
     """A map fitted to a block, and the features."""
-    F = fit_transform(feature_map, block)
+    F = fit_transform_by_parts(feature_map, block)
     return feature_map, F
 
 

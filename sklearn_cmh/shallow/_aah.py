@@ -246,11 +246,11 @@ def _factor(G, n, ridge):
 
 
 def _row_energy(X):
-    """Squared norms of the rows, in float64."""
+    """Squared norms of the rows."""
     if sparse.issparse(X):
         return np.asarray(X.power(2).sum(axis=1), dtype=np.float64).ravel()
     blocks = (X[rows] for rows in gen_batches(len(X), _BLOCK_ROWS))
-    return np.concatenate([np.einsum("ij,ij->i", x, x, dtype=np.float64) for x in blocks])
+    return np.concatenate([np.einsum("ij,ij->i", x, x) for x in blocks]).astype(np.float64)
 
 
 def mutual_neighbours(X, n_neighbors, neighbors=None, n_jobs=None):

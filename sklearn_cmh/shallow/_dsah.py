@@ -504,7 +504,7 @@ def objective(problem, statistics, R, P, alpha, gamma, label_term):
     """Equation (8), from small products only; `statistics` are those of the codes."""
     modalities = range(len(P))
     M, k = len(P), len(R)
-    GP = {(l, m): problem.grams[l, m] @ P[m] for l in modalities for m in modalities}
+    GP = {(l, m): problem.grams[l, m] @ P[m] for m in modalities for l in range(m + 1)}
     value = gamma * inner(R, R)
     for m in modalities:
         ZZ = P[m].T @ GP[m, m]
@@ -515,7 +515,8 @@ def objective(problem, statistics, R, P, alpha, gamma, label_term):
     value += np.sum(errors if label_term == "frobenius" else np.sqrt(errors + _EPS**2))
     quantisation = np.trace(statistics.gram)
     quantisation -= 2 / M * sum(inner(P[m], statistics.features[m]) for m in modalities)
-    quantisation += sum(inner(P[l], GP[l, m]) for l in modalities for m in modalities) / M**2
+    # Once of a modality with itself, twice of a pair.
+    quantisation += sum((2 - (l == m)) * inner(P[l], GP[l, m]) for l, m in GP) / M**2
     return float(value + alpha * quantisation)
 
 

@@ -28,10 +28,9 @@ __all__ = [
 _BLOCK_ENTRIES = 2**22
 _BLOCK_ROWS = 4096
 _TINY = 1e-12
-# Relative to the largest singular value: what completes those that are zero, what rounding may
-# leave of zero, and the smallest that a Gram matrix tells.
+# Relative to the largest singular value: what is zero but for rounding, and completed at random,
+# and the smallest that a Gram matrix tells.
 _NOISE = 1e-13
-_ROUNDING = 1e-16
 _DISTINCT = 1e-4
 
 
@@ -229,45 +228,53 @@ def orthonormal_basis(Z, rng):
     array([ 1., -1., -1.,  1.])
     """
     n, k = Z.shape
+    if n > max(_BLOCK_ROWS, 8 * k):
+        return _polar_from_grams(Z - Z.mean(axis=0, dtype=np.float64), rng)
     filled = rng.standard_normal((n, k))
     filled *= _NOISE * np.linalg.norm(Z) / np.sqrt(n)
     filled += Z
-    if n > max(_BLOCK_ROWS, 8 * k):
-        return np.sqrt(n) * _polar_from_grams(filled - filled.mean(axis=0), rng)
     Q, T = np.linalg.qr(np.column_stack([np.ones(n), filled]))
     return np.sqrt(n) * Q[:, 1:] @ polar_factor(T[1:, 1:])
 
 
 def _polar_from_grams(Z, rng):
-    """Polar factor of a centred Z (n, k), completed at random where it is zero.
+    """Polar factor of a centred Z (n, k) times sqrt(n), completed at random where it is zero.
 
     A Gram matrix knows singular values down to 1e-8 of the largest alone. So directions are
     taken by their size, those of the largest first; what is left is made orthogonal to them, and
     goes on.
     """
     n, k = Z.shape
-    V, turn, rounding = np.zeros((n, k)), np.eye(k), _ROUNDING * np.linalg.norm(Z)
+    bases, turns, turn = [], [], np.eye(k)
+    noise = _NOISE * np.linalg.norm(Z)
     while turn.shape[1]:
         w, W = np.linalg.eigh(Z.T @ Z)
-        if w[-1] <= rounding**2:
-            Z = _apart(rng.standard_normal(Z.shape), V)
+        if w[-1] <= noise**2:
+            Z, noise = _apart(rng.standard_normal(Z.shape), bases), 0.0
             continue
         large = w > _DISTINCT**2 * w[-1]
-        U = _apart(Z @ (W[:, large] / np.sqrt(w[large])), V)
-        U = _apart(_orthonormal(U), V)
-        V += _orthonormal(U) @ (turn @ W[:, large]).T
-        Z, turn = _apart(Z @ W[:, ~large], V), turn @ W[:, ~large]
-    return V
+        U = _orthonormal(Z @ (W[:, large] / np.sqrt(w[large])), bases)
+        if bases:
+            U = _orthonormal(U, bases)
+        bases.append(U)
+        turns.append(turn @ W[:, large])
+        if not large.all():
+            Z = _apart(Z @ W[:, ~large], bases)
+        turn = turn @ W[:, ~large]
+    return sum(U @ (np.sqrt(n) * turn.T) for U, turn in zip(bases, turns, strict=True))
 
 
-def _apart(A, V):
-    """Centre A, and make it orthogonal to the columns of V, orthonormal within their span."""
-    A = A - A.mean(axis=0)
-    return A - V @ (V.T @ A)
+def _apart(A, bases):
+    """Centre A in place, and make it orthogonal to the orthonormal columns of the bases."""
+    A -= A.mean(axis=0)
+    for U in bases:
+        A -= U @ (U.T @ A)
+    return A
 
 
-def _orthonormal(A):
-    """Orthonormal columns nearest to A, which is close to such: ``A (A'A)^(-1/2)``."""
+def _orthonormal(A, bases):
+    """Orthonormal columns nearest to A, close to such, apart from the bases: ``A (A'A)^(-1/2)``."""
+    A = _apart(A, bases)
     w, W = np.linalg.eigh(A.T @ A)
     return A @ ((W / np.sqrt(w)) @ W.T)
 

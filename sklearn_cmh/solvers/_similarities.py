@@ -31,8 +31,8 @@ def sum_rows(E, A):
     """``E'A`` for an (n, g) `E`, dense or sparse, added up in float64 a block of rows at a time."""
     if sparse.issparse(A):
         return E.T @ A
-    # A block of at least g rows, so that adding g x k sums costs no more than the block itself.
-    rows = max(_BLOCK_ENTRIES // 8 // max(A.shape[1], 1), E.shape[1], 1)
+    # A block of several times g rows, so that adding g x k sums costs less than the block itself.
+    rows = max(_BLOCK_ENTRIES // 8 // max(A.shape[1], 1), 4 * E.shape[1], 1)
     total = np.zeros((E.shape[1], A.shape[1]))
     for block in gen_batches(len(A), rows):
         total += E[block].T @ A[block].astype(np.float64, copy=False)
