@@ -67,7 +67,8 @@ class StableFactor:
 
 def strips(n, k):
     """Slices of a few of n rows of k entries, on which one step follows another in the caches."""
-    return gen_batches(n, max(1, _STRIP_ENTRIES // max(k, 1)))
+    height = max(1, _STRIP_ENTRIES // max(k, 1))
+    return (slice(start, start + height) for start in range(0, n, height))
 
 
 def _slicing(d, dtype):
@@ -94,9 +95,11 @@ def _slices(A, axis, bits, n_slices):
     top = np.maximum(A.max(axis=axis, keepdims=True), -A.min(axis=axis, keepdims=True))
     # Below 2^-900, where the inverse of the unit would overflow, all is zero.
     exponent = np.maximum(np.frexp(top.astype(np.float64))[1], -900)
-    whole = A * np.ldexp(1.0, bits - exponent)
+    # A power of two changes no digit, in float32 neither where it can hold it.
+    dtype = A.dtype if n_slices == 1 and exponent.min(initial=0) > -100 else np.dtype(np.float64)
+    whole = A * np.ldexp(dtype.type(1), bits - exponent)
     high = np.rint(whole, out=whole if n_slices == 1 else None)
-    slices = [high]
+    slices = [high.astype(np.float64, copy=False)]
     if n_slices == 2:
         whole -= high
         whole *= 2.0**bits
