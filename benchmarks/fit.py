@@ -4,15 +4,20 @@
     python benchmarks/fit.py --methods DSAH --anchors 2000 --rows 184577
     python benchmarks/fit.py --dtypes float32,float64 --bits 16,64 --modalities 1,2,3
     python benchmarks/fit.py --plot fit.svg           # and a figure, with slopes
+    python benchmarks/fit.py --encode 1000000         # encoding rows of 500 and 1,000 columns
+    python benchmarks/fit.py --grid wikiData.mat      # a search on Wiki, with and without memory=
 
 Synthetic data of the shape of NUS-WIDE: 500 and 1,000 columns (further modalities have 500), ten
 labels. Every fit runs in a process of its own, so that its peak memory is its own; seconds are of
 processor time. "products" is that of the bare matrix products that the method cannot do without,
 measured in the same process on some blocks of rows: those with the anchors, in float64, as codes
-that do not depend on the processor need them; the Gram matrices, in float64; and in each sweep one
-with F_m and one with F_m', in the precision of the features. "beyond" is what the process has held
-at most, beyond what it held before the fit, inputs included. Methods are those of the package, the
-ones to compare with included; products of hash functions that are not linear are not known.
+that do not depend on the processor need them; the Gram matrices, in float64; in each sweep one with
+F_m and one with F_m', in the precision of the features; and one more with F_m', for what the sweeps
+start from or the hash functions that follow them. "ratio" is seconds over products, and "plain" the
+same over products all in the precision of the features, whatever such would give. "beyond" is what
+the process has held at most, beyond what it held before the fit, inputs included. Methods
+are those of the package, the ones to compare with included; products of hash functions that are not
+linear are not known.
 """
 
 import argparse
@@ -22,6 +27,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 
@@ -69,8 +75,11 @@ def timed(product, *blocks):
     return (time.process_time() - start) / TIMED_BLOCKS
 
 
-def time_products(hasher, blocks, bits):
-    """Seconds of the bare products of a fit, from those of one block of rows."""
+def time_products(hasher, blocks, bits, exact=np.float64):
+    """Seconds of the bare products of a fit, from those of one block of rows.
+
+    `exact` is the precision of Gram matrices and of products with anchors.
+    """
     if not hasattr(hasher, "projections_"):
         return np.nan
     n = len(hasher.codes_)
@@ -80,14 +89,15 @@ def time_products(hasher, blocks, bits):
     seconds = 0.0
     features = []
     for name, block in blocks.items():
-        X = block[:rows].astype(np.float64)
+        X = block[:rows].astype(exact)
         if hasattr(hasher.feature_maps_[name], "anchors_"):
-            seconds += timed(np.matmul, X, np.ones((X.shape[1], mapped[name])))
-        F = rng.standard_normal((rows, mapped[name]))
+            seconds += timed(np.matmul, X, np.ones((X.shape[1], mapped[name]), exact))
+        F = rng.standard_normal((rows, mapped[name])).astype(exact)
         seconds += timed(lambda F: F.T @ F, F)
         F = F.astype(block.dtype)
         P, B = np.ones((F.shape[1], bits), F.dtype), np.ones((rows, bits), F.dtype)
-        seconds += hasher.n_iter_ * timed(lambda F, P, B: (F @ P, F.T @ B), F, P, B)
+        seconds += hasher.n_iter_ * timed(np.matmul, F, P)
+        seconds += (hasher.n_iter_ + 1) * timed(np.matmul, F.T, B)
         features.append(F)
     if type(hasher).__name__ == "DSAH":
         for F, G in itertools.combinations(features, 2):
@@ -118,9 +128,56 @@ def measure(setting):
         "seconds": seconds,
         "wall": wall,
         "products": time_products(hasher, blocks, setting["bits"]),
+        "plain": time_products(hasher, blocks, setting["bits"], setting["dtype"]),
         "inputs": sum(block.nbytes for block in blocks.values()) / 1e9,
         "beyond": peak - before,
     }
+
+
+def measure_encode(rows, columns):
+    """Encode rows of one modality; seconds and memory beside those of the bare products."""
+    from sklearn_cmh import DSAH, MultimodalData
+
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((rows, columns), dtype=np.float32)
+    y = rng.integers(LABELS, size=5000)
+    some = X[: len(y)] + rng.standard_normal((LABELS, columns), dtype=np.float32)[y]
+    hasher = DSAH(64, n_anchors=columns, n_perturbations=0, max_iter=2, random_state=0)
+    warnings.simplefilter("ignore")
+    hasher.fit(MultimodalData(m0=some), y)
+    before, start = peak_gigabytes(), time.process_time()
+    hasher.encode(X, modality="m0")
+    seconds, peak = time.process_time() - start, peak_gigabytes()
+    block = X[:BLOCK].astype(np.float64)
+    products = timed(np.matmul, block, np.ones((columns, columns)))
+    products += timed(np.matmul, X[:BLOCK], np.ones((columns, 64), np.float32))
+    products *= rows / len(block)
+    print(
+        f"encode {rows} x {columns}: {seconds:.1f} s, products {products:.1f}, ratio "
+        f"{seconds / products:.2f}, {peak - before:.2f} GB beyond the input"
+    )
+
+
+def measure_grid(path):
+    """Seconds of a search over 5 x 5 weights with 3 folds on Wiki, without and with `memory`."""
+    from sklearn.model_selection import GridSearchCV, KFold
+
+    from sklearn_cmh import DSAH
+    from sklearn_cmh.datasets import fetch_wiki
+
+    warnings.simplefilter("ignore")
+    X, y = fetch_wiki(path, subset="train", return_X_y=True)
+    grid = {"alpha": np.logspace(-3, 1, 5), "gamma": np.logspace(-5, -1, 5)}
+    taken = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for memory in (None, folder):
+            hasher = DSAH(32, memory=memory, random_state=0)
+            search = GridSearchCV(hasher, grid, cv=KFold(3, shuffle=True, random_state=0))
+            start = time.process_time()
+            search.fit(X, y)
+            taken[memory] = time.process_time() - start
+    without, kept = taken.values()
+    print(f"grid: {without:.1f} s without memory, {kept:.1f} s with it, {kept / without:.2f}")
 
 
 def slope(results):
@@ -160,15 +217,24 @@ def main():
     parser.add_argument("--rows", type=split(int), default="1000,10000,30000,90000,184577")
     parser.add_argument("--threads", default="1", help="of BLAS")
     parser.add_argument("--plot", help="write a figure, too")
+    parser.add_argument("--encode", type=int, metavar="ROWS", help="encode, in this process")
+    parser.add_argument("--grid", metavar="FILE", help="search on Wiki, in this process")
     parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.encode:
+        for columns in WIDTHS:
+            measure_encode(options.encode, columns)
+        return
+    if options.grid:
+        measure_grid(options.grid)
+        return
     if options.one:
         print(json.dumps(measure(options.one)))
         return
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), options.threads)
     print(
-        "method           mods anchors bits dtype     rows sweeps seconds us/row products ratio "
-        "inputs beyond"
+        "method           mods anchors bits dtype     rows sweeps seconds us/row products ratio plain "
+        "inputs  beyond"
     )
     results = []
     for values in itertools.product(
@@ -197,7 +263,8 @@ def main():
             f"{r['method']:16} {r['modalities']:4} {r['anchors']:7} {r['bits']:4} {r['dtype']:7} "
             f"{r['rows']:7} {r['sweeps']:6} {r['seconds']:7.1f} "
             f"{1e6 * r['seconds'] / r['rows']:6.0f} {r['products']:8.1f} "
-            f"{r['seconds'] / r['products']:5.2f} {r['inputs']:4.2f} GB {r['beyond']:3.2f} GB",
+            f"{r['seconds'] / r['products']:5.2f} {r['seconds'] / r['plain']:5.2f} "
+            f"{r['inputs']:4.2f} GB {r['beyond']:3.2f} GB",
             flush=True,
         )
     if options.plot:

@@ -245,8 +245,9 @@ def _polar_from_grams(Z, rng):
     goes on.
     """
     n, k = Z.shape
-    bases, turns, turn = [], [], np.eye(k)
-    noise = _NOISE * np.linalg.norm(Z)
+    bases: list[NDArray] = []
+    turns, turn = [], np.eye(k)
+    noise = float(_NOISE * np.linalg.norm(Z))
     while turn.shape[1]:
         w, W = np.linalg.eigh(Z.T @ Z)
         if w[-1] <= noise**2:
