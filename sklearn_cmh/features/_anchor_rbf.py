@@ -75,13 +75,13 @@ def kernel_blocks(
         # What overflows is infinitely far from every anchor.
         with np.errstate(over="ignore", invalid="ignore"):
             u = _in_widths(block, shift, width, dtype)
-            values = (u @ right).toarray() if anchors_sparse else right.multiply(u)
+            values = (u @ right).toarray() if anchors_sparse else right.product(u)
             norms = 0.5 * row_norms(u, squared=True)
             infinite = ~np.isfinite(norms)
             values[infinite], norms[infinite] = -np.inf, 0
-        kernel = values.astype(X.dtype, copy=False) if out is None else out[rows]
+        kernel = np.empty(values.shape, dtype=X.dtype) if out is None else out[rows]
         for strip in strips(*values.shape):
-            exponents = values[strip]
+            exponents = values[strip].astype(dtype, copy=False)
             exponents -= norms[strip, None]
             exponents -= term
             np.minimum(exponents, 0, out=exponents)

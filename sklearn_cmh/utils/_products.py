@@ -40,24 +40,28 @@ class StableFactor:
     def __init__(self, B, dtype=None):
         self.dtype = np.result_type(B, dtype or B.dtype)
         self.bits, self.n_slices = _slicing(len(B), self.dtype)
-        slices, self.unit = _slices(B, 0, self.bits, self.n_slices)
-        self.high = slices[0]
-        # Products of high and low slices are exact together too.
-        self.cross = np.vstack(slices[::-1]) if self.n_slices == 2 else None
+        if self.n_slices == 1:
+            self.high = _rounded(B, 0, self.bits)
+        else:
+            slices, self.unit = _slices(B, 0, self.bits)
+            self.high = slices[0]
+            # Products of high and low slices are exact together too.
+            self.cross = np.vstack(slices[::-1])
 
     def multiply(self, A):
         """Return ``A @ B`` for an ndarray A of few rows: (n, k)."""
-        slices, unit = _slices(A, 1, self.bits, self.n_slices)
+        return self.product(A).astype(self.dtype, copy=False)
+
+    def product(self, A):
+        """Return ``A @ B`` as `multiply` does, in float64."""
+        if self.n_slices == 1:
+            return _rounded(A, 1, self.bits) @ self.high
+        slices, unit = _slices(A, 1, self.bits)
         product = slices[0] @ self.high
-        if self.cross is not None:
-            product += np.hstack(slices) @ self.cross
-        out = np.empty(product.shape, dtype=self.dtype)
-        for rows in strips(*product.shape):
-            strip = product[rows]
-            strip *= unit[rows]
-            strip *= self.unit
-            out[rows] = strip
-        return out
+        product += np.hstack(slices) @ self.cross
+        product *= unit
+        product *= self.unit
+        return product
 
     def batches(self, n):
         """Slices of n rows: enough for a fast product, few enough for the caches."""
@@ -87,26 +91,40 @@ def relative_error(d, dtype):
     return 2.0 ** (1 - bits * n_slices)
 
 
-def _slices(A, axis, bits, n_slices):
-    """Whole numbers of at most `bits` bits that make up A, in units along `axis`.
+def _exponents(A, axis):
+    """The power of two above the largest entry along an axis."""
+    top = np.maximum(A.max(axis=axis, keepdims=True), -A.min(axis=axis, keepdims=True))
+    # Below 2^-900, where the inverse of a unit would overflow, all is zero.
+    return np.maximum(np.frexp(top.astype(np.float64))[1], -900)
+
+
+def _rounded(A, axis, bits):
+    """A of float32, rounded to `bits` bits along an axis, in float64.
+
+    Whole numbers times powers of two that float64 holds products of: their sums are as exact.
+    """
+    exponents = _exponents(A, axis)
+    # Powers of two change no digit, in float32 neither where it can hold them.
+    dtype = np.dtype(np.float32 if exponents.min(initial=0) > -100 else np.float64)
+    whole = A * np.ldexp(dtype.type(1), bits - exponents)
+    np.rint(whole, out=whole)
+    whole *= np.ldexp(dtype.type(1), exponents - bits)
+    return whole.astype(np.float64, copy=False)
+
+
+def _slices(A, axis, bits):
+    """Two slices of whole numbers of at most `bits` bits that make up A, in units along an axis.
 
     Returns the slices, the second one in units of ``2^-bits`` of the first, and the unit.
     """
-    top = np.maximum(A.max(axis=axis, keepdims=True), -A.min(axis=axis, keepdims=True))
-    # Below 2^-900, where the inverse of the unit would overflow, all is zero.
-    exponent = np.maximum(np.frexp(top.astype(np.float64))[1], -900)
-    # A power of two changes no digit, in float32 neither where it can hold it.
-    dtype = A.dtype if n_slices == 1 and exponent.min(initial=0) > -100 else np.dtype(np.float64)
-    whole = A * np.ldexp(dtype.type(1), bits - exponent)
-    high = np.rint(whole, out=whole if n_slices == 1 else None)
-    slices = [high.astype(np.float64, copy=False)]
-    if n_slices == 2:
-        whole -= high
-        whole *= 2.0**bits
-        low = np.rint(whole, out=whole)
-        low *= 2.0**-bits
-        slices.append(low)
-    return slices, np.ldexp(1.0, exponent - bits)
+    exponents = _exponents(A, axis)
+    whole = A * np.ldexp(1.0, bits - exponents)
+    high = np.rint(whole)
+    whole -= high
+    whole *= 2.0**bits
+    low = np.rint(whole, out=whole)
+    low *= 2.0**-bits
+    return [high, low], np.ldexp(1.0, exponents - bits)
 
 
 def stable_dot(A, B):
