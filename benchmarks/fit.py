@@ -233,8 +233,8 @@ def main():
         return
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), options.threads)
     print(
-        "method           mods anchors bits dtype     rows sweeps seconds us/row products ratio plain "
-        "inputs  beyond"
+        "method           mods anchors bits dtype     rows sweeps seconds us/row products ratio "
+        "plain inputs  beyond"
     )
     results = []
     for values in itertools.product(
