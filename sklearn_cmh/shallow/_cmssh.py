@@ -21,7 +21,7 @@ from numbers import Integral
 from typing import Literal
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 from scipy.special import logsumexp
 
 from ..base import DirectMixin, LinearHasher, Solution, parametrised
@@ -64,8 +64,10 @@ def draw_pairs(L, n_pairs, rng):
 
 def directions(X, pairs, weights):
     """U and v: the first singular vectors of ``sum w s x y'``."""
-    i, j = pairs.rows
-    U, _, Vt = linalg.svd(X[0][i].T @ ((weights * pairs.alike)[:, None] * X[1][j]))
+    # Of every row of the first modality, the sum of its partners: pairs outnumber rows.
+    shape = (len(X[0]), len(X[1]))
+    partners = sparse.csr_array((weights * pairs.alike, pairs.rows), shape) @ X[1]
+    U, _, Vt = linalg.svd(X[0].T @ partners, full_matrices=False)
     turn = component_signs(U[:, :1])[0]
     return turn * U[:, 0], turn * Vt[0]
 
