@@ -48,6 +48,19 @@ def test_partners_are_found(X):
     assert SharedSpace(n_components=4, **FIXED).fit(shuffled[:200]).score(X[200:]) < 0.1
 
 
+def test_rows_of_the_fit_are_told_apart_by_all_components_new_ones_by_those_that_hold():
+    X = pairs(400, widths=(40, 30), noise=2.0)
+    space = SharedSpace(n_components=30, **FIXED).fit(X[:200])
+    own, new = [], []
+    for power in (0.0, 1.0):
+        space.set_params(power=power)
+        table, text = space.transform(X[:200]), space.transform(X["m1"][:200], modality="m1")
+        own.append(np.mean(1 / _shared_space.own_pair_ranks(text, table)))
+        new.append(space.score(X[200:]))
+    assert own[0] > own[1]
+    assert new[0] < new[1]
+
+
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
 def test_rows_equal_their_definition(X, power):
     space = SharedSpace(n_components=3, power=power, **FIXED).fit(X)

@@ -266,8 +266,9 @@ class SharedSpace(
         Ridge, as a multiple of the mean eigenvalue of a modality's features, or a {name:
         ridge} dict. "auto" chooses among 0.01, 0.1, 1 and 10.
     power : float, default=1.0
-        Components are weighted by their out-of-fold correlation to this power: 1 finds the row's
-        own partner best, 2 rows of its topic, 0 weighs all alike.
+        Components are weighted by their out-of-fold correlation to this power: of new rows, 1
+        finds the own partner best, 2 rows of its topic; 0 weighs all alike, by which the rows of
+        the fit are told apart best. It may be set after the fit.
     n_anchors : int, default=1000
         Anchors of `AnchorRBF`.
     n_jobs : int, default=None
