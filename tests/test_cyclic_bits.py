@@ -25,6 +25,23 @@ def test_no_single_bit_is_better_turned(dtype):
         assert (values(codes, Q, N) <= values(turned, Q, N) + 1e-5).all()
 
 
+def test_every_bit_sees_those_before_it():
+    """Of whole numbers, whose sums are exact and often zero."""
+    rng = np.random.RandomState(0)
+    A, N = rng.randint(-2, 3, size=(40, 40)), rng.randint(-5, 6, size=(30, 40)).astype(float)
+    N[N == 0] = -0.0
+    others = A + A.T
+    np.fill_diagonal(others, 0)
+    start = sign(rng.randn(30, 40))
+    expected, drawn = start.copy(), []
+    for _ in range(2):
+        for j in range(40):
+            drawn.append(N[:, j] - expected @ others[:, j])
+            expected[:, j] = sign(drawn[-1])
+    assert (np.array(drawn) == 0).any()
+    np.testing.assert_array_equal(cyclic_bits(start, A + A.T, N, n_passes=2), expected)
+
+
 def test_blocks_of_rows_do_not_show(monkeypatch):
     rng = np.random.RandomState(0)
     A, N, start = rng.randn(6, 6), rng.randn(50, 6), sign(rng.randn(50, 6)).astype(float)

@@ -75,6 +75,14 @@ def test_scale_does_not_matter(factors, dtype, share):
     np.testing.assert_array_equal(stable_dot(A * scale, B), expected.astype(dtype))
 
 
+@pytest.mark.parametrize("power", [-140, -110, 100])
+def test_numbers_at_the_end_of_what_float32_holds(power):
+    rng = np.random.RandomState(0)
+    A, B = (rng.randint(-50, 50, size=(30, 30)).astype(np.float32) for _ in range(2))
+    expected = np.ldexp(A.astype(np.float64) @ B, power).astype(np.float32)
+    np.testing.assert_array_equal(stable_dot(np.ldexp(A, power), B), expected)
+
+
 def test_zeros_and_sparse_rows(factors):
     A, B = factors
     A[::3] = 0

@@ -25,7 +25,7 @@ __all__ = [
     "squared_norm",
 ]
 
-_BLOCK_ENTRIES = 2**22
+_BLOCK_ENTRIES = 2**20
 _BLOCK_ROWS = 4096
 _TINY = 1e-12
 # Relative to the largest singular value: what is zero but for rounding, and completed at random,
