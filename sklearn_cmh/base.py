@@ -21,6 +21,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from .data import (
+    ChunkedRows,
+    LazyRows,
     MultimodalData,
     MultimodalEstimator,
     align_labels,
@@ -36,9 +38,7 @@ from .data import (
     refuse_views,
 )
 from .features import (
-    ChunkedRows,
     FeatureMapsMixin,
-    LazyRows,
     features_fit_in_memory,
     fitted_features,
     gathered,

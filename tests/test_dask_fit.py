@@ -15,9 +15,11 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import MaxAbsScaler, Normalizer, StandardScaler
 
 from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, MultimodalData, SharedSpace
+from sklearn_cmh.data import ChunkedRows
 from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.features import StoredRows
-from sklearn_cmh.shallow import CCAITQ
+from sklearn_cmh.shallow import BATCH, CCAITQ
+from sklearn_cmh.solvers import cross, dot, gram, inner, orthonormal_basis, sign, squared_norm
 from sklearn_cmh.utils.discovery import all_estimators
 
 dask = pytest.importorskip("dask", reason="dask is not installed")
@@ -247,27 +249,76 @@ def test_what_workers_find_wrong_is_said(data, workers):
     assert not hasattr(hasher, "codes_")
 
 
-def test_features_and_codes_outlive_a_process_of_the_cluster(data, tmp_path):
+def test_rows_with_workers_are_computed_with_as_arrays_are():
+    rng = np.random.RandomState(0)
+    A = rng.randn(70, 4).astype(np.float32)
+    M, row = rng.randn(4, 3), rng.randn(4)
+    first = ChunkedRows.from_dask(da.from_array(A, chunks=(30, -1)), A[:1], "")
+    a = first.persist()
+    b = a.standard_normal(np.random.RandomState(1), 4)
+    numbers = rng.randint(5, size=70)
+    for found, expected in [
+        (b, np.random.RandomState(1).standard_normal((70, 4))),
+        (a + A.dtype.type(2), A + 2),
+        (3 * (a - row) / 2, 3 * (A - row) / 2),
+        (sum([a, b, a]) @ M, (A + np.asarray(b) + A) @ M),
+        (sign(a).astype(np.float64), sign(A)),
+        (dot(a, M), dot(A, M)),
+        (a.beside(numbers).take(M[[0, 1, 2, 3, 3]]), M[[0, 1, 2, 3, 3]][numbers]),
+        (a[3:50:4], A[3:50:4]),
+        (a[[60, 2, 2, 69]], A[[60, 2, 2, 69]]),
+    ]:
+        assert found.shape == expected.shape
+        assert_allclose(np.asarray(found), expected, rtol=1e-5, atol=1e-6)
+    wide = np.asarray(b)
+    for total, expected in [
+        (a.T @ b, A.T @ wide),
+        (cross(a, b), cross(A, wide)),
+        (gram(a), gram(A)),
+        (inner(a, b), inner(A, wide)),
+        (squared_norm(a), squared_norm(A)),
+        (a.mean(axis=0), A.mean(axis=0)),
+    ]:
+        assert isinstance(total, np.ndarray | float)
+        assert_allclose(total, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rank", [4, 2, 0])
+def test_basis_of_rows_with_workers_is_the_maximiser(rank):
+    rng = np.random.RandomState(0)
+    Z = rng.randn(90, rank) @ rng.randn(rank, 4) + 3.0
+    rows = ChunkedRows.from_dask(da.from_array(Z, chunks=(40, -1)), Z[:1], "").persist()
+    V = np.asarray(orthonormal_basis(rows, rng))
+    assert_allclose(V.T @ V, 90 * np.eye(4), atol=1e-9)
+    assert_allclose(V.sum(axis=0), 0, atol=1e-9)
+    largest = np.sqrt(90) * np.linalg.svd(Z - Z.mean(axis=0), compute_uv=False).sum()
+    assert np.sum(V * Z) == pytest.approx(largest, abs=1e-6)
+
+
+def test_fits_outlive_a_process_of_the_cluster(data, tmp_path):
     distributed = pytest.importorskip("distributed", reason="distributed is not installed")
     X, y = data
-    hasher = many_sweeps(DSAH, n_bits=8)
-    expected = clone(hasher).fit(X, y)
     killed = []
 
-    class Interrupted(DSAH):
-        def _sweeps(self):
-            sweeps = super()._sweeps()
+    def interrupted(hasher):
+        """The same hasher, in a fit of which a process with chunks dies after the first sweep."""
+
+        def sweeps_of(self):
+            sweeps = super(kind, self)._sweeps()
             hear = sweeps.on_sweep
 
             def on_sweep(sweep, objective):
-                if not killed:
+                if sweep == 1:
                     assert all(client.has_what().values())  # chunks are with both
-                    killed.extend(client.run(os.getpid).values())
-                    os.kill(killed[0], signal.SIGKILL)
+                    killed.append(next(iter(client.run(os.getpid).values())))
+                    os.kill(killed[-1], signal.SIGKILL)
                 return hear(sweep, objective)
 
             sweeps.on_sweep = on_sweep
             return sweeps
+
+        kind = type("Interrupted", (type(hasher),), {"_sweeps": sweeps_of})
+        return kind(**hasher.get_params())
 
     with (
         dask.config.set(scheduler=None),
@@ -279,6 +330,9 @@ def test_features_and_codes_outlive_a_process_of_the_cluster(data, tmp_path):
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        found = Interrupted(**hasher.get_params()).fit(in_chunks(X), y)
-    assert killed
-    assert_alike(found, expected, X)
+        for i, cls in enumerate([DSAH, BATCH], start=1):
+            client.wait_for_workers(2)
+            hasher = many_sweeps(cls, n_bits=8)
+            found = interrupted(hasher).fit(in_chunks(X), y)
+            assert len(killed) == i
+            assert_alike(found, hasher.fit(X, y), X)

@@ -17,6 +17,7 @@ from ._labels import (
     normalise_rows,
 )
 from ._lazy import is_lazy, joined, lazy_blocks, refuse_lazy
+from ._lazy_rows import ChunkedRows, LazyRows, shifted, stacked
 from ._modalities import (
     Modality,
     named_transformers,
@@ -29,6 +30,8 @@ from ._multimodal import MultimodalData, canonical
 
 __all__ = [
     "FLOATS",
+    "ChunkedRows",
+    "LazyRows",
     "Modality",
     "MultimodalData",
     "MultimodalEstimator",
@@ -51,5 +54,7 @@ __all__ = [
     "resolve_modalities",
     "row_batches",
     "select_blocks",
+    "shifted",
     "split_frame",
+    "stacked",
 ]

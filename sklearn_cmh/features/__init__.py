@@ -3,15 +3,12 @@
 from ..utils._products import stable_dot
 from ._anchor_rbf import AnchorRBF
 from ._chunked_rows import (
-    ChunkedRows,
     gathered,
     gathered_features,
     kept,
     kept_features,
-    shifted,
 )
 from ._mapped_rows import (
-    LazyRows,
     MappedRows,
     StoredRows,
     features_fit_in_memory,
@@ -24,9 +21,7 @@ from ._shared_space import SharedSpace, linear_map
 
 __all__ = [
     "AnchorRBF",
-    "ChunkedRows",
     "FeatureMapsMixin",
-    "LazyRows",
     "MappedRows",
     "SharedSpace",
     "StoredRows",
@@ -38,7 +33,6 @@ __all__ = [
     "kept_features",
     "linear_map",
     "mapped_rows",
-    "shifted",
     "signed_sqrt",
     "sqrt_norm",
     "stable_dot",

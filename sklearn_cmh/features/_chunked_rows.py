@@ -1,148 +1,23 @@
-"""Rows in chunks, which are read, mapped and summed up where Dask computes."""
+"""Maps of rows in chunks: fitted by passes over them, and applied where Dask computes."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
 from copy import deepcopy
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import clone
 from sklearn.utils import get_tags
 
-from ..data import FLOATS, checked
-from ..utils._dask import culled_chunks, delayed_call, in_flight, shared
+from ..data import FLOATS, ChunkedRows, LazyRows, stacked
+from ..utils._dask import delayed_call, shared
 from ..utils._transformers import fit, transform
 from ..utils._typing import Features, Floats
 from ._anchor_rbf import AnchorRBF, begin_fit
-from ._mapped_rows import LazyRows, StoredRows, fits_in_memory
+from ._mapped_rows import StoredRows, fits_in_memory
 
-__all__ = [
-    "ChunkedRows",
-    "fit_to_chunks",
-    "gathered",
-    "gathered_features",
-    "kept",
-    "kept_features",
-    "shifted",
-]
-
-
-class ChunkedRows(LazyRows):
-    """Rows whose chunks are computed by Dask whenever they are asked for.
-
-    Parameters
-    ----------
-    chunks : list of dask.delayed.Delayed
-        Arrays or sparse matrices of consecutive rows.
-    heights : sequence of int
-        Their numbers of rows.
-    width : int
-        Columns.
-    dtype : dtype
-        Of the values.
-    is_sparse : bool
-        Whether chunks are sparse matrices.
-
-    Attributes
-    ----------
-    shift : ndarray of shape (d,) or None
-        To be subtracted from the chunks, by whoever computes with them where they are.
-    largest : float or None
-        Largest magnitude of the chunks, where it is known.
-    """
-
-    shift: Floats | None = None
-    largest: float | None = None
-
-    def __init__(self, chunks: list[Any], heights: Any, width: int, dtype: Any, is_sparse: bool):
-        self.chunks, self.heights = chunks, np.asarray(heights, dtype=np.intp)
-        self.is_sparse = is_sparse
-        self.shape, self.dtype = (int(self.heights.sum()), width), np.dtype(dtype)
-        self._ends = np.cumsum(self.heights)
-
-    @classmethod
-    def from_dask(cls, array: Any, first: Features, complaint: str) -> Self:
-        """Chunks of an array of Dask, validated where they are computed.
-
-        Parameters
-        ----------
-        array : dask.array.Array of shape (n, d)
-            From `checked_rows`.
-        first : {ndarray, sparse}
-            A row of its kind, validated.
-        complaint : str
-            Begins the error of a chunk that holds what no hasher takes.
-        """
-        heights = [height for height in array.chunks[0] if height]
-        rows = cls(culled_chunks(array), heights, first.shape[1], first.dtype, False)
-        return rows.map(first, _checked, complaint)
-
-    def map(self, first: Features, function: Callable, *args: Any) -> Self:
-        """Rows ``function(chunk, *args)``, of which `first` is one; nothing is computed yet."""
-        chunks = delayed_call(function, self.chunks, *map(shared, args))
-        dtype, is_sparse = first.dtype, sparse.issparse(first)
-        return type(self)(chunks, self.heights, first.shape[1], dtype, is_sparse)
-
-    def persist(self) -> Self:
-        """The same, computed, and kept where it was."""
-        import dask
-
-        kept = list(dask.persist(*self.chunks))
-        return type(self)(kept, self.heights, self.shape[1], self.dtype, self.is_sparse)
-
-    def each(self, function: Callable | None = None, *args: Any) -> Iterator[Any]:
-        """Yield ``function(chunk, *args)``, or the chunks, from the first to the last.
-
-        No more are in memory here at a time than are computed at the same time.
-        """
-        import dask
-
-        tasks = self.chunks
-        if function is not None:
-            tasks = delayed_call(function, tasks, *map(shared, args))
-        step = in_flight()
-        for start in range(0, len(tasks), step):
-            yield from dask.compute(*tasks[start : start + step])
-
-    def slices(self) -> list[slice]:
-        """Rows of every chunk."""
-        return [slice(end - h, end) for h, end in zip(self.heights, self._ends, strict=True)]
-
-    def __getitem__(self, rows: Any) -> Any:
-        """Compute some rows, a slice of them or positions, and return them as a matrix."""
-        import dask
-
-        positions = np.arange(len(self))[rows]
-        owners = np.searchsorted(self._ends, positions, side="right")
-        order = np.argsort(owners, kind="stable")
-        wanted, counts = np.unique(owners, return_counts=True)
-        groups = np.split(positions[order], np.cumsum(counts)[:-1])
-        parts = dask.compute(
-            *(
-                delayed_call(_taken, [self.chunks[c]], group - self.slices()[c].start)[0]
-                for c, group in zip(wanted, groups, strict=True)
-            )
-        )
-        inverse = np.empty(len(order), dtype=np.intp)
-        inverse[order] = np.arange(len(order))
-        return _stacked(parts)[inverse]
-
-
-def _checked(chunk, complaint):
-    return checked(chunk, complaint, dtype=FLOATS)
-
-
-def _taken(chunk, rows):
-    return chunk[rows]
-
-
-def _stacked(parts):
-    if sparse.issparse(parts[0]):
-        return sparse.csr_array(sparse.vstack(parts, format="csr"))
-    return np.concatenate(parts)
+__all__ = ["fit_to_chunks", "gathered", "gathered_features", "kept", "kept_features"]
 
 
 def fit_to_chunks(feature_map: Any, X: ChunkedRows) -> Any:
@@ -259,30 +134,6 @@ def _sum_and_largest(chunk):
     return total, max(chunk.max(), -chunk.min())
 
 
-class ShiftedRows(LazyRows):
-    """Rows of an array, of which a row is subtracted when they are read.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n, q)
-        Rows.
-    shift : ndarray of shape (q,)
-        In their dtype.
-    """
-
-    def __init__(self, values: Floats, shift: Floats):
-        self.values, self.shift = values, shift
-        self.shape, self.dtype = values.shape, values.dtype
-
-    def __getitem__(self, rows: Any) -> Floats:
-        return self.values[rows] - self.shift
-
-
-def shifted(values: Features, shift: Floats | None) -> Features | ShiftedRows:
-    """Rows of `ChunkedRows` as they are meant: a `shift`, if any, is subtracted."""
-    return values if shift is None else ShiftedRows(values, shift)
-
-
 def mapped_chunks(feature_map: Any, X: ChunkedRows) -> ChunkedRows:
     """Features of rows in chunks under a fitted map, computed when they are asked for."""
     return X.map(_transformed(X[:1], feature_map), _transformed, feature_map)
@@ -310,7 +161,7 @@ def gathered(rows: ChunkedRows, total: Floats | None = None) -> Features | Store
         file.
     """
     if rows.is_sparse:
-        return _stacked(list(rows.each()))
+        return stacked(list(rows.each()))
     make = np.empty if fits_in_memory(*rows.shape, rows.dtype) else StoredRows
     F = make(rows.shape, rows.dtype)
     for some, part in zip(rows.slices(), rows.each(), strict=True):

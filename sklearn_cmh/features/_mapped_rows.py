@@ -12,13 +12,13 @@ from sklearn import get_config
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
+from ..data import LazyRows
 from ..utils._products import strips
 from ..utils._transformers import fit, fit_transform, transform
 from ..utils._typing import Features, Floats
 from ._anchor_rbf import AnchorRBF, fit_into
 
 __all__ = [
-    "LazyRows",
     "MappedRows",
     "StoredRows",
     "features_fit_in_memory",
@@ -29,29 +29,6 @@ __all__ = [
 _BLOCK_ROWS = 4096
 # Columns that a map may well make of any rows; it is not known before the fit.
 _WIDE = 2000
-
-
-class LazyRows:
-    """Takes the place of an (n, q) array that would be too large to keep.
-
-    It has a shape, a dtype, a mean, and can be indexed by rows, which gives arrays.
-    """
-
-    shape: tuple[int, int]
-    dtype: np.dtype
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: Any) -> Floats:
-        raise NotImplementedError
-
-    def mean(self, axis: int = 0, dtype: Any = np.float64) -> Floats:
-        """Mean of every column."""
-        total = np.zeros(self.shape[1], dtype=dtype)
-        for rows in gen_batches(len(self), _BLOCK_ROWS):
-            total += self[rows].sum(axis=axis, dtype=dtype)
-        return total / len(self)
 
 
 class MappedRows(LazyRows):

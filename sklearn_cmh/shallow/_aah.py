@@ -41,7 +41,7 @@ from ..base import (
     parametrised,
     warn_ignored,
 )
-from ..data import labelled_rows
+from ..data import ChunkedRows, label_patterns, labelled_rows
 from ..solvers import (
     GraphSimilarity,
     MixedSimilarity,
@@ -50,6 +50,7 @@ from ..solvers import (
     dot,
     gram,
     inner,
+    label_similarity,
     polar_factor,
     ridge_factor,
     sign,
@@ -80,7 +81,7 @@ class Problem:
     `features` holds X_m, `within` the similarity S_m of each modality's own rows and `between`
     the one that joins modalities, whose dtype is that of the relaxed codes. `factors` are the
     Cholesky factors of X_m'X_m plus the ridge, `pooled` the products ``E'X_m`` of
-    ``S_m = E C E'``, `degrees` and `degrees_between` the row sums of the similarities, and
+    ``S_m = E C E'``, `degrees` and `degrees_between` the row sums of the similarities, columns, and
     `energies` the sums ``sum_i deg_i ||x_i||^2``.
     """
 
@@ -100,7 +101,7 @@ class Problem:
         `grams` are the X_m'X_m; None stands for such that are computed here.
         """
         grams = [gram(X) for X in features] if grams is None else grams
-        degrees = [S.degrees() for S in within]
+        degrees = [S.degree_column() for S in within]
         return cls(
             features=features,
             within=within,
@@ -111,8 +112,8 @@ class Problem:
                 for S, X in zip(within, features, strict=True)
             ],
             degrees=degrees,
-            degrees_between=between.degrees(),
-            energies=[_row_energy(X) @ deg for X, deg in zip(features, degrees, strict=True)],
+            degrees_between=between.degree_column(),
+            energies=[inner(_row_energy(X), deg) for X, deg in zip(features, degrees, strict=True)],
         )
 
 
@@ -152,7 +153,7 @@ def update_relaxed(problem, weights, state, m):
     denominator = 2 * theta * problem.degrees[m]
     denominator += 2 * alpha * len(others) * problem.degrees_between
     denominator += 2 * beta * len(others) + 2 * average**2 + state.mu
-    numerator /= denominator[:, None]
+    numerator /= denominator
     return numerator
 
 
@@ -181,14 +182,14 @@ def update_multiplier(state, m):
 def objective(problem, weights, state):
     """Eq. (8) at the relaxed codes, as (13) writes it."""
     U = state.U
-    norms = [np.einsum("ij,ij->i", u, u, dtype=np.float64) for u in U]
+    norms = [_row_energy(u, np.float64) for u in U]
     value = 0.0
     for m, theta in enumerate(weights.theta):
         fit = inner(state.P[m], state.XSU[m])
-        value += theta * (problem.energies[m] - 2 * fit + problem.degrees[m] @ norms[m])
+        value += theta * (problem.energies[m] - 2 * fit + inner(problem.degrees[m], norms[m]))
     for j in range(1, len(U)):
         if weights.alpha:
-            within = problem.degrees_between @ (sum(norms[:j]) + j * norms[j])
+            within = inner(problem.degrees_between, sum(norms[:j]) + j * norms[j])
             value += weights.alpha * within
             value -= 2 * weights.alpha * inner(sum(U[:j]), problem.between @ U[j])
         for i in range(j):
@@ -206,7 +207,7 @@ def start(problem, U, mu, discrete):
     return State(
         U=list(U),
         P=[update_reconstruction(product) for product in XSU],
-        C=[np.zeros_like(u) for u in U],
+        C=[u * u.dtype.type(0) for u in U],
         B=update_codes(U, discrete),
         mu=mu,
         XW=[None] * len(U),
@@ -245,12 +246,15 @@ def _factor(G, n, ridge):
     return ridge_factor(G, ridge * np.trace(G) / n)
 
 
-def _row_energy(X):
-    """Squared norms of the rows."""
+def _row_energy(X, dtype=None):
+    """Squared norms of the rows, (n, 1) in float64, added up in a dtype; None is that of X."""
+    if isinstance(X, ChunkedRows):
+        return X.made(1, np.float64, _row_energy, args=(dtype,))
     if sparse.issparse(X):
-        return np.asarray(X.power(2).sum(axis=1), dtype=np.float64).ravel()
+        return np.asarray(X.power(2).sum(axis=1), dtype=np.float64).reshape(-1, 1)
     blocks = (X[rows] for rows in gen_batches(len(X), _BLOCK_ROWS))
-    return np.concatenate([np.einsum("ij,ij->i", x, x) for x in blocks]).astype(np.float64)
+    energies = [np.einsum("ij,ij->i", x, x, dtype=dtype) for x in blocks]
+    return np.concatenate(energies).astype(np.float64)[:, None]
 
 
 def mutual_neighbours(X, n_neighbors, neighbors=None, n_jobs=None):
@@ -437,6 +441,10 @@ class AAH(LinearHasher):
         # The search for neighbours takes arrays.
         return self._knn_weight == 0
 
+    @property
+    def _solves_chunks(self):
+        return self._knn_weight == 0
+
     def _learning(self):
         return Learning(
             needs_labels=self._knn_weight < 1,
@@ -473,7 +481,7 @@ class AAH(LinearHasher):
         """Similarity of every modality's own rows, and the one that joins modalities."""
         dtype, p = np.result_type(*(x.dtype for x in X)), self._knn_weight
         if p == 0:
-            shared = SharedLabelSimilarity(L, dtype=dtype)
+            shared = label_similarity(L, X[0], dtype)
             return [shared] * len(X), shared
         graphs = [self._nearest(x, rng) for x in X]
         either = graphs[0]
@@ -505,7 +513,12 @@ class AAH(LinearHasher):
         A = rng.standard_normal((L.shape[1], self.n_bits))
         # Centred, so that hardly a bit is constant even when classes are few; of the small size
         # that the sweeps lead to, which saves some of them.
-        B = sign(L @ A - L.mean(axis=0) @ A).astype(dtype)
+        centre = L.mean(axis=0) @ A
+        if isinstance(X[0], ChunkedRows):
+            patterns, membership = label_patterns(L)
+            kinds = sign(patterns @ A - centre).astype(dtype)
+            return [X[0].beside(membership).take(kinds / 10)] * len(X)
+        B = sign(L @ A - centre).astype(dtype)
         # Rows without labels begin at zero, and follow their neighbours.
         B[~labelled_rows(L)] = 0
         return [B / 10] * len(X)

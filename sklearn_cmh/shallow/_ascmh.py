@@ -39,6 +39,8 @@ from ..solvers import (
     ridge_projection,
     sign,
     squared_norm,
+    standard_normal,
+    targets_beside,
 )
 from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval
@@ -80,8 +82,8 @@ class Problem:
         LL = A.cross(A)
         return cls(
             features=features,
-            labels=A,
-            targets=G,
+            labels=targets_beside(features[0], A),
+            targets=targets_beside(features[0], G),
             GL=G.cross(A),
             GG=G.cross(G),
             LL=LL,
@@ -155,10 +157,9 @@ def objective(problem, state, omega, lambdas):
 
 def start(problem, k, rng):
     """Random V, R and B, and the P_m of that V."""
-    n, t = problem.labels.shape
-    V = orthonormal_basis(rng.standard_normal((n, k)), rng)
+    V = orthonormal_basis(standard_normal(rng, problem.features[0], k), rng)
     R = polar_factor(rng.standard_normal((k, k)))
-    B = update_codes(problem, rng.standard_normal((t, k)))
+    B = update_codes(problem, rng.standard_normal((problem.labels.shape[1], k)))
     GV, LB = problem.targets.pool(V), problem.labels.pool(B)
     return State(V, R, None, B, _loadings(problem, V), GV, LB)
 
@@ -326,6 +327,10 @@ class ASCMH(TargetsMixin, KernelHasher):
     def _takes_lazy_rows(self):
         # Other estimators take arrays.
         return self.hash_estimator is None
+
+    @property
+    def _solves_chunks(self):
+        return self.hash_estimator is None and self.pair_weight == 0
 
     def _warn_ignored(self, names):
         super()._warn_ignored(names)

@@ -32,6 +32,8 @@ from ..solvers import (
     polar_factor,
     sign,
     squared_norm,
+    standard_normal,
+    targets_beside,
 )
 from ..utils._sklearn import Interval
 from ._regression import RegressionMixin
@@ -52,7 +54,7 @@ class Problem:
     @classmethod
     def from_data(cls, features, targets):
         """Prepare features [(n, q_m) arrays] and targets (n, t)."""
-        GG = targets.cross(targets)
+        GG, targets = targets.cross(targets), targets_beside(features[0], targets)
         return cls(features, targets, [squared_norm(F) for F in features], inner(GG, GG))
 
 
@@ -108,9 +110,9 @@ def objective(problem, state, theta, lambdas):
 
 def start(problem, n_bits, rng):
     """Random B, V and R, and the U_m of that V."""
-    n = len(problem.targets)
-    B = sign(rng.standard_normal((n, n_bits))).astype(np.float64)
-    V = orthonormal_basis(rng.standard_normal((n, n_bits)), rng)
+    rows = problem.features[0]
+    B = sign(standard_normal(rng, rows, n_bits)).astype(np.float64)
+    V = orthonormal_basis(standard_normal(rng, rows, n_bits), rng)
     R = polar_factor(rng.standard_normal((n_bits, n_bits)))
     return State(B, V, R, [update_loading(V, F) for F in problem.features])
 
@@ -189,6 +191,10 @@ class BATCH(TargetsMixin, RegressionMixin, KernelHasher):
     _paper_grid = {name: [1e-3, 1e-2, 1e-1, 1.0, 10.0] for name in ("theta", "lambdas", "lambda_h")}
 
     _takes_lazy_rows = True  # type: ignore[assignment]
+
+    @property
+    def _solves_chunks(self):
+        return self.pair_weight == 0
 
     def _solve(self, features, supervision, rng):
         F, sweeps = list(features.values()), self._sweeps()

@@ -41,8 +41,7 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 
 from ..base import KernelHasher, Solution, parametrised, warn_ignored
-from ..data import label_patterns, labelled_rows
-from ..features import ChunkedRows, shifted
+from ..data import ChunkedRows, label_patterns, labelled_rows, shifted
 from ..solvers import (
     CosineSimilarity,
     Targets,
@@ -54,7 +53,7 @@ from ..solvers import (
     label_targets,
     sign,
 )
-from ..utils._dask import computed, delayed_call, pass_over, remote, shared
+from ..utils._dask import computed, pass_over
 from ..utils._sklearn import Interval, StrOptions
 from ._targets import TargetsMixin, no_labels
 
@@ -284,9 +283,9 @@ class FeatureSums:
         )
 
 
-def feature_sums(membership, features, patterns, shifts):
+def feature_sums(L, features, shifts):
     """What one chunk of rows adds to the products; see `ChunkedProblem`."""
-    S = CosineSimilarity(label_targets(patterns[membership]), 2.0, 1.0)
+    S = CosineSimilarity(label_targets(L), 2.0, 1.0)
     F = list(map(shifted, features, shifts))
     return None, FeatureSums(gram_matrices(F), [S.pool(f) for f in F])
 
@@ -296,37 +295,35 @@ class ChunkedProblem(Problem):
     """A problem whose rows are in chunks, with the workers of Dask.
 
     Of all rows, labels and targets are here, and `features` holds `ChunkedRows`. Of every chunk,
-    `chunks` holds tasks: which of the `patterns` the labels of its rows are (`membership`, of all
-    rows), and its features, less the `shifts`.
+    `chunks` holds tasks, its labels and features, less the `shifts`. Rows of the same number in
+    `membership`, which the workers have as `kinds`, have the same labels.
     """
 
     chunks: list
-    patterns: sparse.csr_array
-    membership: np.ndarray
     shifts: list
+    membership: np.ndarray
+    kinds: ChunkedRows
 
     @classmethod
     def from_chunks(cls, features, L):
         """Prepare features [ChunkedRows], chunked alike, and the indicator L (n, c)."""
         patterns, membership = label_patterns(L)
-        rows = features[0].slices()
-        labels = [remote(np.asarray, membership[some].astype(np.int32)) for some in rows]
-        chunks = [
-            (of_rows, list(parts))
-            for of_rows, *parts in zip(labels, *(F.chunks for F in features), strict=True)
-        ]
+        kinds = features[0].beside(membership)
+        labels = kinds.take(patterns)
+        tasks = zip(labels.chunks, *(F.chunks for F in features), strict=True)
+        chunks = [(of_rows, list(parts)) for of_rows, *parts in tasks]
         shifts = [F.shift for F in features]
-        _, sums = pass_over(feature_sums, chunks, patterns, shifts)
+        _, sums = pass_over(feature_sums, chunks, shifts)
         eigens = [eigen(sums.grams[m, m]) for m in range(len(features))]
         problem = Problem.from_data(features, L, None, (sums.grams, eigens), sums.pooled)
         return cls(
-            **vars(problem), chunks=chunks, patterns=patterns, membership=membership, shifts=shifts
+            **vars(problem), chunks=chunks, shifts=shifts, membership=membership, kinds=kinds
         )
 
     def common(self):
         """What workers need of the problem beside their rows."""
-        of_rows = ("labels", "labelled", "unlabelled", "targets", "similarity", "membership")
-        gone: dict[str, Any] = dict.fromkeys(of_rows)
+        of_rows = ("labels", "labelled", "unlabelled", "targets", "similarity")
+        gone: dict[str, Any] = dict.fromkeys((*of_rows, "membership", "kinds"))
         return replace(self, features=[], grams={}, eigen=[], chunks=[], **gone)
 
     def over_rows(self, function, B, *args):
@@ -336,23 +333,17 @@ class ChunkedProblem(Problem):
     def given(self, B):
         """Codes of which rows with the same labels have the same."""
         first = np.unique(self.membership, return_index=True)[1]
-        return delayed_call(take_rows, [labels for labels, _ in self.chunks], shared(B[first]))
+        return self.kinds.take(B[first]).chunks
 
     def gathered(self, B):
         return np.concatenate(computed(B))
 
 
-def on_chunk(B, membership, features, problem, function, args):
+def on_chunk(B, L, features, problem, function, args):
     """``function(problem, B, *args)`` of the rows of one chunk."""
-    L = problem.patterns[membership]
     F = list(map(shifted, features, problem.shifts))
     of_rows = problem.of_rows(F, L.astype(problem.dtype), label_targets(L))
     return function(of_rows, B, *args)
-
-
-def take_rows(rows, codes):
-    """Codes of some rows, of which there are few kinds."""
-    return codes[rows]
 
 
 # Updates of solver="exact".

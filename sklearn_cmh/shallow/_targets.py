@@ -7,8 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from ..base import Learning, parametrised, warn_ignored
-from ..data import MultimodalData
-from ..features import ChunkedRows
+from ..data import ChunkedRows, MultimodalData
 from ..solvers import Targets, complete_labels, label_targets, mix_targets, shared_rows
 from ..utils._sklearn import HasMethods, Interval
 from ..utils._transformers import fit, inner_clone, transform

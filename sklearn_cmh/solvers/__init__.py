@@ -32,6 +32,7 @@ from ._linalg import (
     ridge_projection,
     ridge_solve,
     squared_norm,
+    standard_normal,
 )
 from ._moments import Moments, centred_grams, column_means, fold_moments
 from ._ridge import centred_spectrum, ridge_leave_one_out
@@ -40,10 +41,18 @@ from ._similarities import (
     GraphSimilarity,
     MixedSimilarity,
     SharedLabelSimilarity,
+    label_similarity,
 )
 from ._solution import Solution
 from ._sweeps import Sweeps
-from ._targets import Targets, complete_labels, label_targets, mix_targets, shared_rows
+from ._targets import (
+    Targets,
+    complete_labels,
+    label_targets,
+    mix_targets,
+    shared_rows,
+    targets_beside,
+)
 
 __all__ = [
     "CosineSimilarity",
@@ -73,6 +82,7 @@ __all__ = [
     "gram",
     "inner",
     "itq_rotation",
+    "label_similarity",
     "label_targets",
     "mix_targets",
     "orthonormal_basis",
@@ -88,6 +98,8 @@ __all__ = [
     "shared_rows",
     "sign",
     "squared_norm",
+    "standard_normal",
+    "targets_beside",
     "warn_constant_bits",
     "whitener",
 ]

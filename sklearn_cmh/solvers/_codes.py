@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import row_norms
 
+from ..data import ChunkedRows
 from ..utils._products import relative_error, stable_dot
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
 
 def sign(Z):
     """Codes of real-valued projections: int8 in {-1, +1}, with sign(0) = +1."""
+    if isinstance(Z, ChunkedRows):
+        return Z.made(Z.shape[1], np.int8, sign)
     codes = np.asarray(Z >= 0).view(np.int8)
     codes *= 2
     codes -= 1

@@ -8,6 +8,7 @@ from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.utils import gen_batches
 
+from ..data import ChunkedRows
 from ..utils._typing import NDArray
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ridge_projection",
     "ridge_solve",
     "squared_norm",
+    "standard_normal",
 ]
 
 _BLOCK_ENTRIES = 2**20
@@ -65,6 +67,8 @@ def cross(A: Any, B: Any, dtype: DTypeLike = np.float64) -> NDArray:
     array([[-1.],
            [-1.]])
     """
+    if isinstance(A, ChunkedRows):
+        return A.total(cross, B, args=(dtype,))
     if sparse.issparse(B) and not sparse.issparse(A):
         return cross(B, A).T
     total = np.zeros((A.shape[1], B.shape[1]))
@@ -74,7 +78,7 @@ def cross(A: Any, B: Any, dtype: DTypeLike = np.float64) -> NDArray:
     return total
 
 
-def dot(F: Any, P: NDArray) -> NDArray:
+def dot(F: Any, P: NDArray) -> Any:
     """``F P`` (n, k) in the dtype of `F`, a block of rows at a time.
 
     Parameters
@@ -86,10 +90,12 @@ def dot(F: Any, P: NDArray) -> NDArray:
 
     Returns
     -------
-    product : ndarray of shape (n, k)
-        Of every row.
+    product : {ndarray, ChunkedRows} of shape (n, k)
+        Of every row; with the workers of Dask where `F` is with them.
     """
     P = P.astype(F.dtype, copy=False)
+    if isinstance(F, ChunkedRows):
+        return F.made(P.shape[1], F.dtype, dot, args=(P,))
     product = np.empty((F.shape[0], P.shape[1]), dtype=F.dtype)
     for rows in gen_batches(F.shape[0], _BLOCK_ROWS):
         product[rows] = F[rows] @ P
@@ -117,6 +123,8 @@ def gram(X):
     array([[25.,  4.],
            [ 4.,  1.]])
     """
+    if isinstance(X, ChunkedRows):
+        return X.total(gram)
     if sparse.issparse(X):
         X = X.astype(np.float64)
         return (X.T @ X).toarray()
@@ -196,6 +204,8 @@ def ridge_solve(G, ridge, A):
 
 def inner(A, B):
     """``tr(A'B)``, accumulated in float64."""
+    if isinstance(A, ChunkedRows):
+        return A.total(inner, B)
     return np.einsum("ij,ij->", A, B, dtype=np.float64)
 
 
@@ -209,14 +219,14 @@ def orthonormal_basis(Z, rng):
 
     Parameters
     ----------
-    Z : ndarray of shape (n, k)
+    Z : {ndarray, ChunkedRows} of shape (n, k)
         Any matrix.
     rng : RandomState
         Of the completion.
 
     Returns
     -------
-    V : ndarray of shape (n, k), float64
+    V : {ndarray, ChunkedRows} of shape (n, k), float64
         Centred columns, orthogonal where k < n.
 
     Examples
@@ -231,10 +241,34 @@ def orthonormal_basis(Z, rng):
     if n > max(_BLOCK_ROWS, 8 * k):
         return _polar_from_grams(Z - Z.mean(axis=0, dtype=np.float64), rng)
     filled = rng.standard_normal((n, k))
+    if isinstance(Z, ChunkedRows):
+        return _polar_from_grams(Z - Z.mean(axis=0, dtype=np.float64), rng)
     filled *= _NOISE * np.linalg.norm(Z) / np.sqrt(n)
     filled += Z
     Q, T = np.linalg.qr(np.column_stack([np.ones(n), filled]))
     return np.sqrt(n) * Q[:, 1:] @ polar_factor(T[1:, 1:])
+
+
+def standard_normal(rng, rows, k):
+    """Draw ``rng.standard_normal((n, k))``, to be computed with beside n rows; with them, if far.
+
+    Parameters
+    ----------
+    rng : RandomState
+        Draws them.
+    rows : {ndarray, ChunkedRows} of shape (n, d)
+        Rows.
+    k : int
+        Columns.
+
+    Returns
+    -------
+    random : {ndarray, ChunkedRows} of shape (n, k), float64
+        Random numbers.
+    """
+    if isinstance(rows, ChunkedRows):
+        return rows.standard_normal(rng, k)
+    return rng.standard_normal((rows.shape[0], k))
 
 
 def _polar_from_grams(Z, rng):
@@ -245,13 +279,13 @@ def _polar_from_grams(Z, rng):
     goes on.
     """
     n, k = Z.shape
-    bases: list[NDArray] = []
+    bases: list[Any] = []
     turns, turn = [], np.eye(k)
-    noise = float(_NOISE * np.linalg.norm(Z))
+    noise = float(_NOISE * np.sqrt(squared_norm(Z)))
     while turn.shape[1]:
         w, W = np.linalg.eigh(Z.T @ Z)
         if w[-1] <= noise**2:
-            Z, noise = _apart(rng.standard_normal(Z.shape), bases), 0.0
+            Z, noise = _apart(standard_normal(rng, Z, Z.shape[1]), bases), 0.0
             continue
         large = w > _DISTINCT**2 * w[-1]
         U = _orthonormal(Z @ (W[:, large] / np.sqrt(w[large])), bases)
@@ -308,6 +342,8 @@ def polar_factor(A):
 
 def squared_norm(X):
     """Squared Frobenius norm of `X`, dense or sparse, accumulated in float64."""
+    if isinstance(X, ChunkedRows):
+        return X.total(squared_norm)
     if sparse.issparse(X):
         return inner(X.data[:, None], X.data[:, None])
     return float(sum(inner(X[rows], X[rows]) for rows in gen_batches(len(X), _BLOCK_ROWS)))

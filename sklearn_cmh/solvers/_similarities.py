@@ -11,7 +11,7 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import gen_batches
 
-from ..data import label_patterns
+from ..data import ChunkedRows, label_patterns
 from ._linalg import dense
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "GraphSimilarity",
     "MixedSimilarity",
     "SharedLabelSimilarity",
+    "label_similarity",
     "sum_rows",
 ]
 
@@ -56,6 +57,10 @@ class _Similarity(LinearOperator):
     def degrees(self):
         """Row sums, of shape (n,)."""
         return self.matvec(np.ones(self.shape[0], dtype=self.dtype))
+
+    def degree_column(self):
+        """Row sums, of shape (n, 1)."""
+        return self.degrees()[:, None]
 
 
 class CosineSimilarity(_Similarity):
@@ -163,10 +168,7 @@ class SharedLabelSimilarity(_Similarity):
 
     def pool(self, A):
         """Sum the rows of `A` (n, k) per label pattern."""
-        n, g = len(self._membership), self._patterns.shape[0]
-        ones = np.ones(n, dtype=self.dtype)
-        H = sparse.csr_array((ones, self._membership, np.arange(n + 1)), shape=(n, g))
-        return sum_rows(H, A)
+        return _sum_by(A, self._membership, self._patterns.shape[0], self.dtype)
 
     def core(self, G):
         """Add up the sums of all patterns that share a label with a pattern."""
@@ -183,6 +185,72 @@ class SharedLabelSimilarity(_Similarity):
     def expand(self, G):
         """Hand every row what its pattern has."""
         return np.take(G, self._membership, axis=0)
+
+
+def _sum_by(A, membership, g, dtype):
+    """Sums (g, k) of the rows of A that have each of g memberships."""
+    n = len(membership)
+    H = sparse.csr_array(
+        (np.ones(n, dtype=dtype), membership, np.arange(n + 1)),
+        shape=(n, g),
+    )
+    return sum_rows(H, A)
+
+
+class ChunkedLabelSimilarity(SharedLabelSimilarity):
+    """`SharedLabelSimilarity` of rows that are with the workers of Dask.
+
+    Parameters
+    ----------
+    L : csr_array of shape (n, c)
+        Label indicator, here.
+    rows : ChunkedRows of shape (n, q)
+        Anything of the rows.
+    dtype : dtype, default=float64
+        Of the operator and its products.
+    """
+
+    def __init__(self, L, rows, dtype=np.float64):
+        super().__init__(L, dtype)
+        self._kinds = rows.beside(self._membership)
+
+    def pool(self, A):
+        """Sum the rows of `A` (n, k) per label pattern."""
+        return A.total(_sum_by, self._kinds, args=(self._patterns.shape[0], self.dtype))
+
+    def expand(self, G):
+        """Hand every row what its pattern has."""
+        return self._kinds.take(G)
+
+    def __matmul__(self, A):
+        return self.expand(self.core(self.pool(A)))
+
+    def degree_column(self):
+        """Row sums, of shape (n, 1)."""
+        counts = np.bincount(self._membership, minlength=self._patterns.shape[0])
+        return self.expand(self.core(counts[:, None]))
+
+
+def label_similarity(L, rows, dtype=np.float64):
+    """`SharedLabelSimilarity` of rows that are here, or with the workers of Dask.
+
+    Parameters
+    ----------
+    L : csr_array of shape (n, c)
+        Label indicator.
+    rows : {ndarray, sparse, LazyRows} of shape (n, q)
+        Features of the rows.
+    dtype : dtype, default=float64
+        Of the operator and its products.
+
+    Returns
+    -------
+    similarity : SharedLabelSimilarity
+        Of the rows where they are.
+    """
+    if isinstance(rows, ChunkedRows):
+        return ChunkedLabelSimilarity(L, rows, dtype)
+    return SharedLabelSimilarity(L, dtype)
 
 
 def _kept_overlap(patterns, dtype):

@@ -20,7 +20,7 @@ from scipy import sparse
 from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
-from ..data import labelled_rows, normalise_rows
+from ..data import ChunkedRows, label_patterns, labelled_rows, normalise_rows
 from ..utils._typing import Features, Floats, NDArray
 from ._canonical import canonical_bases
 from ._linalg import dense, dot, squared_norm
@@ -115,6 +115,62 @@ class Targets:
     def toarray(self) -> Floats:
         """T as one dense array."""
         return np.hstack([self.labels.toarray(), self.pairs])
+
+
+@dataclass(frozen=True)
+class ChunkedTargets(Targets):
+    """Targets from labels, beside rows that are with the workers of Dask.
+
+    Parameters
+    ----------
+    labels, pairs : {csr_array, ndarray}
+        Of all rows, here.
+    rows : ChunkedRows
+        Of every chunk, its targets.
+    """
+
+    rows: ChunkedRows
+
+    def pool(self, A):
+        """``T'A`` (t, k) of rows with the workers."""
+        return A.total(_pooled, self.rows)
+
+    def expand(self, G):
+        """``T G`` (n, k), with the workers."""
+        return self.rows.made(G.shape[1], G.dtype, Targets.expand, args=(G,))
+
+
+def _pooled(A, T):
+    return T.pool(A)
+
+
+def targets_beside(rows: Any, T: Targets) -> Targets:
+    """Targets from labels where the rows are that they belong to: here, or with workers.
+
+    Parameters
+    ----------
+    rows : {ndarray, sparse, LazyRows} of shape (n, q)
+        Features of the rows.
+    T : Targets of shape (n, t)
+        Their targets.
+
+    Returns
+    -------
+    targets : Targets
+        The same.
+    """
+    if not isinstance(rows, ChunkedRows):
+        return T
+    patterns, membership = label_patterns(T.labels)
+    kinds = T[first_of_kind(membership, patterns.shape[0])]
+    return ChunkedTargets(T.labels, T.pairs, rows.beside(membership).take(kinds))
+
+
+def first_of_kind(membership: NDArray, g: int) -> NDArray:
+    """First row of each of g kinds, all of which occur."""
+    first = np.empty(g, dtype=np.intp)
+    first[membership[::-1]] = np.arange(len(membership))[::-1]
+    return first
 
 
 def mix_targets(Lt: sparse.csr_array | None, Z: Floats | None, pair_weight: float) -> Targets:

@@ -13,6 +13,7 @@ from scipy import sparse
 from ._typing import NDArray
 
 __all__ = [
+    "added_up",
     "checked_rows",
     "computed",
     "culled_chunks",
@@ -109,25 +110,40 @@ def pass_over(
     """
     import dask
 
-    call, pick, add_up = map(dask.delayed, (function, getitem, _added_up))
+    call, pick = map(dask.delayed, (function, getitem))
     common = [shared(arg) for arg in args]
     results = [call(*chunk, *common) for chunk in chunks]
     rows, sums = ([pick(result, i) for result in results] for i in range(2))
-    while len(sums) > 1:
-        sums = [add_up(sums[i : i + FAN_IN]) for i in range(0, len(sums), FAN_IN)]
-    *rows, total = dask.persist(*rows, *sums)
+    *rows, total = dask.persist(*rows, _total(sums))
     return rows, total.compute()
 
 
-def _added_up(parts):
+def added_up(tasks: list[Any]) -> Any:
+    """The sum of what tasks return, a few at a time where they are; brought here."""
+    return computed([_total(tasks)])[0]
+
+
+def _total(tasks):
+    import dask
+
+    add_up = dask.delayed(_sum_of)
+    while len(tasks) > 1:
+        tasks = [add_up(tasks[i : i + FAN_IN]) for i in range(0, len(tasks), FAN_IN)]
+    return tasks[0]
+
+
+def _sum_of(parts):
     return reduce(add, parts)
 
 
-def remote(function: Callable, value: Any) -> Any:
-    """A task ``function(value)``, computed and kept, that brings its value with it."""
+def remote(arrays: list[NDArray[Any]]) -> list[Any]:
+    """Tasks that are arrays, brought to the workers; the scheduler has them in case one dies."""
     import dask
 
-    return dask.persist(dask.delayed(function)(value))[0]
+    hand_over = dask.delayed(np.asarray)
+    # That they are sent as parts of the tasks is wanted.
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
+        return list(dask.persist(*map(hand_over, arrays)))
 
 
 def computed(tasks: list[Any]) -> tuple[Any, ...]:

@@ -1,0 +1,307 @@
+"""Rows of which only some are in memory: read, computed, or kept by workers of Dask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import gen_batches
+
+from ..utils._dask import added_up, culled_chunks, delayed_call, in_flight, remote, shared
+from ..utils._typing import Features, Floats, NDArray
+from ._estimator import FLOATS, checked
+
+__all__ = ["ChunkedRows", "LazyRows", "shifted", "stacked"]
+
+_BLOCK_ROWS = 4096
+
+
+class LazyRows:
+    """Takes the place of an (n, q) array that would be too large to keep.
+
+    It has a shape, a dtype, a mean, and can be indexed by rows, which gives arrays.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> Floats:
+        raise NotImplementedError
+
+    def mean(self, axis: int = 0, dtype: Any = np.float64) -> Floats:
+        """Mean of every column."""
+        total = np.zeros(self.shape[1], dtype=dtype)
+        for rows in gen_batches(len(self), _BLOCK_ROWS):
+            total += self[rows].sum(axis=axis, dtype=dtype)
+        return total / len(self)
+
+
+class ChunkedRows(LazyRows):
+    """Rows whose chunks are computed by Dask whenever they are asked for.
+
+    Parameters
+    ----------
+    chunks : list of dask.delayed.Delayed
+        Arrays or sparse matrices of consecutive rows.
+    heights : sequence of int
+        Their numbers of rows.
+    width : int
+        Columns.
+    dtype : dtype
+        Of the values.
+    is_sparse : bool
+        Whether chunks are sparse matrices.
+
+    Attributes
+    ----------
+    shift : ndarray of shape (d,) or None
+        To be subtracted from the chunks, by whoever computes with them where they are.
+    largest : float or None
+        Largest magnitude of the chunks, where it is known.
+    """
+
+    shift: Floats | None = None
+    largest: float | None = None
+
+    def __init__(self, chunks: list[Any], heights: Any, width: int, dtype: Any, is_sparse: bool):
+        self.chunks, self.heights = chunks, np.asarray(heights, dtype=np.intp)
+        self.is_sparse = is_sparse
+        self.shape, self.dtype = (int(self.heights.sum()), width), np.dtype(dtype)
+        self._ends = np.cumsum(self.heights)
+
+    @classmethod
+    def from_dask(cls, array: Any, first: Features, complaint: str) -> Self:
+        """Chunks of an array of Dask, validated where they are computed.
+
+        Parameters
+        ----------
+        array : dask.array.Array of shape (n, d)
+            From `checked_rows`.
+        first : {ndarray, sparse}
+            A row of its kind, validated.
+        complaint : str
+            Begins the error of a chunk that holds what no hasher takes.
+        """
+        heights = [height for height in array.chunks[0] if height]
+        rows = cls(culled_chunks(array), heights, first.shape[1], first.dtype, False)
+        return rows.map(first, _checked, complaint)
+
+    def map(self, first: Features, function: Callable, *args: Any) -> Self:
+        """Rows ``function(chunk, *args)``, of which `first` is one; nothing is computed yet."""
+        chunks = delayed_call(function, self.chunks, *map(shared, args))
+        dtype, is_sparse = first.dtype, sparse.issparse(first)
+        return type(self)(chunks, self.heights, first.shape[1], dtype, is_sparse)
+
+    def persist(self) -> Self:
+        """The same, computed, and kept where it was."""
+        import dask
+
+        kept = list(dask.persist(*self.chunks))
+        return type(self)(kept, self.heights, self.shape[1], self.dtype, self.is_sparse)
+
+    def each(self, function: Callable | None = None, *args: Any) -> Iterator[Any]:
+        """Yield ``function(chunk, *args)``, or the chunks, from the first to the last.
+
+        No more are in memory here at a time than are computed at the same time.
+        """
+        import dask
+
+        tasks = self.chunks
+        if function is not None:
+            tasks = delayed_call(function, tasks, *map(shared, args))
+        step = in_flight()
+        for start in range(0, len(tasks), step):
+            yield from dask.compute(*tasks[start : start + step])
+
+    def slices(self) -> list[slice]:
+        """Rows of every chunk."""
+        return [slice(end - h, end) for h, end in zip(self.heights, self._ends, strict=True)]
+
+    # As with an array of rows, which stays with the workers: what is made is computed and kept,
+    # what is added up over rows is brought here.
+
+    __array_ufunc__ = None  # arrays leave it to these methods to compute with them
+
+    def made(
+        self, width: int, dtype: Any, function: Callable, *others: ChunkedRows, args: tuple = ()
+    ) -> Self:
+        """Kept rows ``function(chunk, *chunks of others, *args)``."""
+        tasks = _calls(function, (self, *others), args)
+        return type(self)(tasks, self.heights, width, dtype, False).persist()
+
+    def total(self, function: Callable, *others: ChunkedRows, args: tuple = ()) -> Any:
+        """Sum over chunks of ``function(chunk, *chunks of others, *args)``."""
+        return added_up(_calls(function, (self, *others), args))
+
+    def _with(self, function, other):
+        if isinstance(other, ChunkedRows):
+            width, dtype = (
+                max(self.shape[1], other.shape[1]),
+                np.result_type(self.dtype, other.dtype),
+            )
+            return self.made(width, dtype, function, other)
+        return self.made(self.shape[1], np.result_type(self.dtype, other), function, args=(other,))
+
+    def __add__(self, other):
+        return self._with(np.add, other)
+
+    def __radd__(self, other):
+        return self if isinstance(other, int) and other == 0 else self._with(np.add, other)
+
+    def __sub__(self, other):
+        return self._with(np.subtract, other)
+
+    def __mul__(self, other):
+        return self._with(np.multiply, other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other):
+        return self._with(np.true_divide, other)
+
+    def __matmul__(self, other):
+        dtype = np.result_type(self.dtype, other.dtype)
+        return self.made(other.shape[1], dtype, np.matmul, args=(other,))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        whole = stacked(list(self.each()))
+        return whole if dtype is None else whole.astype(dtype)
+
+    @property
+    def T(self) -> _Transposed:
+        """The transpose, to be multiplied by rows chunked alike."""
+        return _Transposed(self)
+
+    def astype(self, dtype: Any) -> Self:
+        """Rows of another type."""
+        return self.made(self.shape[1], dtype, _astype, args=(np.dtype(dtype),))
+
+    def mean(self, axis: int = 0, dtype: Any = np.float64) -> Floats:
+        """Mean of every column."""
+        return self.total(_sum, args=(dtype,)) / len(self)
+
+    def beside(self, numbers: NDArray) -> Self:
+        """A small integer for every row, sent to where the rows are."""
+        tasks = remote([numbers[rows].astype(np.int32) for rows in self.slices()])
+        return type(self)(tasks, self.heights, 1, np.int32, False)
+
+    def take(self, table: Any) -> Self:
+        """Rows of a table, of anything that has rows, that the numbers of `beside` name."""
+        return self.made(table.shape[1], table.dtype, _row_of, args=(table,))
+
+    def standard_normal(self, rng: np.random.RandomState, width: int) -> Self:
+        """Random rows beside these: what ``rng.standard_normal((n, width))`` draws.
+
+        They are drawn here, one chunk after another, to know where each begins, and once more
+        where they are needed.
+        """
+        import dask
+
+        draw, tasks = dask.delayed(_normal), []
+        for height in self.heights:
+            tasks.append(draw(rng.get_state(), int(height), width))
+            rng.standard_normal((height, width))
+        return type(self)(tasks, self.heights, width, np.float64, False).persist()
+
+    def __getitem__(self, rows: Any) -> Any:
+        """Compute some rows, a slice of them or positions, and return them as a matrix."""
+        import dask
+
+        positions = np.arange(len(self))[rows]
+        owners = np.searchsorted(self._ends, positions, side="right")
+        order = np.argsort(owners, kind="stable")
+        wanted, counts = np.unique(owners, return_counts=True)
+        groups = np.split(positions[order], np.cumsum(counts)[:-1])
+        parts = dask.compute(
+            *(
+                delayed_call(_taken, [self.chunks[c]], group - self.slices()[c].start)[0]
+                for c, group in zip(wanted, groups, strict=True)
+            )
+        )
+        inverse = np.empty(len(order), dtype=np.intp)
+        inverse[order] = np.arange(len(order))
+        return stacked(parts)[inverse]
+
+
+class _Transposed:
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __matmul__(self, other):
+        return self.rows.total(_inner_products, other)
+
+
+def _calls(function, rows, args):
+    """Tasks ``function(*chunks, *args)``, one for all chunks of the same rows."""
+    shifts = [some.shift for some in rows]
+    chunks = [list(of_rows) for of_rows in zip(*(some.chunks for some in rows), strict=True)]
+    return delayed_call(_called, chunks, *map(shared, (shifts, function, args)))
+
+
+def _called(chunks, shifts, function, args):
+    return function(*map(shifted, chunks, shifts), *args)
+
+
+def _inner_products(A, B):
+    return A.T @ B
+
+
+def _row_of(numbers, table):
+    return table[numbers]
+
+
+def _astype(chunk, dtype):
+    return chunk.astype(dtype)
+
+
+def _sum(chunk, dtype):
+    return chunk.mean(axis=0, dtype=dtype) * chunk.shape[0]
+
+
+def _normal(state, height, width):
+    rng = np.random.RandomState()
+    rng.set_state(state)
+    return rng.standard_normal((height, width))
+
+
+def _checked(chunk, complaint):
+    return checked(chunk, complaint, dtype=FLOATS)
+
+
+def _taken(chunk, rows):
+    return chunk[rows]
+
+
+def stacked(parts):
+    if sparse.issparse(parts[0]):
+        return sparse.csr_array(sparse.vstack(parts, format="csr"))
+    return np.concatenate(parts)
+
+
+class ShiftedRows(LazyRows):
+    """Rows of an array, of which a row is subtracted when they are read.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, q)
+        Rows.
+    shift : ndarray of shape (q,)
+        In their dtype.
+    """
+
+    def __init__(self, values: Floats, shift: Floats):
+        self.values, self.shift = values, shift
+        self.shape, self.dtype = values.shape, values.dtype
+
+    def __getitem__(self, rows: Any) -> Floats:
+        return self.values[rows] - self.shift
+
+
+def shifted(values: Features, shift: Floats | None) -> Features | ShiftedRows:
+    """Rows of `ChunkedRows` as they are meant: a `shift`, if any, is subtracted."""
+    return values if shift is None else ShiftedRows(values, shift)
