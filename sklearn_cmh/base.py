@@ -175,7 +175,7 @@ class BaseHasher(
         Parameters
         ----------
         X : {array-like, sparse, DataFrame} of shape (n, d) or MultimodalData
-            Training rows.
+            Training rows; arrays of Dask too, of methods that see rows in parts.
         y : array-like of shape (n,) or {array-like, sparse} of shape (n, c)
             Class labels, or a label indicator of zeros and ones.
 

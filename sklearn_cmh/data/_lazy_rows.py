@@ -140,10 +140,8 @@ class ChunkedRows(LazyRows):
 
     def _with(self, function, other):
         if isinstance(other, ChunkedRows):
-            width, dtype = (
-                max(self.shape[1], other.shape[1]),
-                np.result_type(self.dtype, other.dtype),
-            )
+            width = max(self.shape[1], other.shape[1])
+            dtype = np.result_type(self.dtype, other.dtype)
             return self.made(width, dtype, function, other)
         return self.made(self.shape[1], np.result_type(self.dtype, other), function, args=(other,))
 

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.utils import get_tags
 
 from ..data import FLOATS, ChunkedRows, LazyRows, stacked
-from ..utils._dask import delayed_call, shared
+from ..utils._dask import computed, delayed_call, in_flight, shared
 from ..utils._transformers import fit, transform
 from ..utils._typing import Features, Floats
 from ._anchor_rbf import AnchorRBF, begin_fit
@@ -55,12 +55,13 @@ def fit_to_chunks(feature_map: Any, X: ChunkedRows) -> Any:
             "by chunk, as it has no partial_fit: fit it to a sample of the rows, and pass "
             "sklearn.frozen.FrozenEstimator of it as the feature_map."
         )
-    import dask
-
-    fitted = shared(feature_map)
-    for chunk in X.chunks:
-        fitted = delayed_call(_partially_fitted, [fitted], chunk)[0]
-    vars(feature_map).update(vars(dask.compute(fitted)[0]))
+    fitted, step = feature_map, in_flight()
+    for start in range(0, len(X.chunks), step):  # lest chunks are read far ahead
+        task = shared(fitted)
+        for chunk in X.chunks[start : start + step]:
+            task = delayed_call(_partially_fitted, [task], chunk)[0]
+        fitted = computed([task])[0]
+    vars(feature_map).update(vars(fitted))
     return feature_map
 
 
