@@ -61,7 +61,14 @@ from .solvers import (
 )
 from .utils._cache import MEMORY_CONSTRAINTS, cached
 from .utils._callbacks import CallbackSupportMixin, end_step, fit_task, report
-from .utils._dask import checked_rows, current_client, map_rows, probe
+from .utils._dask import (
+    checked_rows,
+    current_client,
+    first_row,
+    known_shape,
+    map_rows,
+    probe,
+)
 from .utils._documentation import DocumentedMixin
 from .utils._parametrised import field, parametrised
 from .utils._sklearn import Interval, check_sample_weight, fit_context
@@ -393,7 +400,14 @@ class BaseHasher(
         blocks = lazy_blocks(X)
         # What is wrong with X is said now, and not when its chunks are computed.
         row = joined({name: probe(block) for name, block in blocks.items()})
-        made = function(self, row, modality)
+        try:
+            made = function(self, row, modality)
+        except (TypeError, ValueError):
+            if not self.transformers_:
+                raise
+            # A transformer may know the values that there are, and refuse those made up.
+            row = joined({name: first_row(block) for name, block in blocks.items()})
+            made = function(self, row, modality)
         of_chunk = partial(_of_chunk, function=function, modality=modality)
         return map_rows(of_chunk, self, blocks, made.shape[1], made.dtype)
 
@@ -740,8 +754,8 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
             refuse_lazy(X, _which_take_chunks(type(self).__name__))
         rows = {}
         for name, block in lazy_blocks(X).items():
-            checked_rows(block, f"The block {name!r}" if name else "X")
-            rows[name] = probe(block, 2)
+            what = f"The block {name!r}" if name else "X"
+            rows[name] = probe(known_shape(block, what), 2)
         # Of rows that are all zero is learned which columns there are.
         super()._read_table(joined(rows))
         if len(X) < 2:
@@ -765,7 +779,7 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         heights = next(iter(arrays.values())).chunks[0]
         return {
             name: ChunkedRows.from_dask(
-                checked_rows(array.rechunk({0: heights}), f"The block {name!r}"),
+                checked_rows(array, f"The modality {name!r}").rechunk({0: heights}),
                 first[name],
                 f"The modality {name!r} holds what no hasher takes",
             )

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.preprocessing import OneHotEncoder
 
 from sklearn_cmh import DSAH, HammingRanker, MultimodalData, RefinedHasher, SharedSpace
 from sklearn_cmh.datasets import make_multimodal_classification
@@ -86,6 +87,30 @@ def test_ranking_of_chunks(hasher, packed):
     assert ranker.kneighbors_graph(queries, 3).shape == (30, len(rows))
     # A later fit on arrays in memory forgets it.
     assert len(ranker.fit(rows).kneighbors(n_neighbors=2)[0]) == len(rows)
+
+
+@pytest.mark.parametrize("dtype", [object, str, int])
+def test_transformers_that_know_the_values_of_the_fit(data, dtype):
+    X, y = data
+    facts = ((y % 3 + 1) * 7)[:, None].astype(dtype)
+    own = [("facts", OneHotEncoder(), None), ("text", None, None)]
+    X = MultimodalData(facts=facts, text=X["text"])
+    hasher = DSAH(8, n_anchors=20, modalities=own, random_state=0).fit(X, y)
+    lazy = in_chunks(X, (70, 90))
+    assert_array_equal(hasher.transform(lazy).compute(), hasher.transform(X))
+    unknown = da.from_array(np.full((4, 1), 99).astype(dtype), chunks=(2, 1))
+    with pytest.raises(ValueError, match=r"unknown categories .*99"):
+        hasher.encode(unknown, modality="facts")
+
+
+def test_unknown_lengths_are_said_with_the_cure(data, hasher):
+    X, _ = data
+    lazy = in_chunks(X, (70, 90))
+    unknown = lazy["text"][lazy["text"][:, 0] > 0]
+    with pytest.raises(ValueError, match=r"^The block 'text' is .*compute_chunk_sizes"):
+        MultimodalData(image=lazy["image"], text=unknown)
+    with pytest.raises(ValueError, match=r"^X is .*compute_chunk_sizes"):
+        hasher.encode(unknown, modality="text")
 
 
 def test_what_does_not_go_is_refused(data, hasher):

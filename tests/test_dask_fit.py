@@ -162,7 +162,7 @@ def refused(data):
     unlabelled[:5] = 0
     own = [("image", StandardScaler(), None), ("text", None, None)]
     pictures = MultimodalData(image=da.zeros((200, 4, 4), chunks=(50, -1, -1)), text=lazy["text"])
-    unknown = MultimodalData(image=lazy["image"][lazy["image"][:, 0] > 0])
+    unknown = lazy["image"][lazy["image"][:, 0] > 0]
     given = SharedSpace()
     return [
         (CCAITQ(8), lazy, y, TypeError, r"CCAITQ does not learn from them; AAH, .*DSAH"),
@@ -189,6 +189,32 @@ def test_what_does_not_go_is_refused(case, data):
     with pytest.raises(error, match=message):
         hasher.fit(X, y)
     assert vars(hasher) == before
+
+
+@pytest.mark.parametrize("read", [lambda rows: rows[:-1], lambda rows: rows[:, 1:]])
+def test_chunks_of_another_shape_than_was_declared_are_said(read, data):
+    X, y = data
+    text = X["text"]
+    chunks = [
+        da.from_delayed(dask.delayed(chunk), text[:100].shape, text.dtype)
+        for chunk in (text[:100], read(text[100:]))
+    ]
+    wrong = MultimodalData(image=da.from_array(X["image"]), text=da.concatenate(chunks))
+    with pytest.raises(ValueError, match=r"'text' is .* from row 100 on"):
+        small(DSAH).fit(wrong, y)
+    hasher = small(DSAH).fit(X, y)
+    with pytest.raises(ValueError, match=r"'text' is .* from row 100 on"):
+        hasher.transform(wrong).compute()
+    with pytest.raises(ValueError, match=r"X is .* from row 100 on"):
+        hasher.encode(wrong["text"], modality="text").compute()
+
+
+def test_numbers_of_dtype_object(data):
+    X, y = data
+    lazy = in_chunks(in_dtype(X, object))
+    found, expected = small(DSAH).fit(lazy, y), small(DSAH).fit(in_dtype(X, float), y)
+    assert_alike(found, expected, in_dtype(X, float))
+    assert_array_equal(expected.transform(lazy).compute(), expected.transform(in_dtype(X, float)))
 
 
 def test_more_anchors_than_rows_are_said(data):

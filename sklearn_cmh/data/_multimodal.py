@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from ..utils._dask import is_dask, known_shape
 from ..utils._sklearn import safe_indexing
 from ..utils._typing import ArrayLike
 
@@ -202,6 +203,8 @@ def as_block(name: str, block: Any) -> Any:
         block = np.array(block, dtype=object) if strings else _as_array(name, block)
     elif _is_arrow(block):
         block = np.asarray(block)
+    elif is_dask(block):
+        known_shape(block, f"The block {name!r}")
     if not hasattr(block, "__getitem__") or len(getattr(block, "shape", ())) < 1:
         raise TypeError(
             f"The block {name!r} must be an array, a sparse matrix, a DataFrame or a list of "

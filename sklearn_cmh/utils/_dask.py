@@ -19,8 +19,10 @@ __all__ = [
     "culled_chunks",
     "current_client",
     "delayed_call",
+    "first_row",
     "in_flight",
     "is_dask",
+    "known_shape",
     "map_rows",
     "nearest_of_chunks",
     "pass_over",
@@ -40,20 +42,50 @@ def is_dask(X: Any) -> bool:
     return module is not None and isinstance(X, module.Array)
 
 
-def checked_rows(array: Any, what: str) -> Any:
-    """A Dask array whose chunks are whole rows, of known numbers of rows; `what` names it.
+def known_shape(array: Any, what: str) -> Any:
+    """A Dask array, if it knows how many rows and columns its chunks have; `what` names it.
 
     Raises
     ------
     ValueError
-        If Dask does not know how many rows its chunks have.
+        If it does not.
     """
-    if any(np.isnan(rows) for rows in array.chunks[0]):
+    if any(np.isnan(length) for chunks in array.chunks for length in chunks):
         raise ValueError(
             f"{what} is a Dask array with chunks of unknown length: call its "
-            "compute_chunk_sizes() first."
+            "compute_chunk_sizes() first, or take it by to_dask_array(lengths=True) if it comes "
+            "from a DataFrame of Dask."
         )
+    return array
+
+
+def checked_rows(array: Any, what: str) -> Any:
+    """A Dask array whose chunks are whole rows, of known numbers of rows; `what` names it.
+
+    A chunk that turns out to have another shape than Dask was told is an error when it is
+    computed: all rows after it would have other numbers.
+
+    Raises
+    ------
+    ValueError
+        If Dask does not know how many rows and columns its chunks have.
+    """
+    array = known_shape(array, what).map_blocks(
+        _as_declared, what, dtype=array.dtype, meta=array._meta
+    )
     return array.rechunk({axis: -1 for axis in range(1, array.ndim)})
+
+
+def _as_declared(chunk, what, block_info=None):
+    declared = tuple(int(end - start) for start, end in block_info[0]["array-location"])
+    found = tuple(getattr(chunk, "shape", declared))
+    if found != declared:
+        raise ValueError(
+            f"{what} is a Dask array, of which a chunk has the shape {found}, where {declared} was "
+            f"declared, from row {block_info[0]['array-location'][0][0]} on: tell "
+            "dask.array.from_delayed the shape of what is read, or call compute_chunk_sizes()."
+        )
+    return chunk
 
 
 def row_chunks(array: Any) -> list[Any]:
@@ -182,13 +214,21 @@ def current_client() -> Any:
 
 
 def probe(array: Any, n_rows: int = 1) -> Any:
-    """Rows of the kind of a Dask array, to find out what is made of it."""
+    """Rows of the kind of a Dask array, to find out what is made of it.
+
+    Zeros, or a word where columns of objects or strings are texts.
+    """
     shape = (n_rows, *array.shape[1:])
     if sparse.issparse(array._meta):
         return sparse.csr_matrix(shape, dtype=array.dtype)
-    if array.dtype.kind in "OSUT":
+    if array.dtype.kind in "SUT" or (array.dtype.kind == "O" and array.ndim == 1):
         return np.full(shape, "text", dtype=object)
     return np.zeros(shape, dtype=array.dtype)
+
+
+def first_row(array: Any) -> Any:
+    """The first row of a Dask array, computed, with the values that it has."""
+    return array[:1].compute()
 
 
 def map_rows(
@@ -223,7 +263,10 @@ def map_rows(
     import dask
     import dask.array as da
 
-    arrays = {name: checked_rows(block, f"The block {name!r}") for name, block in blocks.items()}
+    arrays = {
+        name: checked_rows(block, f"The block {name!r}" if name else "X")
+        for name, block in blocks.items()
+    }
     heights = next(iter(arrays.values())).chunks[0]
     aligned = [row_chunks(array.rechunk({0: heights})) for array in arrays.values()]
     shared = dask.delayed(estimator, traverse=False)
