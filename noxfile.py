@@ -9,14 +9,14 @@ nox.options.sessions = ["lint", "tests"]
 def tests(session):
     """Tests and doctests with the newest dependencies."""
     session.install("-e", ".[tests,fast,faiss,lance,postgres,duckdb,dask,plot]")
-    session.run("pytest", "-n", "auto", *session.posargs)
+    session.run("pytest", "-n", "auto", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session
 def oldest(session):
     """The same with the oldest supported dependencies."""
     session.install("-c", ".ci/oldest.txt", "-e", ".[tests,fast,plot]")
-    session.run("pytest", "-n", "auto", *session.posargs)
+    session.run("pytest", "-n", "auto", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session
@@ -26,7 +26,7 @@ def kernels(session):
     targets = session.run("python", ".ci/kernels.py", "avx512", silent=True).strip()
     env = {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": targets}
     session.run("python", ".ci/kernels.py", env=env)
-    session.run("pytest", "-n", "auto", "tests", *session.posargs, env=env)
+    session.run("pytest", "-n", "auto", "--dist", "loadfile", "tests", *session.posargs, env=env)
 
 
 @nox.session
@@ -41,7 +41,7 @@ def fuzz(session):
     """Thousands of odd inputs, other ones every time; an hour or so."""
     session.install("-e", ".[tests,fast,faiss]")
     env = {"HYPOTHESIS_PROFILE": "long"}
-    session.run("pytest", "-n", "auto", "tests/test_fuzz.py", *session.posargs, env=env)
+    session.run("pytest", "-n", "auto", "--dist", "loadfile", "tests/test_fuzz.py", *session.posargs, env=env)
 
 
 @nox.session
