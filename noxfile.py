@@ -41,7 +41,16 @@ def fuzz(session):
     """Thousands of odd inputs, other ones every time; an hour or so."""
     session.install("-e", ".[tests,fast,faiss]")
     env = {"HYPOTHESIS_PROFILE": "long"}
-    session.run("pytest", "-n", "auto", "--dist", "loadfile", "tests/test_fuzz.py", *session.posargs, env=env)
+    session.run(
+        "pytest",
+        "-n",
+        "auto",
+        "--dist",
+        "loadfile",
+        "tests/test_fuzz.py",
+        *session.posargs,
+        env=env,
+    )
 
 
 @nox.session
