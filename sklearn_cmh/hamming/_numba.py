@@ -22,7 +22,7 @@ from numba.core import cgutils, event
 from numba.extending import intrinsic
 
 from . import _distances, _numpy
-from ._codes import as_words
+from ._codes import as_words, whole_words
 from ._distances import interruptible_batches
 
 # Rows of one comparison, of one strip at most, and queries that share the strip at most.
@@ -489,10 +489,7 @@ def layout(rows, n_queries):
 
 def as_row_words(rows):
     """Packed rows as words of 64 bits, (n, n_words), without a copy where that can be."""
-    spare = -rows.shape[1] % 8
-    if spare:
-        rows = np.pad(rows, [(0, 0), (0, spare)])
-    words = np.ascontiguousarray(rows).view(np.uint64)
+    words = np.ascontiguousarray(whole_words(rows, 8)).view(np.uint64)
     return _read_only(words if words.flags.aligned else words.copy())
 
 
