@@ -211,20 +211,14 @@ class BaseHasher(
         L = self._check_labels(table, y)
         blocks = self._fit_preprocessing(table, y, rng)
         rows = None if L is None or self._learning().from_unlabelled else labelled_rows(L)
-        if rows is not None and not rows.all() and is_lazy(X):
-            raise ValueError(
-                f"y labels {np.count_nonzero(rows)} of {len(rows)} rows, and a fit on Dask arrays "
-                "takes labelled rows alone: leave the others out, and encode them after the fit."
-            )
         if rows is None or rows.all():
             self._fit_blocks(blocks, L, rng)
         else:
-            self._fit_blocks({name: block[rows] for name, block in blocks.items()}, L[rows], rng)
+            self._fit_blocks(_where(rows, blocks), L[rows], rng)
             codes = np.empty((len(rows), self.codes_.shape[1]), dtype=np.int8)
             codes[rows] = self.codes_
-            codes[~rows] = sign(
-                self._project_blocks({name: block[~rows] for name, block in blocks.items()})
-            )
+            parts = _parts_of(_where(~rows, blocks))
+            codes[~rows] = np.concatenate([sign(self._project_blocks(part)) for part in parts])
             self.codes_ = codes
         self._n_features_out = self.codes_.shape[1]
         return self
@@ -896,6 +890,23 @@ class DirectMixin:
     max_iter: ClassVar[int]
     tol: ClassVar[float]
     verbose: bool | int = 0
+
+
+def _where(mask, blocks):
+    """Blocks {name: rows} of the rows that a mask chooses."""
+    return {
+        name: block.where(mask) if isinstance(block, ChunkedRows) else block[mask]
+        for name, block in blocks.items()
+    }
+
+
+def _parts_of(blocks):
+    """Yield blocks {name: rows}, whole or chunk by chunk as they are."""
+    if not any(isinstance(block, ChunkedRows) for block in blocks.values()):
+        yield blocks
+        return
+    for chunks in zip(*(block.each() for block in blocks.values()), strict=True):
+        yield dict(zip(blocks, chunks, strict=True))
 
 
 def _columns_of(table, modality):

@@ -97,6 +97,14 @@ class ChunkedRows(LazyRows):
         dtype, is_sparse = first.dtype, sparse.issparse(first)
         return type(self)(chunks, self.heights, first.shape[1], dtype, is_sparse)
 
+    def where(self, mask: NDArray) -> Self:
+        """The rows that a mask chooses; nothing is computed yet."""
+        chosen = [np.flatnonzero(mask[rows]) for rows in self.slices()]
+        kept = [(chunk, rows) for chunk, rows in zip(self.chunks, chosen, strict=True) if len(rows)]
+        chunks = [delayed_call(_taken, [chunk], rows)[0] for chunk, rows in kept]
+        heights = [len(rows) for _, rows in kept]
+        return type(self)(chunks, heights, self.shape[1], self.dtype, self.is_sparse)
+
     def persist(self) -> Self:
         """The same, computed, and kept where it was."""
         import dask
