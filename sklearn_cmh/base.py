@@ -65,6 +65,7 @@ from .utils._dask import (
     checked_rows,
     current_client,
     first_row,
+    in_memory,
     known_shape,
     map_rows,
     probe,
@@ -203,6 +204,11 @@ class BaseHasher(
         with fit_task(self, X, y, max_steps), unchanged_on_error(self):
             return self._fit(X, y)
 
+    def _read_table(self, X):
+        if is_lazy(X):
+            refuse_lazy(X, _which_take_chunks(type(self).__name__))
+        return super()._read_table(X)
+
     def _fit(self, X, y):
         if not getattr(self, "warm_start", False):
             clear_fitted(self)
@@ -235,6 +241,7 @@ class BaseHasher(
 
     def _check_labels(self, X, y):
         """Encode y; sets `labels_` and `classes_`."""
+        y = in_memory(y)
         learning = self._learning()
         if y is None and not learning.needs_labels:
             self.labels_ = self.classes_ = self._indicator = None

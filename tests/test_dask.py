@@ -17,6 +17,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn_cmh import DSAH, HammingRanker, MultimodalData, RefinedHasher, SharedSpace
 from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.metrics import make_retrieval_scorer
+from sklearn_cmh.shallow import CentredSign, ClassifierHasher
 
 da = pytest.importorskip("dask.array", reason="dask is not installed")
 
@@ -113,12 +114,47 @@ def test_unknown_lengths_are_said_with_the_cure(data, hasher):
         hasher.encode(unknown, modality="text")
 
 
+def test_tables_of_dask_are_refused_with_the_cure(data, hasher):
+    dd = pytest.importorskip("dask.dataframe", reason="dask.dataframe needs pandas and pyarrow")
+    import pandas as pd
+
+    X, y = data
+    frame = dd.from_pandas(pd.DataFrame(X["text"]), npartitions=2)
+    for call in (
+        lambda: MultimodalData(image=X["image"], text=frame),
+        lambda: DSAH(8).fit(frame, y),
+        lambda: hasher.encode(frame, modality="text"),
+        lambda: hasher.transform(frame),
+    ):
+        with pytest.raises(TypeError, match=r"DataFrame of Dask.*to_dask_array\(lengths=True\)"):
+            call()
+    columns = frame.to_dask_array(lengths=True)
+    assert_array_equal(
+        hasher.encode(columns, modality="text").compute(),
+        hasher.encode(X["text"], modality="text"),
+    )
+
+
+def test_labels_may_be_collections_of_dask(data, hasher):
+    dd = pytest.importorskip("dask.dataframe", reason="dask.dataframe needs pandas and pyarrow")
+    import pandas as pd
+
+    X, y = data
+    array = da.from_array(y, chunks=70)
+    for labels in (array, array[array >= 0], dd.from_pandas(pd.Series(y), npartitions=2)):
+        again = DSAH(16, n_anchors=30, random_state=0).fit(X, labels)
+        assert_array_equal(again.codes_, hasher.codes_)
+        assert hasher.score(X, labels) == hasher.score(X, y)
+
+
 def test_what_does_not_go_is_refused(data, hasher):
     X, y = data
     lazy = in_chunks(X, (70, 90))
-    for estimator in (RefinedHasher(n_bits=8), SharedSpace()):
-        with pytest.raises(TypeError, match="fit on a sample"):
-            estimator.fit(lazy, y)
+    with pytest.raises(TypeError, match="fit on a sample"):
+        SharedSpace().fit(lazy, y)
+    for hasher_in_memory in (RefinedHasher(n_bits=8), CentredSign(8), ClassifierHasher(8)):
+        with pytest.raises(TypeError, match=r"fit on a sample.*Hasher|Sign .* AAH, .*DSAH"):
+            hasher_in_memory.fit(lazy, y)
     with pytest.raises(ValueError, match=r"but \['text'\] are not"):
         hasher.transform(MultimodalData(image=lazy["image"], text=X["text"]))
     with pytest.raises(ValueError, match="10 columns at fit"):

@@ -17,6 +17,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array
 
+from ..utils._dask import in_memory
 from ..utils._typing import Labels
 
 __all__ = [
@@ -37,6 +38,7 @@ _LISTS = (
 
 def is_indicator(y: Labels, input_name: str = "y") -> bool:
     """Whether `y` is read as a label indicator (n, c) rather than as labels (n,)."""
+    y = in_memory(y)
     if sparse.issparse(y):
         return True
     try:
@@ -86,6 +88,7 @@ def encode_labels(
     >>> classes
     array(['cat', 'dog'], dtype='<U3')
     """
+    y = in_memory(y)
     if y is None:
         raise ValueError(
             f"{input_name} is None, but labels are required: pass class labels of shape (n,) or "

@@ -23,7 +23,7 @@ from ._multimodal import (
     canonical,
     check_modality_name,
     item_shape,
-    refuse_arrow,
+    refuse_tables,
     stack_items,
 )
 
@@ -79,7 +79,7 @@ def named_transformers(modalities: Any) -> list[tuple[str, Any]]:
 
 def refuse_views(X: Any) -> None:
     """Raise a TypeError if `X` is a list, tuple or dict of views, or no table that has rows."""
-    refuse_arrow(X)
+    refuse_tables(X)
     if isinstance(X, Mapping) and not sparse.issparse(X):  # dok_array is a mapping
         views = list(X.values())
     elif isinstance(X, (list, tuple)):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ..utils._dask import is_dask, known_shape
+from ..utils._dask import is_dask, is_dask_frame, known_shape
 from ..utils._sklearn import safe_indexing
 from ..utils._typing import ArrayLike
 
@@ -23,7 +23,7 @@ __all__ = [
     "canonical",
     "check_modality_name",
     "item_shape",
-    "refuse_arrow",
+    "refuse_tables",
     "stack_items",
     "vector_columns",
 ]
@@ -197,7 +197,7 @@ def as_block(name: str, block: Any) -> Any:
     """
     if sparse.issparse(block):
         return block if block.format == "csr" else block.tocsr()
-    refuse_arrow(block, f"The block {name!r}")
+    refuse_tables(block, f"The block {name!r}")
     if isinstance(block, (list, tuple)):
         strings = bool(block) and all(isinstance(item, str) for item in block)
         block = np.array(block, dtype=object) if strings else _as_array(name, block)
@@ -227,12 +227,18 @@ def _is_arrow(value):
     return type(value).__module__.partition(".")[0] == "pyarrow"
 
 
-def refuse_arrow(X: Any, what: str = "X") -> None:
-    """Raise a TypeError if `X` is a table of pyarrow; `what` begins the message."""
+def refuse_tables(X: Any, what: str = "X") -> None:
+    """Raise a TypeError if `X` is a table of pyarrow or Dask; `what` begins the message."""
     if _is_arrow(X) and hasattr(X, "to_pandas") and hasattr(X, "column_names"):
         raise TypeError(
             f"{what} is a pyarrow.{type(X).__name__}, which cannot be split by rows: pass its "
             "to_pandas(), or polars.from_arrow of it."
+        )
+    if is_dask_frame(X):
+        raise TypeError(
+            f"{what} is a {type(X).__name__} of Dask, which has no rows to take: pass its columns "
+            "of numbers as arrays, MultimodalData(image=frame[columns].to_dask_array(lengths=True),"
+            " ...), or its compute()."
         )
 
 

@@ -21,7 +21,9 @@ __all__ = [
     "delayed_call",
     "first_row",
     "in_flight",
+    "in_memory",
     "is_dask",
+    "is_dask_frame",
     "known_shape",
     "map_rows",
     "nearest_of_chunks",
@@ -40,6 +42,18 @@ def is_dask(X: Any) -> bool:
     """Whether X is an array of Dask, which then has been imported by whoever made it."""
     module = sys.modules.get("dask.array")
     return module is not None and isinstance(X, module.Array)
+
+
+def is_dask_frame(X: Any) -> bool:
+    """Whether X is a DataFrame or column of Dask, or another collection without a shape."""
+    dask = sys.modules.get("dask")
+    return dask is not None and dask.is_dask_collection(X) and not is_dask(X)
+
+
+def in_memory(values: Any) -> Any:
+    """What a collection of Dask holds, computed; anything else as it is."""
+    dask = sys.modules.get("dask")
+    return values.compute() if dask is not None and dask.is_dask_collection(values) else values
 
 
 def known_shape(array: Any, what: str) -> Any:
