@@ -399,6 +399,8 @@ class BaseHasher(
         """Array of Dask of what `function(self, X, modality)` makes of the chunks of X."""
         check_is_fitted(self)
         blocks = lazy_blocks(X)
+        if modality in blocks:
+            blocks = {modality: blocks[modality]}
         # What is wrong with X is said now, and not when its chunks are computed.
         row = joined({name: probe(block) for name, block in blocks.items()})
         try:

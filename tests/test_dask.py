@@ -147,6 +147,26 @@ def test_labels_may_be_collections_of_dask(data, hasher):
         assert hasher.score(X, labels) == hasher.score(X, y)
 
 
+@pytest.mark.parametrize(("metric", "relevance"), [("map", "labels"), ("mrr", "pair")])
+def test_scorers_compute_codes_of_chunks_once(data, hasher, metric, relevance):
+    X, y = data
+    read = []
+
+    def reads(block):
+        read.append(len(block))
+        return block
+
+    lazy = {
+        name: da.from_array(block, chunks=(100, -1)).map_blocks(reads, meta=block[:0])
+        for name, block in X.blocks.items()
+    }
+    scorer = make_retrieval_scorer(
+        metric, relevance=relevance, gallery="validation", query="text", database="image"
+    )
+    assert scorer(hasher, MultimodalData(**lazy), y) == scorer(hasher, X, y)
+    assert read == [100] * 4  # two chunks of two modalities
+
+
 def test_what_does_not_go_is_refused(data, hasher):
     X, y = data
     lazy = in_chunks(X, (70, 90))

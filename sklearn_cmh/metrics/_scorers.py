@@ -15,6 +15,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 from sklearn.utils.validation import check_is_fitted
 
 from ..data import MultimodalData, align_labels, is_indicator, labelled_rows
+from ..utils._dask import in_memory
 from ..utils._sklearn import HasMethods, Interval, StrOptions, check_sample_weight, validate_params
 from ..utils._typing import ArrayLike, Gallery, Labels, MatrixLike, NoRelevant, Relevance, Ties
 from .core import (
@@ -315,7 +316,7 @@ class RetrievalScorer:
                 "cross_validate, or score by relevance='pair'."
             )
         X = prepare(X)
-        encode = cache(lambda modality: hasher.encode(X, modality=modality))
+        encode = cache(lambda modality: in_memory(hasher.encode(X, modality=modality)))
         ranked = self._ranked(hasher, prepare, encode)
         labels = (None, None) if self.relevance == "pair" else self._labels(hasher, y)
         for query in hasher.modality_names_ if self.query is None else [self.query]:
@@ -346,7 +347,7 @@ class RetrievalScorer:
         if self._own_rows:
             return encode
         X_database = prepare(self.gallery[0])
-        return cache(lambda modality: hasher.encode(X_database, modality=modality))
+        return cache(lambda modality: in_memory(hasher.encode(X_database, modality=modality)))
 
     def _databases(self, hasher, query):
         """Modalities that encode what is ranked for the queries of one modality."""
