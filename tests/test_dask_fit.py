@@ -109,6 +109,19 @@ def test_sparse_chunks(hasher, data):
     assert anchors is None or sparse.issparse(anchors)
 
 
+@pytest.mark.parametrize("feature_map", [None, "passthrough", MaxAbsScaler()])
+def test_sparse_chunks_of_which_dask_was_not_told(feature_map, data):
+    X, y = data
+    text = sparse.csr_array(X["text"])
+    chunks = [
+        da.from_delayed(dask.delayed(part), part.shape, part.dtype)
+        for part in (text[:80], text[80:])
+    ]
+    lazy = MultimodalData(image=da.from_array(X["image"]), text=da.concatenate(chunks))
+    hasher = small(DSAH, feature_map=feature_map)
+    assert_alike(clone(hasher).fit(lazy, y), clone(hasher).fit(X, y), X)
+
+
 def test_columns_of_a_table(data):
     X, y = data
     table = np.hstack([X["image"], X["text"]])

@@ -108,6 +108,10 @@ def test_a_search_maps_every_fold_once(X, paired, computed, tmp_path):
     np.testing.assert_array_equal(*scores)
 
 
-def test_only_a_folder_or_a_memory_is_taken(X, paired):
+def test_only_a_folder_or_a_memory_is_taken(X, paired, tmp_path):
     with pytest.raises(ValueError, match="memory"):
         DSAH(8, memory=3).fit(X, paired.y)
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(OSError, match=r"^memory='.*file' is no folder .*memory=None"):
+        DSAH(8, n_anchors=30, memory=str(file), random_state=0).fit(X, paired.y)

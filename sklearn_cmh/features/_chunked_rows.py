@@ -7,6 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.utils import get_tags
 
@@ -166,6 +167,8 @@ def gathered(rows: ChunkedRows, total: Floats | None = None) -> Features | Store
     make = np.empty if fits_in_memory(*rows.shape, rows.dtype) else StoredRows
     F = make(rows.shape, rows.dtype)
     for some, part in zip(rows.slices(), rows.each(), strict=True):
+        if sparse.issparse(part):  # where Dask was not told so
+            part = part.toarray()
         try:
             F[some] = part
         except OSError as error:

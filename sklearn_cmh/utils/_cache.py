@@ -33,7 +33,14 @@ def cached(memory: Any, function: Callable, *args: Any) -> Any:
     """
     if memory is None:
         return function(*args)
-    return check_memory(memory).cache(_call)(function, __version__, *args)
+    try:
+        keep = check_memory(memory).cache(_call)
+    except OSError as error:
+        raise type(error)(
+            f"memory={memory!r} is no folder that can be written to: {error}. Name one that is, or "
+            "set memory=None."
+        ) from error
+    return keep(function, __version__, *args)
 
 
 def _call(function, version, *args):
