@@ -126,13 +126,29 @@ def test_tables_of_dask_are_refused_with_the_cure(data, hasher):
         lambda: hasher.encode(frame, modality="text"),
         lambda: hasher.transform(frame),
     ):
-        with pytest.raises(TypeError, match=r"DataFrame of Dask.*to_dask_array\(lengths=True\)"):
+        with pytest.raises(TypeError, match=r"DataFrame of Dask.*compute_chunk_sizes\(\)"):
             call()
-    columns = frame.to_dask_array(lengths=True)
+    columns = frame.to_dask_array().compute_chunk_sizes()
     assert_array_equal(
         hasher.encode(columns, modality="text").compute(),
         hasher.encode(X["text"], modality="text"),
     )
+
+
+def test_columns_of_vectors_are_stacked_chunk_by_chunk(data, hasher):
+    X, y = data
+    text = np.empty(len(y), dtype=object)
+    text[:] = list(X["text"])
+    column = da.from_array(text, chunks=70)
+    lazy = MultimodalData(text=column)["text"]
+    assert isinstance(lazy, da.Array)
+    assert (lazy.shape, lazy.chunks[0]) == (X["text"].shape, column.chunks[0])
+    assert_array_equal(lazy.compute(), X["text"])
+    codes = hasher.encode(column, modality="text")
+    assert_array_equal(codes.compute(), hasher.encode(X["text"], modality="text"))
+    text[150] = text[150][:-1]
+    with pytest.raises(ValueError, match=r"column of arrays of shape .* row 10 holds"):
+        MultimodalData(text=da.from_array(text, chunks=70))["text"].compute()
 
 
 def test_labels_may_be_collections_of_dask(data, hasher):

@@ -4,7 +4,7 @@ from typing import Any
 
 from ..utils._dask import is_dask
 from ..utils._typing import MatrixLike
-from ._multimodal import MultimodalData
+from ._multimodal import MultimodalData, stack_lazily
 
 __all__ = ["is_lazy", "joined", "lazy_blocks", "refuse_lazy"]
 
@@ -28,7 +28,7 @@ def lazy_blocks(X: MatrixLike) -> dict[str, Any]:
         If other blocks of X are no arrays of Dask.
     """
     if not isinstance(X, MultimodalData):
-        return {ALONE: X}
+        return {ALONE: stack_lazily("X", X)}
     others = [name for name, block in X.blocks.items() if not is_dask(block)]
     if others:
         raise ValueError(

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping
+from functools import partial
 from html import escape
 from types import EllipsisType, MappingProxyType
 from typing import Any, NoReturn, TypeAlias, overload
@@ -25,6 +26,7 @@ __all__ = [
     "item_shape",
     "refuse_tables",
     "stack_items",
+    "stack_lazily",
     "vector_columns",
 ]
 
@@ -210,7 +212,26 @@ def as_block(name: str, block: Any) -> Any:
             f"The block {name!r} must be an array, a sparse matrix, a DataFrame or a list of "
             f"strings, with one row per sample; got {type(block).__name__}."
         )
+    if is_dask(block):
+        return stack_lazily(f"The block {name!r}", block)
     return _stack(block) if _holds_vectors(block) else block
+
+
+def stack_lazily(what: str, column: Any) -> Any:
+    """Array (n, d) of Dask of a column of Dask of n vectors, stacked chunk by chunk.
+
+    What is no column of vectors is returned as it is; `what` begins the error of a chunk.
+    """
+    shape = item_shape(column)
+    if shape is None:
+        return column
+    first = next(item for item in np.asarray(column[:10]) if _is_vector(item))
+    return column.map_blocks(
+        partial(stack_items, what, shape=shape),
+        chunks=(column.chunks[0], *((length,) for length in shape)),
+        new_axis=list(range(1, 1 + len(shape))),
+        meta=np.empty((0, *shape), dtype=np.asarray(first).dtype),
+    )
 
 
 def _as_array(name, rows):
@@ -237,8 +258,8 @@ def refuse_tables(X: Any, what: str = "X") -> None:
     if is_dask_frame(X):
         raise TypeError(
             f"{what} is a {type(X).__name__} of Dask, which has no rows to take: pass its columns "
-            "of numbers as arrays, MultimodalData(image=frame[columns].to_dask_array(lengths=True),"
-            " ...), or its compute()."
+            "of numbers as arrays, MultimodalData(image=frame[columns].to_dask_array()"
+            ".compute_chunk_sizes(), ...), or its compute()."
         )
 
 

@@ -67,8 +67,7 @@ def known_shape(array: Any, what: str) -> Any:
     if any(np.isnan(length) for chunks in array.chunks for length in chunks):
         raise ValueError(
             f"{what} is a Dask array with chunks of unknown length: call its "
-            "compute_chunk_sizes() first, or take it by to_dask_array(lengths=True) if it comes "
-            "from a DataFrame of Dask."
+            "compute_chunk_sizes() first."
         )
     return array
 
