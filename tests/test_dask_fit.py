@@ -122,6 +122,19 @@ def test_sparse_chunks_of_which_dask_was_not_told(feature_map, data):
     assert_alike(clone(hasher).fit(lazy, y), clone(hasher).fit(X, y), X)
 
 
+@pytest.mark.parametrize("of_kind", [np.asarray, sparse.csr_array])
+def test_width_counts_chunks_of_zeros(of_kind, data):
+    X, y = data
+    zeros = np.where(np.arange(len(y))[:, None] < 100, 0, X["text"])
+    text = da.from_array(zeros, chunks=(100, -1)).map_blocks(of_kind)
+    lazy = MultimodalData(image=da.from_array(X["image"], chunks=(100, -1)), text=text)
+    X = MultimodalData(image=X["image"], text=of_kind(zeros))
+    found, expected = small(DSAH).fit(lazy, y), small(DSAH).fit(X, y)
+    widths = [hasher.feature_maps_["text"].width_ for hasher in (found, expected)]
+    assert widths[0] == pytest.approx(widths[1], rel=1e-5)
+    assert_alike(found, expected, X)
+
+
 def test_columns_of_a_table(data):
     X, y = data
     table = np.hstack([X["image"], X["text"]])

@@ -109,7 +109,7 @@ def mean_distance(X: Features, anchors: Features) -> float:
     With m the mean anchor, it is ``mean ||x - m||^2 + mean ||a - m||^2``: no pair is formed.
     Everything is in units of the largest entry, whose square may be no number.
     """
-    unit = _largest(X)
+    unit = max(_largest(X), _largest(anchors))  # anchors may be rows of another chunk
     if unit == 0:
         return 0.0
     if sparse.issparse(X):
