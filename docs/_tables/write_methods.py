@@ -73,7 +73,7 @@ COMMAND = """\
     python docs/_tables/write_methods.py paper-tables/results.csv
 """
 INTRODUCTION = """\
-mAP over the full ranking, image to text / text to image, expected ties, mean of {seeds} seeds, with
+mAP over the full ranking, image to text / text to image, expected ties, {seeds}, with
 the settings of the papers. The three galleries are explained in :ref:`galleries`: *learned* is what
 the papers report, *held-out* what a user with unlabelled data will see. *Own pair* is the share of
 held-out rows whose own partner is among the ten nearest, *unseen classes*, where all methods have
@@ -82,9 +82,9 @@ directions. Seconds are those of one processor (AMD EPYC, AVX2, one thread) for 
 
 {command}
 Measured with sklearn-cmh {package}, scikit-learn {sklearn}, NumPy {numpy}, in {month}.
-The largest standard deviation over seeds of any mAP is {spread:.3f}. The best of a column is in
-bold.
+{spread}The best of a column is in bold.
 """
+SPREAD = "The largest standard deviation over seeds of any mAP is {:.3f}. "
 
 
 def place(label):
@@ -161,14 +161,15 @@ def write_methods(rows):
     summary = summarise(rows)
     ranked = [c for gallery in ("learned", "encoded", "held-out") for c in GALLERIES[gallery]]
     spreads = [columns[column][1] for columns in summary.values() for column in ranked]
+    n_seeds = 1 + max(cell_of(row).seed for row in rows)
     introduction = INTRODUCTION.format(
-        seeds=1 + max(cell_of(row).seed for row in rows),
+        seeds="one seed" if n_seeds == 1 else f"mean of {n_seeds} seeds",
         command=command_of(rows),
         package=__version__,
         sklearn=version("scikit-learn"),
         numpy=version("numpy"),
         month=date.today().strftime("%B %Y"),
-        spread=np.nanmax(spreads),
+        spread="" if n_seeds == 1 else SPREAD.format(np.nanmax(spreads)),
     )
     keys = {key[:2] for key in summary}
     tables = [
@@ -180,7 +181,9 @@ def write_methods(rows):
 
 
 def write_tests(rows):
-    """Who is best, who is not worse, and how the reference stands."""
+    """Who is best, who is not worse, and how the reference stands; nothing of a single seed."""
+    if len({cell_of(row).seed for row in rows}) == 1:
+        return ""
     columns = GALLERIES["held-out"]
     summary = summarise(rows)
     found = [
