@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-from ..utils._dask import added_up, culled_chunks, delayed_call, in_flight, remote, shared
+from ..utils._dask import added_up, computed, culled_chunks, delayed_call, in_flight, remote, shared
 from ..utils._typing import Features, Floats, NDArray
 from ._estimator import FLOATS, checked
 
@@ -117,14 +117,12 @@ class ChunkedRows(LazyRows):
 
         No more are in memory here at a time than are computed at the same time.
         """
-        import dask
-
         tasks = self.chunks
         if function is not None:
             tasks = delayed_call(function, tasks, *map(shared, args))
         step = in_flight()
         for start in range(0, len(tasks), step):
-            yield from dask.compute(*tasks[start : start + step])
+            yield from computed(tasks[start : start + step])
 
     def slices(self) -> list[slice]:
         """Rows of every chunk."""
@@ -216,18 +214,17 @@ class ChunkedRows(LazyRows):
 
     def __getitem__(self, rows: Any) -> Any:
         """Compute some rows, a slice of them or positions, and return them as a matrix."""
-        import dask
-
         positions = np.arange(len(self))[rows]
         owners = np.searchsorted(self._ends, positions, side="right")
         order = np.argsort(owners, kind="stable")
         wanted, counts = np.unique(owners, return_counts=True)
         groups = np.split(positions[order], np.cumsum(counts)[:-1])
-        parts = dask.compute(
-            *(
-                delayed_call(_taken, [self.chunks[c]], group - self.slices()[c].start)[0]
+        slices = self.slices()
+        parts = computed(
+            [
+                delayed_call(_taken, [self.chunks[c]], group - slices[c].start)[0]
                 for c, group in zip(wanted, groups, strict=True)
-            )
+            ]
         )
         inverse = np.empty(len(order), dtype=np.intp)
         inverse[order] = np.arange(len(order))

@@ -87,16 +87,13 @@ def gathered_features(feature_map: Any, X: ChunkedRows) -> Features | LazyRows:
     """
     feature_map = fit_to_chunks(feature_map, X)
     features = mapped_chunks(feature_map, X)
-    if type(feature_map) is not AnchorRBF or not feature_map.centre:
-        return gathered(features)
     total = np.zeros(features.shape[1])
     F = gathered(features, total)
-    feature_map.mean_ = total / len(features)
-    mean = feature_map.mean_.astype(F.dtype)
+    shift = _mean(feature_map, total, F)
     if isinstance(F, StoredRows):
-        F.shift = mean
-    else:
-        F -= mean
+        F.shift = shift
+    elif shift is not None:
+        F -= shift
     return F
 
 
@@ -117,10 +114,16 @@ def kept_features(feature_map: Any, X: ChunkedRows) -> ChunkedRows:
     """
     feature_map = fit_to_chunks(feature_map, X)
     F, total = kept(mapped_chunks(feature_map, X))
-    if type(feature_map) is AnchorRBF and feature_map.centre:
-        feature_map.mean_ = total / len(F)
-        F.shift = feature_map.mean_.astype(F.dtype)
+    F.shift = _mean(feature_map, total, F)
     return F
+
+
+def _mean(feature_map, total, F):
+    """The mean that `AnchorRBF` subtracts, which ends its fit, in the dtype of F; else None."""
+    if type(feature_map) is not AnchorRBF or not feature_map.centre:
+        return None
+    feature_map.mean_ = total / F.shape[0]
+    return feature_map.mean_.astype(F.dtype)
 
 
 def kept(rows: ChunkedRows) -> tuple[ChunkedRows, Floats]:

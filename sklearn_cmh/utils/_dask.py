@@ -169,11 +169,16 @@ def added_up(tasks: list[Any]) -> Any:
 
 
 def _total(tasks):
+    return _merged(_sum_of, tasks)
+
+
+def _merged(function, tasks, *args):
+    """A task that merges results by ``function(results, *args)``, a few at a time."""
     import dask
 
-    add_up = dask.delayed(_sum_of)
+    merge = dask.delayed(function)
     while len(tasks) > 1:
-        tasks = [add_up(tasks[i : i + FAN_IN]) for i in range(0, len(tasks), FAN_IN)]
+        tasks = [merge(tasks[i : i + FAN_IN], *args) for i in range(0, len(tasks), FAN_IN)]
     return tasks[0]
 
 
@@ -282,11 +287,10 @@ def map_rows(
     }
     heights = next(iter(arrays.values())).chunks[0]
     aligned = [row_chunks(array.rechunk({0: heights})) for array in arrays.values()]
-    shared = dask.delayed(estimator, traverse=False)
-    compute = dask.delayed(function)
+    fitted, compute = shared(estimator), dask.delayed(function)
     parts = [
         da.from_delayed(
-            compute(shared, dict(zip(arrays, rows, strict=True))), (height, n_columns), dtype
+            compute(fitted, dict(zip(arrays, rows, strict=True))), (height, n_columns), dtype
         )
         for height, *rows in zip(heights, *aligned, strict=True)
     ]
@@ -323,19 +327,16 @@ def nearest_of_chunks(
     """
     import dask
 
-    shared = [dask.delayed(part, traverse=False) for part in (ranker, queries)]
+    common = [shared(part) for part in (ranker, queries)]
     start = dask.delayed(_numbered)
     heights = array.chunks[0]
     firsts = np.cumsum([0, *heights])
     found = [
-        start(search, chunk, *shared, k, int(first))
+        start(search, chunk, *common, k, int(first))
         for chunk, height, first in zip(row_chunks(array), heights, firsts, strict=False)
         if height
     ]
-    merge = dask.delayed(_nearest_of)
-    while len(found) > 1:
-        found = [merge(found[i : i + FAN_IN], k) for i in range(0, len(found), FAN_IN)]
-    return dask.compute(found[0])[0]
+    return computed([_merged(_nearest_of, found, k)])[0]
 
 
 def _numbered(search, chunk, ranker, queries, k, first):
