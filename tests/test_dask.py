@@ -224,7 +224,7 @@ def dies_once(scorer, marker, estimator, X, y):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_searches_outlive_a_process_of_the_cluster(tmp_path):
+def test_searches_outlive_a_process_of_the_cluster(cluster, tmp_path):
     distributed = pytest.importorskip("distributed", reason="distributed is not installed")
     from functools import partial
 
@@ -253,12 +253,6 @@ def test_searches_outlive_a_process_of_the_cluster(tmp_path):
     )
     expected, codes = search.fit(X, y).cv_results_["mean_test_score"], refined.fit(X, y).codes_
     with (
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            dashboard_address=None,
-            local_directory=str(tmp_path),
-        ) as cluster,
         distributed.Client(cluster) as client,
         ExitStack() as stack,
     ):

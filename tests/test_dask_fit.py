@@ -356,7 +356,7 @@ def test_basis_of_rows_with_workers_is_the_maximiser(rank):
     assert np.sum(V * Z) == pytest.approx(largest, abs=1e-6)
 
 
-def test_fits_outlive_a_process_of_the_cluster(data, tmp_path):
+def test_fits_outlive_a_process_of_the_cluster(data, cluster):
     distributed = pytest.importorskip("distributed", reason="distributed is not installed")
     X, y = data
     killed = []
@@ -383,12 +383,6 @@ def test_fits_outlive_a_process_of_the_cluster(data, tmp_path):
 
     with (
         dask.config.set(scheduler=None),
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            dashboard_address=None,
-            local_directory=str(tmp_path),
-        ) as cluster,
         distributed.Client(cluster) as client,
     ):
         for i, cls in enumerate([DSAH, BATCH], start=1):
