@@ -161,16 +161,9 @@ def targets_beside(rows: Any, T: Targets) -> Targets:
     """
     if not isinstance(rows, ChunkedRows):
         return T
-    patterns, membership = label_patterns(T.labels)
-    kinds = T[first_of_kind(membership, patterns.shape[0])]
+    _, membership = label_patterns(T.labels)
+    kinds = T[np.unique(membership, return_index=True)[1]]
     return ChunkedTargets(T.labels, T.pairs, rows.beside(membership).take(kinds))
-
-
-def first_of_kind(membership: NDArray, g: int) -> NDArray:
-    """First row of each of g kinds, all of which occur."""
-    first = np.empty(g, dtype=np.intp)
-    first[membership[::-1]] = np.arange(len(membership))[::-1]
-    return first
 
 
 def mix_targets(Lt: sparse.csr_array | None, Z: Floats | None, pair_weight: float) -> Targets:
