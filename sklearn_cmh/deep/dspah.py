@@ -115,7 +115,8 @@ class DSPAH(BaseDeepHasher):
         "auto" takes CUDA, then MPS, then the CPU; else a name that torch knows. An estimator
         fitted on a GPU encodes on the CPU where there is none.
     mixed_precision : bool, default=True
-        Half precision where it is safe; on CUDA only.
+        Products in bfloat16, where they are safe; only on GPUs that have it (NVIDIA's from Ampere
+        on).
     warm_start : bool, default=False
         Whether `fit` goes on from the last weights.
     modalities : dict, list of tuples or "prefix", default=None
