@@ -3,8 +3,8 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -88,8 +88,7 @@ def load_kernels() -> ModuleType:
     return _numba
 
 
-@contextmanager
-def compilation_shown(backend: str, verbose: bool | int) -> Iterator[None]:
+def compilation_shown(backend: str, verbose: bool | int) -> AbstractContextManager[None]:
     """Print a line if kernels are compiled meanwhile, which takes some seconds.
 
     Parameters
@@ -98,12 +97,15 @@ def compilation_shown(backend: str, verbose: bool | int) -> Iterator[None]:
         What computes.
     verbose : bool or int
         Whether to print anything.
+
+    Returns
+    -------
+    context : context manager
+        What prints the line.
     """
     if not verbose or backend != "numba":
-        yield
-        return
-    with load_kernels().compilation_shown():
-        yield
+        return nullcontext()
+    return load_kernels().compilation_shown()
 
 
 def with_fallback(backend: str, compute: Callable[..., Any]) -> Any:

@@ -137,14 +137,12 @@ class MultiIndex:
         for part in slices(len(queries), max(1, AT_ONCE // n_buckets)):
             begins, lengths = self._buckets(queries[part], radius)
             n_candidates = lengths.sum(axis=1)
-            answered[part] = n_candidates <= max_candidates
-            asked = np.flatnonzero(answered[part])
-            at_once = max(1, int(AT_ONCE // max(1, n_candidates[asked].max(initial=0))))
-            for few in slices(len(asked), at_once):
-                some = asked[few]
-                buckets = begins[some], lengths[some]
-                some += part.start
-                parts.append(self._near(queries, some, *buckets, radius, backend))
+            few_enough = answered[part] = n_candidates <= max_candidates
+            lengths[~few_enough] = 0
+            most = max(1, min(int(n_candidates.max()), max_candidates))
+            for few in slices(len(lengths), max(1, int(AT_ONCE // most))):
+                asked = queries[part][few], begins[few], lengths[few]
+                parts.append(self._near(*asked, radius, part.start + few.start, backend))
         return Hits.together(parts), answered
 
     def _buckets(self, queries, radius):
@@ -159,12 +157,12 @@ class MultiIndex:
         begins = starts[buckets]
         return begins, starts[buckets + 1] - begins
 
-    def _near(self, queries, some, begins, lengths, radius, backend):
+    def _near(self, queries, begins, lengths, radius, first_query, backend):
         """Candidates of some queries within the radius, by query and row, each once."""
         near = load_backend(backend).near
-        found = near(self.packed, self.rows.ravel(), queries[some], begins, lengths, radius)
+        found = near(self.packed, self.rows.ravel(), queries, begins, lengths, radius)
         numbers, rows, distances = found
-        numbers = some[numbers]
+        numbers += first_query
         # One number for query and row; a row may have come out of several tables.
         _, first = np.unique(numbers * len(self.packed) + rows, return_index=True)
         return Hits(numbers[first], rows[first], distances[first])
@@ -189,6 +187,7 @@ def _flips(n_tables: int, radius: int) -> list[int]:
     return [flips] * (rest + 1) + [flips - 1] * (n_tables - rest - 1 if flips else 0)
 
 
+@lru_cache(maxsize=8)
 def count_buckets(n_tables: int, radius: int) -> int:
     """Count the keys that are looked up for a query."""
     return sum(comb(KEY_BITS, n) for flips in _flips(n_tables, radius) for n in range(flips + 1))
@@ -277,7 +276,7 @@ def look_up(
         else:
             hits, here = index.within(queries, radius, MAX_SHARE * len(chunk), backend)
             answered &= here
-        parts.append(hits._replace(rows=hits.rows + first))
+        parts.append(hits._replace(rows=hits.rows + first) if first else hits)
         first += len(chunk)
     hits = Hits.together(parts)
     if len(chunks) > 1:

@@ -18,6 +18,9 @@ __all__ = ["in_threads", "nearest"]
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
+# What nobody sets: an event of its own costs a single query as much as to compare 10^4 codes.
+NEVER = Event()
+
 
 def nearest(
     chunks: Sequence[NDArray[np.uint8]],
@@ -68,8 +71,11 @@ def nearest(
     def search(part: NDArray[np.uint8], interrupted: Event):
         return _search(chunks, part, k, n_bits, engine, interrupted)
 
-    distances, indices = zip(*in_threads(search, parts), strict=True)
-    return np.concatenate(distances).astype(np.int32), np.concatenate(indices)
+    found = in_threads(search, parts)
+    distances, indices = (
+        found[0] if n_parts == 1 else map(np.concatenate, zip(*found, strict=True))
+    )
+    return distances.astype(np.int32), indices
 
 
 def in_threads(function: Callable[[Part, Event], Result], parts: Sequence[Part]) -> list[Result]:
@@ -92,9 +98,9 @@ def in_threads(function: Callable[[Part, Event], Result], parts: Sequence[Part])
         What the function returns, in the order of the parts.
     """
     first, *others = parts
-    interrupted = Event()
     if not others:
-        return [function(first, interrupted)]
+        return [function(first, NEVER)]
+    interrupted = Event()
     with ThreadPoolExecutor(len(others)) as pool:
         try:
             pending = [pool.submit(function, part, interrupted) for part in others]

@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 
 from . import _distances, _numpy
 from ._codes import as_words, whole_words
-from ._distances import interruptible_batches
+from ._distances import distance_dtype, interruptible_batches
 
 # Rows of one comparison, of one strip at most, and queries that share the strip at most.
 LANES = 64
@@ -522,20 +522,22 @@ def _strip_of_blocks(database):
     return n, max(1, n_blocks) * BLOCK_ROWS
 
 
+NO_HALVES = half_bytes(np.empty((0, 1), dtype=np.uint8))
+
+
 def top_k(database, queries, k, limits, n_bits):
     """Find the k nearest rows, as `Backend` says; -1 where fewer are near enough."""
-    shape = len(limits), k
-    distances = np.full(shape, n_bits + 1, dtype=np.min_scalar_type(n_bits + 1))
-    indices = np.full(shape, -1, dtype=np.intp)
     words = _query_words(queries, *database)
-    halves = half_bytes(queries if len(queries) >= SEVERAL_QUERIES else queries[:0])
-    _top_k(*database, words, halves, k, limits.astype(np.intp), distances, indices)
-    return distances, indices
+    halves = half_bytes(queries) if len(queries) >= SEVERAL_QUERIES else NO_HALVES
+    none = distance_dtype(n_bits + 1).type(n_bits + 1)
+    return _top_k(*database, words, halves, k, limits.astype(np.intp), none)
 
 
 @jit
-def _top_k(database, by_rows, queries, halves, k, limits, distances, indices):
+def _top_k(database, by_rows, queries, halves, k, limits, none):
     n_queries = len(queries)
+    distances = np.full((n_queries, k), none)
+    indices = np.full((n_queries, k), np.intp(-1))
     several = by_rows and len(halves) > 0
     n, n_strip = _strip_of_blocks(database) if several else _strip(database, by_rows)
     dtype = distances.dtype
@@ -599,6 +601,7 @@ def _top_k(database, by_rows, queries, halves, k, limits, distances, indices):
                 distances[first + t],
                 indices[first + t],
             )
+    return distances, indices
 
 
 def within(database, queries, radius, n_bits):
@@ -639,15 +642,15 @@ def near(packed, table, queries, begins, lengths, radius):
     if not in_words or packed.__array_interface__["data"][0] % 8:
         # All rows would be copied for the sake of a few.
         return _numpy.near(packed, table, queries, begins, lengths, radius)
-    n = int(lengths.sum())
-    numbers, rows, distances = (np.empty(n, dtype) for dtype in (np.intp, np.intp, np.int32))
-    parts = as_row_words(packed), _read_only(table), as_row_words(queries), begins, lengths
-    n_near = _near(*parts, int(radius), numbers, rows, distances)
-    return numbers[:n_near], rows[:n_near], distances[:n_near]
+    codes = as_row_words(packed), _read_only(table), as_row_words(queries)
+    return _near(*codes, begins, lengths, int(radius))
 
 
 @jit
-def _near(words, table, queries, begins, lengths, radius, numbers, rows, distances):
+def _near(words, table, queries, begins, lengths, radius):
+    n = lengths.sum()
+    numbers, rows = np.empty(n, dtype=np.intp), np.empty(n, dtype=np.intp)
+    distances = np.empty(n, dtype=np.int32)
     n_near = 0
     for i in range(len(queries)):
         for bucket in range(begins.shape[1]):
@@ -662,7 +665,7 @@ def _near(words, table, queries, begins, lengths, radius, numbers, rows, distanc
                     rows[n_near] = row
                     distances[n_near] = distance
                     n_near += 1
-    return n_near
+    return numbers[:n_near], rows[:n_near], distances[:n_near]
 
 
 @jit

@@ -1,6 +1,7 @@
 """Rows within a radius, and rankings of all rows."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -54,25 +55,22 @@ def within_radius(
     [array([1, 2, 3])]
     """
     whole = int(min(radius, n_bits))
-    distances: list = [None] * len(queries)
-    indices: list = [None] * len(queries)
-    rest = np.arange(len(queries))
-    if indexes is not None:
-        hits, answered = look_up(indexes, chunks, queries, whole, backend)
-        bounds = np.searchsorted(hits.queries, np.arange(len(queries) + 1))
-        for i in np.flatnonzero(answered):
-            own = slice(bounds[i], bounds[i + 1])
-            distances[i], indices[i] = hits.distances[own], hits.rows[own]
-        rest = np.flatnonzero(~answered)
+    if indexes is None:
+        return _compare_all(chunks, queries, whole, n_bits, backend)
+    hits, answered = look_up(indexes, chunks, queries, whole, backend)
+    bounds = np.searchsorted(hits.queries, np.arange(len(queries) + 1)).tolist()
+    distances = [hits.distances[start:stop] for start, stop in pairwise(bounds)]
+    indices = [hits.rows[start:stop] for start, stop in pairwise(bounds)]
+    rest = np.flatnonzero(~answered)
     if len(rest):
         found = _compare_all(chunks, queries[rest], whole, n_bits, backend)
-        for i, parts in zip(rest, found, strict=True):
-            distances[i], indices[i] = map(np.concatenate, zip(*parts, strict=True))
+        for i, *near in zip(rest, *found, strict=True):
+            distances[i], indices[i] = near
     return distances, indices
 
 
 def _compare_all(chunks, queries, radius, n_bits, backend):
-    """Distances and rows within a radius, of every query a list over blocks."""
+    """Distances and rows within a radius, per query, of all rows."""
     engine = load_backend("numpy" if backend == "faiss" else backend)
     found: list[list[tuple[Any, Any]]] = [[] for _ in queries]
     for first, rows in row_blocks(chunks, engine.rows_at_once(queries.shape[1], len(queries))):
@@ -81,7 +79,11 @@ def _compare_all(chunks, queries, radius, n_bits, backend):
             near = engine.within(database, queries[part], radius, n_bits)  # type: ignore[misc]
             for parts, (distances, columns) in zip(found[part], near, strict=True):
                 parts.append((distances, columns + first))
-    return found
+    together = [
+        parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip(*parts, strict=True)))
+        for parts in found
+    ]
+    return [distances for distances, _ in together], [rows for _, rows in together]
 
 
 def rank_rows(

@@ -207,7 +207,9 @@ class HammingRanker(BaseRanker):
 
     def _queries(self, X):
         """Packed queries; the database itself if X is None."""
-        check_is_fitted(self)
+        # To ask for the tags, as check_is_fitted does, takes as long as to compare 10^4 codes.
+        if not hasattr(self, "n_samples_fit_"):
+            check_is_fitted(self, "n_samples_fit_")
         if self._lazy is not None:
             raise ValueError(
                 "The database is a Dask array, of which only the nearest rows of queries can be "
@@ -335,11 +337,14 @@ class HammingRanker(BaseRanker):
         # With an index, few rows are compared as a rule.
         n_compared = 0 if self._indexes is not None else len(queries)
         distances, indices = self._compute(n_compared, search)
-        for i in range(len(queries)):
-            keep = indices[i] != i if X is None else slice(None)
-            d, rows = distances[i][keep], indices[i][keep]
-            order = np.argsort(d, kind="stable") if sort_results else slice(None)
-            distances[i], indices[i] = d[order], rows[order]
+        if X is None:
+            for i, (d, rows) in enumerate(zip(distances, indices, strict=True)):
+                others = rows != i
+                distances[i], indices[i] = d[others], rows[others]
+        if sort_results:
+            for i, (d, rows) in enumerate(zip(distances, indices, strict=True)):
+                order = np.argsort(d, kind="stable")
+                distances[i], indices[i] = d[order], rows[order]
         found = ragged(distances), ragged(indices)
         return found if return_distance else found[1]
 
