@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_array
 
 from ..utils._typing import ArrayLike, NDArray
@@ -94,7 +93,7 @@ def pack_codes(codes: NDArray[Any], *, binarize: float = 0.0) -> NDArray[np.uint
     array([[160]], dtype=uint8)
     """
     packed = np.empty((len(codes), -(-codes.shape[1] // 8)), dtype=np.uint8)
-    for rows in gen_batches(len(codes), max(1, 2**22 // codes.shape[1])):
+    for rows in slices(len(codes), max(1, 2**22 // codes.shape[1])):
         packed[rows] = np.packbits(codes[rows] > binarize, axis=1)
     return packed
 

@@ -72,9 +72,7 @@ def nearest(
         return _search(chunks, part, k, n_bits, engine, interrupted)
 
     found = in_threads(search, parts)
-    distances, indices = (
-        found[0] if n_parts == 1 else map(np.concatenate, zip(*found, strict=True))
-    )
+    distances, indices = found[0] if n_parts == 1 else map(np.concatenate, zip(*found, strict=True))
     return distances.astype(np.int32), indices
 
 
