@@ -30,6 +30,8 @@ def digests(n_jobs=None, ranker_jobs=None):
             estimator = small(cls)
             if "n_jobs" in estimator.get_params(deep=False):
                 estimator.set_params(n_jobs=n_jobs)
+            if hasattr(estimator, "hash_functions"):
+                estimator.set_params(n_bits=3)  # a logistic regression for every bit
             codes = estimator.fit(X, y).codes_
             queries = [estimator.encode(new, modality=m) for m in (None, *X.names)]
             ranker = HammingRanker(n_neighbors=9, n_jobs=ranker_jobs).fit(codes)

@@ -21,6 +21,7 @@ from sklearn_cmh.utils.discovery import all_estimators
 
 SMALL = {"n_bits": 8, "n_anchors": 15, "max_iter": 3, "n_restarts": 1, "pool_bits": 8}
 SMALL |= {"widths": (1.0,), "ridges": (0.1, 1.0), "preprocessing": ("raw",), "random_state": 0}
+SMALL |= {"n_bases": 24}
 
 
 def small(cls):

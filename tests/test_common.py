@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sklearn_cmh
-from sklearn_cmh import MultimodalData
+from sklearn_cmh import AnchorRBF, MultimodalData
 from sklearn_cmh.base import ShallowHasher
 from sklearn_cmh.utils.discovery import all_estimators
 
@@ -37,8 +37,11 @@ PEERS = [name for name in BASELINES if issubclass(ESTIMATORS[name], ShallowHashe
 # Its modalities have columns that mean the same; those of the table below have none.
 NEED_ONE_SPACE = ["CentredSign"]
 
-# What takes long at its defaults: fewer bits and sweeps; of the hash functions those that are fast.
+# What takes long at its defaults: fewer bits and sweeps; of hash functions and maps those that are
+# fast.
 QUICK = {
+    "DSAH": {"n_bits": 8},
+    "SharedSpace": {"feature_map": AnchorRBF(20)},
     "LSSH": {"n_bits": 8, "n_bases": 12, "max_iter": 3},
     "CMSSH": {"n_bits": 8, "n_pairs": 500},
     "GSPH": {"n_bits": 4, "hash_functions": "ridge"},

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -20,17 +21,13 @@ from sklearn_cmh.demo.sheet import PICTURE, Row, draw_sheet, text_width, wrap  #
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """One short run, and how to run the demo again on its output."""
+    """One short run, and where it keeps its data and what it makes."""
     folder = tmp_path_factory.mktemp("demo")
     environment = os.environ | {"SCIKIT_LEARN_DATA": str(folder / "data")}
-
-    def run(*arguments):
-        command = [sys.executable, "-m", "sklearn_cmh.demo", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
-
-    run.done = run("--quick", "--bits", "16", "--output", "out", "--seed", "1")
-    run.folder = folder / "out"
-    return run
+    command = [sys.executable, "-m", "sklearn_cmh.demo", "--quick", "--bits", "16"]
+    command += ["--output", "out", "--seed", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
+    return SimpleNamespace(done=done, data=folder / "data", folder=folder / "out")
 
 
 def test_main_job(demo):
@@ -60,14 +57,14 @@ def test_main_job(demo):
         assert sheet.size[0] > 1000 and sheet.size[1] > 1500
 
 
-def test_saved_model_answers(demo):
-    done = demo("--output", "out", "--query", "sad cat with a hat", "--picture", "fox face")
-    assert done.returncode == 0, done.stderr
-    assert (
-        re.search("sad cat with a hat +> ", done.stdout) and (demo.folder / "answers.png").is_file()
-    )
-    done = demo("--output", "out", "--picture", "no such thing")
-    assert done.returncode != 0 and "no emoji is named 'no such thing'" in done.stderr
+def test_saved_model_answers(demo, monkeypatch, capsys):
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(demo.data))
+    output = ["--output", str(demo.folder)]
+    main([*output, "--query", "sad cat with a hat", "--picture", "fox face"])
+    assert re.search("sad cat with a hat +> ", capsys.readouterr().out)
+    assert (demo.folder / "answers.png").is_file()
+    with pytest.raises(SystemExit, match="no emoji is named 'no such thing'"):
+        main([*output, "--picture", "no such thing"])
 
 
 @pytest.mark.parametrize(

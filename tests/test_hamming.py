@@ -1,12 +1,13 @@
 """Packing, distances, exact top-k and counts, against brute force and between backends."""
 
+import os
 import subprocess
 import sys
 import threading
 import time
 import warnings
 from importlib.util import find_spec
-from itertools import combinations
+from itertools import combinations, islice
 
 import numpy as np
 import pytest
@@ -290,7 +291,9 @@ def test_the_index_finds_what_is_within_a_radius(backend, n_bits, radius, seed, 
 def test_no_code_within_the_radius_is_missed():
     """Every code at distance 5 from another, of 32 bits in two tables."""
     bits = np.zeros((1, 32), dtype=np.uint8)
-    others = np.array([np.isin(np.arange(32), c) for c in combinations(range(32), 5)][::7])
+    some = np.array(list(islice(combinations(range(32), 5), 0, None, 7)))
+    others = np.zeros((len(some), 32), dtype=np.uint8)
+    np.put_along_axis(others, some, 1, axis=1)
     index = MultiIndex(pack_codes(others), 32)
     assert index.n_tables == 2
     assert len(index.within(pack_codes(bits), 5, np.inf)[0].rows) == len(others)
@@ -386,14 +389,6 @@ def test_whether_kernels_were_compiled_before(variable, tmp_path, monkeypatch):
     assert _backends._compiled_before()
 
 
-def test_import_loads_and_compiles_nothing():
-    code = (
-        "import sys, sklearn_cmh, sklearn_cmh.metrics, sklearn_cmh.retrieval\n"
-        "assert not {'numba', 'faiss', 'torch'} & set(sys.modules)\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 @pytest.mark.parametrize("package", ["numba", "faiss"])
 @pytest.mark.parametrize("auto", [False, True])
 def test_a_missing_package_falls_back_with_a_warning(package, auto, monkeypatch):
@@ -458,7 +453,8 @@ assert len(messages) == 1 and "NUMBA_CACHE_DIR" in messages[0], messages
 codes = np.array([[0], [3], [1]], dtype=np.uint8)
 assert nearest([codes], codes[:1], 2, n_bits=8, backend=backend)[1].tolist() == [[0, 2]]
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    # Slow kernels are compiled sooner.
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"NUMBA_OPT": "0"})
 
 
 # --- Interruption -----------------------------------------------------------------------------

@@ -43,8 +43,9 @@ PICTURES = ["rabbit face", "tropical drink", "fire engine", "guitar"]
 N_HITS = 8
 PICTURE_SIZE = 96
 # Settings that take seconds, for tests.
+QUICK_WORDS, QUICK_ANCHORS = 400, 200
 QUICK: dict[str, Any] = {
-    "n_anchors": 300,
+    "n_anchors": QUICK_ANCHORS,
     "preprocessing": ("sqrt_norm",),
     "widths": (0.5,),
     "ridges": (0.1, 1.0),
@@ -57,9 +58,10 @@ def load():
     return emoji, MultimodalData(image=emoji.data["image"], text=emoji.names)
 
 
-def modalities():
+def modalities(args):
     """Pictures as they are, names as bags of words."""
-    words = CountVectorizer(binary=True, dtype=np.float32)
+    max_features = QUICK_WORDS if args.quick else None
+    words = CountVectorizer(binary=True, max_features=max_features, dtype=np.float32)
     return [("image", "passthrough", None), ("text", words, None)]
 
 
@@ -68,7 +70,7 @@ def make_hasher(args, pair_weight):
     return RefinedHasher(
         n_bits=args.bits,
         pair_weight=pair_weight,
-        modalities=modalities(),
+        modalities=modalities(args),
         n_jobs=2,
         random_state=args.seed,
         **(QUICK if args.quick else {}),
@@ -79,8 +81,8 @@ def make_space(args):
     """Real-valued vectors that tell things apart more finely than bits: the second stage."""
     quick: dict[str, Any] = {}
     if args.quick:
-        quick = {"feature_map": AnchorRBF(300), "regularisation": 0.1}
-    return SharedSpace(modalities=modalities(), n_jobs=2, random_state=args.seed, **quick)
+        quick = {"feature_map": AnchorRBF(QUICK_ANCHORS), "regularisation": 0.1}
+    return SharedSpace(modalities=modalities(args), n_jobs=2, random_state=args.seed, **quick)
 
 
 class RandomCodes:
@@ -216,8 +218,11 @@ def main_job(args):
     train, test = emoji.train, emoji.test
 
     step(f"learning {args.bits}-bit codes of 1,519: from pairs, from labels, from both")
-    cca = CCAITQ(n_bits=args.bits, modalities=modalities(), random_state=args.seed).fit(X[train])
-    models = {"random codes": RandomCodes(args.bits, args.seed), "CCA-ITQ, pairs": cca}
+    cca = CCAITQ(n_bits=args.bits, modalities=modalities(args), random_state=args.seed)
+    models = {
+        "random codes": RandomCodes(args.bits, args.seed),
+        "CCA-ITQ, pairs": cca.fit(X[train]),
+    }
     for name, pair_weight in (("labels", 0), ("labels and pairs", "auto")):
         models[name] = make_hasher(args, pair_weight).fit(X[train], y[train])
     print_table({name: evaluate(model, X[test], y[test]) for name, model in models.items()})
@@ -259,7 +264,9 @@ def parse(argv):
         help="folder of the model and the contact sheet (default emoji-demo)",
     )
     parser.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
-    parser.add_argument("--quick", action="store_true", help="fewer candidates for hash functions")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer words, and fewer candidates for hash functions"
+    )
     asking = parser.add_argument_group("asking the saved model, instead of fitting one")
     asking.add_argument("--query", action="append", default=[], help="words to search by")
     asking.add_argument(
