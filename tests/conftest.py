@@ -57,19 +57,6 @@ def openmoji_npz(shared_data):
 
 
 @pytest.fixture
-def cluster(tmp_path):
-    """A Dask cluster of two processes."""
-    distributed = pytest.importorskip("distributed", reason="distributed is not installed")
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        dashboard_address=None,
-        local_directory=str(tmp_path),
-    ) as two:
-        yield two
-
-
-@pytest.fixture
 def paired():
     """Two small dense blocks that share their classes: image, text, y, indicator, blocks."""
     rng = np.random.RandomState(0)

@@ -13,11 +13,12 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.preprocessing import OneHotEncoder
+from test_dask_fit import assert_alike, in_dtype, many_sweeps
 
 from sklearn_cmh import DSAH, HammingRanker, MultimodalData, RefinedHasher, SharedSpace
 from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.metrics import make_retrieval_scorer
-from sklearn_cmh.shallow import CentredSign, ClassifierHasher
+from sklearn_cmh.shallow import BATCH, CentredSign, ClassifierHasher
 
 da = pytest.importorskip("dask.array", reason="dask is not installed")
 
@@ -215,6 +216,19 @@ def test_what_does_not_go_is_refused(data, hasher):
 # --- A cluster --------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A Dask cluster of two processes."""
+    distributed = pytest.importorskip("distributed", reason="distributed is not installed")
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        dashboard_address=None,
+        local_directory=str(tmp_path_factory.mktemp("cluster")),
+    ) as two:
+        yield two
+
+
 def dies_once(scorer, marker, estimator, X, y):
     """Score; but the first process that is asked to dies."""
     try:
@@ -225,10 +239,10 @@ def dies_once(scorer, marker, estimator, X, y):
 
 
 def test_searches_outlive_a_process_of_the_cluster(cluster, tmp_path):
-    distributed = pytest.importorskip("distributed", reason="distributed is not installed")
     from functools import partial
 
     import cloudpickle
+    import distributed
     import joblib
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -256,6 +270,7 @@ def test_searches_outlive_a_process_of_the_cluster(cluster, tmp_path):
         distributed.Client(cluster) as client,
         ExitStack() as stack,
     ):
+        client.wait_for_workers(2)
         # What a process alone has is lost with it: all get rows and folds, and keep their copies.
         client.amm.stop()
         stack.enter_context(joblib.parallel_config(backend="dask", scatter=[X, y, *chain(*folds)]))
@@ -276,3 +291,38 @@ def test_searches_outlive_a_process_of_the_cluster(cluster, tmp_path):
         rows = ranker.kneighbors(queries, 50, return_distance=False)
     whole = HammingRanker().fit(search.best_estimator_.transform(X))
     assert_array_equal(rows, whole.kneighbors(queries, 50, return_distance=False))
+
+
+def test_fits_outlive_a_process_of_the_cluster(data, cluster):
+    import distributed
+
+    X, y = in_dtype(data[0], np.float32), data[1]
+    killed = []
+
+    def interrupted(hasher):
+        """The same hasher, in a fit of which a process with chunks dies after the first sweep."""
+
+        def sweeps_of(self):
+            sweeps = super(kind, self)._sweeps()
+            hear = sweeps.on_sweep
+
+            def on_sweep(sweep, objective):
+                if sweep == 1:
+                    assert all(client.has_what().values())  # chunks are with both
+                    killed.append(next(iter(client.run(os.getpid).values())))
+                    os.kill(killed[-1], signal.SIGKILL)
+                return hear(sweep, objective)
+
+            sweeps.on_sweep = on_sweep
+            return sweeps
+
+        kind = type("Interrupted", (type(hasher),), {"_sweeps": sweeps_of})
+        return kind(**hasher.get_params())
+
+    with distributed.Client(cluster) as client:
+        for i, cls in enumerate([DSAH, BATCH], start=1):
+            client.wait_for_workers(2)
+            hasher = many_sweeps(cls, n_bits=8)
+            found = interrupted(hasher).fit(in_chunks(X, ((70, 0, 90, 40), 90)), y)
+            assert len(killed) == i
+            assert_alike(found, hasher.fit(X, y), X)

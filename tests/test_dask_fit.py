@@ -1,8 +1,5 @@
 """Fits on Dask arrays: the codes of rows in memory, chunk by chunk."""
 
-import os
-import signal
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -18,7 +15,7 @@ from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, MultimodalData, SharedSpace
 from sklearn_cmh.data import ChunkedRows
 from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.features import StoredRows
-from sklearn_cmh.shallow import BATCH, CCAITQ
+from sklearn_cmh.shallow import CCAITQ
 from sklearn_cmh.solvers import cross, dot, gram, inner, orthonormal_basis, sign, squared_norm
 from sklearn_cmh.utils.discovery import all_estimators
 
@@ -354,40 +351,3 @@ def test_basis_of_rows_with_workers_is_the_maximiser(rank):
     assert_allclose(V.sum(axis=0), 0, atol=1e-9)
     largest = np.sqrt(90) * np.linalg.svd(Z - Z.mean(axis=0), compute_uv=False).sum()
     assert np.sum(V * Z) == pytest.approx(largest, abs=1e-6)
-
-
-def test_fits_outlive_a_process_of_the_cluster(data, cluster):
-    distributed = pytest.importorskip("distributed", reason="distributed is not installed")
-    X, y = data
-    killed = []
-
-    def interrupted(hasher):
-        """The same hasher, in a fit of which a process with chunks dies after the first sweep."""
-
-        def sweeps_of(self):
-            sweeps = super(kind, self)._sweeps()
-            hear = sweeps.on_sweep
-
-            def on_sweep(sweep, objective):
-                if sweep == 1:
-                    assert all(client.has_what().values())  # chunks are with both
-                    killed.append(next(iter(client.run(os.getpid).values())))
-                    os.kill(killed[-1], signal.SIGKILL)
-                return hear(sweep, objective)
-
-            sweeps.on_sweep = on_sweep
-            return sweeps
-
-        kind = type("Interrupted", (type(hasher),), {"_sweeps": sweeps_of})
-        return kind(**hasher.get_params())
-
-    with (
-        dask.config.set(scheduler=None),
-        distributed.Client(cluster) as client,
-    ):
-        for i, cls in enumerate([DSAH, BATCH], start=1):
-            client.wait_for_workers(2)
-            hasher = many_sweeps(cls, n_bits=8)
-            found = interrupted(hasher).fit(in_chunks(X), y)
-            assert len(killed) == i
-            assert_alike(found, hasher.fit(X, y), X)
