@@ -184,13 +184,13 @@ def test_a_multi_index_changes_nothing(n_bits, n_chunks, monkeypatch):
     monkeypatch.setattr(_multi_index, "MIN_ROWS", 100)
     monkeypatch.setattr(_multi_index, "MAX_SHARE", 0.2)
     rng = np.random.default_rng(0)
-    database = np.where(rng.random((60, n_bits)) < 0.5, 1, -1)[rng.integers(0, 60, 900)]
+    database = np.where(rng.random((60, n_bits)) < 0.5, 1, -1)[rng.integers(0, 60, 450)]
     flipped = rng.random(database.shape) < 1.5 / n_bits
     database[flipped] *= -1
-    queries = np.concatenate([database[::50], np.where(rng.random((5, n_bits)) < 0.5, 1, -1)])
+    queries = np.concatenate([database[::25], np.where(rng.random((5, n_bits)) < 0.5, 1, -1)])
     plain = HammingRanker().fit(database)
     ranker = HammingRanker(multi_index=True)
-    for part in np.array_split(database, [500, 800, 880][: n_chunks - 1]):
+    for part in np.array_split(database, [250, 400, 440][: n_chunks - 1]):
         ranker.partial_fit(part)
     assert any(ranker._indexes) == (n_bits >= 32)
     for X in (queries, None):

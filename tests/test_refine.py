@@ -192,7 +192,7 @@ def test_gains_on_rows_never_seen(wiki):
     X = MultimodalData(image=wiki.image, text=wiki.text)
     y, train, test = wiki.labels, wiki.train, wiki.test
     estimator = ASCMH(32, n_anchors=300, random_state=0)
-    quick = {"widths": (0.25,), "ridges": (0.1, 10.0), "n_anchors": 500, "n_restarts": 4}
+    quick = {"widths": (0.25,), "ridges": (0.1, 10.0), "n_anchors": 300, "n_restarts": 3}
     refined = RefinedHasher(estimator, 32, **quick, max_scoring_rows=500, random_state=0)
     plain = estimator.fit(X[train], y[train])
     refined.fit(X[train], y[train])

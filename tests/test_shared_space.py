@@ -319,6 +319,8 @@ def test_few_and_duplicated_rows(n, widths, n_distinct, seed):
 def test_hashers_use_it_whatever_output_is_configured(X, method, labels):
     pytest.importorskip("pandas")
     hasher = method(n_bits=8, n_anchors=30, pair_weight=0.5, random_state=0)
+    if method is RefinedHasher:
+        hasher.set_params(n_restarts=2, pool_bits=8, widths=(1.0,), ridges=(0.1, 1.0))
     if labels is None:
         hasher.set_params(pair_weight=1)
     hasher.set_params(shared_space=SharedSpace(4, **FIXED))
