@@ -90,7 +90,9 @@ def test_nearest_for_any_length(backend, n_bits):
 
 
 @needs_numba
-@pytest.mark.parametrize("n_bits", [5, 12, 31, 64, 128, 192, 247, 248, 255, 256, 320, 512, 1024])
+@pytest.mark.parametrize(
+    "n_bits", [5, 12, 20, 31, 52, 64, 90, 128, 192, 247, 248, 255, 256, 320, 512, 1024]
+)
 @pytest.mark.parametrize("n", [1, 7, 129, 2500])
 def test_many_queries_find_what_each_finds_alone(n, n_bits):
     """Codes are laid out in another way for several queries."""
@@ -114,15 +116,21 @@ def test_kernels_for_other_processors(features, monkeypatch):
     monkeypatch.setattr(kernels, "_features", lambda context: features)
     by_rows = numba.njit(kernels._distances_of_rows.py_func)
     by_blocks = numba.njit(kernels._distances_of_blocks.py_func)
+    top_k = numba.njit(kernels._top_k.py_func)
+    limits = np.full(2, 2001)
     d, e = np.empty((2, 512), dtype=np.uint16)
     for n_bits in (60, 128, 250, 320, 512, 2000):
         database, queries = random_bits(300, n_bits), random_bits(2, n_bits, seed=1)
         rows, words = (kernels.as_row_words(pack_codes(bits)) for bits in (database, queries))
         blocks = np.empty(384 * rows.shape[1] * kernels.HALVES, dtype=np.uint8)
         kernels.lay_out(rows, 0, 300, blocks)
-        for i, halves in enumerate(kernels.half_bytes(pack_codes(queries))):
+        halves = kernels.half_bytes(pack_codes(queries))
+        found = top_k(rows, True, words, halves, 7, limits, np.uint16(n_bits + 1))
+        for ours, expected in zip(found, brute_force(queries, database), strict=True):
+            assert_array_equal(ours, expected[:, :7])
+        for i in range(2):
             by_rows(rows, words[i], 0, 300, d)
-            by_blocks(blocks, rows.shape[1], halves, 300, e)
+            by_blocks(blocks, rows.shape[1], halves[i], 300, e)
             assert_array_equal(d[:300], (queries[i] != database).sum(axis=1))
             assert_array_equal(e[:300], d[:300])
 

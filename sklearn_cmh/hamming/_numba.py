@@ -4,16 +4,17 @@ Distances of one query are computed for a strip of rows into a small buffer of t
 type; a vector comparison then gives one bit per row, so that the few rows that matter are
 visited by counting trailing zeros. Several queries share each strip while it is in the cache.
 
-One query reads the codes as they lie, and is bound by memory, which is fetched ahead. Where
-several queries make up for it, every strip is laid out by half bytes: the same half byte of
-many rows fills a vector, and a shuffle of bytes, a table of 16 entries, looks up how many bits
-it differs by from that of the query. So nothing is summed across a vector, and counts are bytes.
+One query reads the codes as they lie, and is bound by memory, which is fetched ahead. So do
+several queries where the processor counts the bits of vectors. Elsewhere, where they make up for
+it, every strip is laid out by half bytes: the same half byte of many rows fills a vector, and a
+shuffle of bytes, a table of 16 entries, looks up how many bits it differs by from that of the
+query. So nothing is summed across a vector, and counts are bytes.
 """
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, reduce
 
 import numpy as np
 from llvmlite import ir
@@ -22,7 +23,7 @@ from numba.core import cgutils, event
 from numba.extending import intrinsic
 
 from . import _distances, _numpy
-from ._codes import as_words, whole_words
+from ._codes import as_words
 from ._distances import distance_dtype, interruptible_batches
 
 # Rows of one comparison, of one strip at most, and queries that share the strip at most.
@@ -36,6 +37,8 @@ LINE = 8
 STRIP_WORDS = 2**13
 # Words from what is read to what is fetched into the cache.
 AHEAD = 256
+# Bytes of short codes, which are words of their own size.
+SHORT = (1, 2, 4)
 # Queries that pay for laying out a strip by half bytes, rows of a block of them, rows laid out
 # at once, bytes of a strip, which stay in the processor's first cache, and half bytes whose
 # differing bits, four at most, a byte can count.
@@ -195,75 +198,144 @@ def _features(context):
 
 # --- Distances of rows as they lie ------------------------------------------------------------
 
-
-def _line_distances(context, builder, rows, row_words, position, query, query_words, word, n):
-    """Bits that differ in the words of a line, summed over every `n` of them.
-
-    A vector, or a list where the processor counts the bits of single words only.
-    """
-    features = _features(context)
-    lanes = ir.VectorType(WORD, LINE)
-    one = _pointer(context, builder, rows, row_words, position, lanes)
-    two = _pointer(context, builder, query, query_words, word, lanes)
-    if "+popcnt" in features and "+avx512vpopcntdq" not in features:
-        one, two = (builder.bitcast(line, WORD.as_pointer()) for line in (one, two))
-        pairs = [
-            [builder.load(builder.gep(line, [WORD(i)])) for line in (one, two)] for i in range(LINE)
-        ]
-        counts = [_popcount(builder, builder.xor(*pair)) for pair in pairs]
-        while n * len(counts) > LINE:
-            counts = [builder.add(*pair) for pair in zip(counts[::2], counts[1::2], strict=True)]
-        return counts
-    counts = _popcount(builder, builder.xor(_load(builder, one, 8), _load(builder, two, 8)))
-    while n * counts.type.count > LINE:
-        even, odd = (_take(builder, counts, range(i, counts.type.count, 2)) for i in (0, 1))
-        counts = builder.add(even, odd)
-    return counts
+# Where the processor counts the bits of a vector of words, eight rows at a time: their counts add
+# up to a vector of eight distances. Otherwise word by word, as few as can stay in registers.
 
 
-def _fetch(context, builder, rows, row_words, position):
-    """Fetch a line into the cache that is read soon."""
-    ahead = builder.add(position, WORD(AHEAD))
-    pointer = _pointer(context, builder, rows, row_words, ahead, BYTE)
-    to_read, to_stay, data = HALF_WORD(0), HALF_WORD(3), HALF_WORD(1)
-    _call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, to_read, to_stay, data)
+def _counts_words(context):
+    """Whether the processor counts the bits of words, but not of vectors of them."""
+    return "+popcnt" in _features(context) and not _counts_vectors(context)
+
+
+def _counts_vectors(context):
+    """Whether the processor counts the bits of vectors of words."""
+    return "+avx512vpopcntdq" in _features(context)
 
 
 @intrinsic
-def line_distance(typingctx, rows, position, query, word):
-    """Bits that differ between the words of a line of `rows` and as many of `query`."""
+def counts_vectors(typingctx):
+    """Whether the processor counts the bits of vectors of words."""
 
     def codegen(context, builder, signature, args):
-        row_words, position, query_words, word = args
-        _fetch(context, builder, rows, row_words, position)
-        line = rows, row_words, position, query, query_words, word
-        count = _line_distances(context, builder, *line, LINE)
-        return count[0] if isinstance(count, list) else builder.extract_element(count, HALF_WORD(0))
+        return context.get_constant(types.boolean, _counts_vectors(context))
 
-    return types.uint64(rows, types.intp, query, types.intp), codegen
+    return types.boolean(), codegen
+
+
+def _differing(builder, row_line, query_line):
+    """Bits that differ in the words of a line, as `query_line` is: a vector, or a list."""
+    if isinstance(query_line, list):
+        words = [_load(builder, builder.gep(row_line, [WORD(i)]), 8) for i in range(LINE)]
+        pairs = zip(words, query_line, strict=True)
+        return [_popcount(builder, builder.xor(*pair)) for pair in pairs]
+    pointer = builder.bitcast(row_line, query_line.type.as_pointer())
+    return _popcount(builder, builder.xor(_load(builder, pointer, 8), query_line))
+
+
+def _load_line(context, builder, pointer):
+    """Words of a line of the query: a vector, or a list where words are counted one by one."""
+    if _counts_words(context):
+        return [_load(builder, builder.gep(pointer, [WORD(i)]), 8) for i in range(LINE)]
+    vector = ir.VectorType(WORD, LINE)
+    return _load(builder, builder.bitcast(pointer, vector.as_pointer()), 8)
+
+
+def _store_sums(builder, counts, n, pointer):
+    """Store `n` sums of neighbouring counts of a line, or eight of those of some vectors."""
+    narrow = pointer.type.pointee
+    if isinstance(counts[0], list):
+        (line,) = counts
+        for i in range(n):
+            total = reduce(builder.add, line[i * len(line) // n : (i + 1) * len(line) // n])
+            builder.store(builder.trunc(total, narrow), builder.gep(pointer, [WORD(i)]))
+        return
+    while len(counts) > 1:
+        pairs = zip(counts[::2], counts[1::2], strict=True)
+        both = [_join(builder, pair) for pair in pairs]
+        counts = [
+            builder.add(*(_take(builder, lanes, range(i, 2 * LINE, 2)) for i in (0, 1)))
+            for lanes in both
+        ]
+    narrow = ir.VectorType(narrow, LINE)
+    place = builder.bitcast(pointer, narrow.as_pointer())
+    builder.store(builder.trunc(counts[0], narrow), place).align = 1
+
+
+def _fetch(builder, pointer, n_words):
+    """Fetch a line into the cache that is read soon."""
+    ahead = builder.bitcast(builder.gep(pointer, [n_words]), BYTE.as_pointer())
+    to_read, to_stay, data = HALF_WORD(0), HALF_WORD(3), HALF_WORD(1)
+    _call(builder, "llvm.prefetch.p0", ir.VoidType(), ahead, to_read, to_stay, data)
 
 
 @intrinsic(prefer_literal=True)
-def line_distances(typingctx, rows, position, query, n_words, out, j):
-    """Put the distances of the rows of `n_words` words in a line into `out` from j on.
+def distances_of_short(typingctx, rows, query, n_words, out, n):
+    """Put the distances of `n` rows, a multiple of eight, into `out`.
 
-    `query` repeats its words to the length of a line.
+    Rows have 1, 2, 4, or 8 words. `query` repeats its words to the length of a line.
     """
 
     def codegen(context, builder, signature, args):
-        row_words, position, query_words, _, distances, j = args
-        _fetch(context, builder, rows, row_words, position)
-        line = rows, row_words, position, query, query_words, WORD(0)
-        counts = _line_distances(context, builder, *line, n_words.literal_value)
+        row_words, query_words, _, distances, n_rows = args
+        length = n_words.literal_value
         narrow = context.get_value_type(out.dtype)
-        if not isinstance(counts, list):
-            narrow, counts = ir.VectorType(narrow, counts.type.count), [counts]
-        for i, count in enumerate(counts):
-            place = _pointer(context, builder, out, distances, builder.add(j, WORD(i)), narrow)
-            builder.store(builder.trunc(count, narrow), place).align = 1
+        # Once: for all that the compiler knows, what is stored might change the query.
+        first = _pointer(context, builder, query, query_words, WORD(0), WORD)
+        query_line = _load_line(context, builder, first)
+        n_lines = 1 if isinstance(query_line, list) else length
+        at_once = n_lines * LINE // length
+        with cgutils.for_range_slice(builder, WORD(0), n_rows, WORD(at_once)) as (row, _):
+            counts = []
+            for i in range(n_lines):
+                at = builder.add(builder.mul(row, WORD(length)), WORD(i * LINE))
+                line = _pointer(context, builder, rows, row_words, at, WORD)
+                _fetch(builder, line, WORD(AHEAD))
+                counts.append(_differing(builder, line, query_line))
+            place = _pointer(context, builder, out, distances, row, narrow)
+            _store_sums(builder, counts, at_once, place)
         return context.get_dummy_value()
 
-    return types.void(rows, types.intp, query, n_words, out, types.intp), codegen
+    return types.void(rows, query, n_words, out, types.intp), codegen
+
+
+@intrinsic
+def distances_of_long(typingctx, rows, query, n_words, out, n):
+    """Put the distances in whole lines of `n` rows, a multiple of eight, into `out`.
+
+    Rows have any number of words; those after the last whole line are left out.
+    """
+
+    def codegen(context, builder, signature, args):
+        row_words, query_words, length, distances, n_rows = args
+        narrow = context.get_value_type(out.dtype)
+        # The lines that are read next are those of the next eight rows.
+        group = builder.mul(length, WORD(LINE))
+        ahead = builder.select(builder.icmp_signed(">", group, WORD(AHEAD)), group, WORD(AHEAD))
+        in_lines = builder.and_(length, WORD(-LINE))
+        one_by_one = _counts_words(context)
+        lanes, at_once = (WORD, 1) if one_by_one else (ir.VectorType(WORD, LINE), LINE)
+        sums = [cgutils.alloca_once(builder, lanes) for _ in range(at_once)]
+        with cgutils.for_range_slice(builder, WORD(0), n_rows, WORD(at_once)) as (row, _):
+            for total in sums:
+                builder.store(ir.Constant(lanes, None), total)
+            with cgutils.for_range_slice(builder, WORD(0), in_lines, WORD(LINE)) as (word, _):
+                of_query = _pointer(context, builder, query, query_words, word, WORD)
+                query_line = _load_line(context, builder, of_query)
+                for i, total in enumerate(sums):
+                    at = builder.mul(builder.add(row, WORD(i)), length)
+                    at = builder.add(at, word)
+                    line = _pointer(context, builder, rows, row_words, at, WORD)
+                    _fetch(builder, line, ahead)
+                    counts = _differing(builder, line, query_line)
+                    if one_by_one:
+                        counts = reduce(builder.add, counts)
+                    builder.store(builder.add(builder.load(total), counts), total)
+            counts = [builder.load(total) for total in sums]
+            place = _pointer(context, builder, out, distances, row, narrow)
+            _store_sums(builder, [counts] if one_by_one else counts, at_once, place)
+        return context.get_dummy_value()
+
+    return types.void(rows, query, types.intp, out, types.intp), codegen
 
 
 @jit
@@ -281,30 +353,24 @@ def _distances_of_rows(rows, query, start, stop, out):
     part = rows[start:stop]
     flat = part.reshape(part.size)
     n = stop - start
-    done = 0
-    if LINE % n_words == 0:
-        repeated = _repeat(query)
-        in_line = LINE // n_words
-        done = n // in_line * in_line
-        # The compiler has to know how many words a row has.
-        if n_words == 1:
-            for j in range(0, done, in_line):
-                line_distances(flat, j, repeated, 1, out, j)
-        elif n_words == 2:
-            for j in range(0, done, in_line):
-                line_distances(flat, 2 * j, repeated, 2, out, j)
-        elif n_words == 4:
-            for j in range(0, done, in_line):
-                line_distances(flat, 4 * j, repeated, 4, out, j)
-        else:
-            for j in range(n):
-                out[j] = line_distance(flat, LINE * j, query, 0)
-    in_lines = n_words // LINE * LINE
-    for j in range(done, n):
+    in_groups = n // LINE * LINE
+    # The compiler has to know how many words a row has.
+    if n_words == 1:
+        distances_of_short(flat, _repeat(query), 1, out, in_groups)
+    elif n_words == 2:
+        distances_of_short(flat, _repeat(query), 2, out, in_groups)
+    elif n_words == 4:
+        distances_of_short(flat, _repeat(query), 4, out, in_groups)
+    elif n_words == 8:
+        distances_of_short(flat, query, 8, out, in_groups)
+    else:
+        distances_of_long(flat, query, n_words, out, in_groups)
+        for w in range(n_words // LINE * LINE, n_words):
+            for j in range(in_groups):
+                out[j] += popcount(part[j, w] ^ query[w])
+    for j in range(in_groups, n):
         distance = np.uint64(0)
-        for w in range(0, in_lines, LINE):
-            distance += line_distance(flat, j * n_words + w, query, w)
-        for w in range(in_lines, n_words):
+        for w in range(n_words):
             distance += popcount(part[j, w] ^ query[w])
         out[j] = distance
 
@@ -477,20 +543,55 @@ def _distances_of_words(words, query, start, stop, out):
 
 def rows_at_once(n_bytes, n_queries):
     """Rows searched at once."""
-    copied = n_bytes % 8 and not (n_bytes in (1, 2, 4) and n_queries < SEVERAL_QUERIES)
+    copied = n_bytes % 8 and n_bytes not in SHORT
     return _distances.rows_at_once(n_bytes, n_queries, copied=copied)
 
 
 def layout(rows, n_queries):
-    """Codes as words in rows, or, for few queries, short ones in words of their size."""
-    by_rows = rows.shape[1] >= 8 or n_queries >= SEVERAL_QUERIES
+    """Codes as words in rows, or short ones in words of their size."""
+    by_rows = rows.shape[1] not in SHORT
     return as_row_words(rows) if by_rows else _read_only(as_words(rows)), by_rows
 
 
 def as_row_words(rows):
     """Packed rows as words of 64 bits, (n, n_words), without a copy where that can be."""
-    words = np.ascontiguousarray(whole_words(rows, 8)).view(np.uint64)
+    rows = np.ascontiguousarray(rows)
+    if rows.shape[1] % 8:
+        return _read_only(_whole_words(_read_only(rows.ravel()), rows.shape[1]))
+    words = rows.view(np.uint64)
     return _read_only(words if words.flags.aligned else words.copy())
+
+
+@intrinsic
+def word_at(typingctx, codes, position):
+    """Eight bytes from a position on, as a word."""
+
+    def codegen(context, builder, signature, args):
+        return _load(builder, _pointer(context, builder, codes, *args, WORD))
+
+    return types.uint64(codes, types.intp), codegen
+
+
+@jit
+def _whole_words(codes, n_bytes):
+    """Rows of some bytes, one after the other, filled up with zeros to words of 64 bits."""
+    n = len(codes) // n_bytes
+    n_whole = n_bytes // 8
+    words = np.empty((n, n_whole + 1), dtype=np.uint64)
+    spare = np.uint64(64 - 8 * (n_bytes % 8))
+    for i in range(n):
+        start = i * n_bytes
+        for w in range(n_whole):
+            words[i, w] = word_at(codes, start + 8 * w)
+        if start + n_bytes >= 8:
+            # The word that ends where the row does, without what comes before.
+            words[i, n_whole] = word_at(codes, start + n_bytes - 8) >> spare
+        else:
+            last = np.uint64(0)
+            for b in range(n_bytes):
+                last |= np.uint64(codes[start + b]) << np.uint64(8 * b)
+            words[i, n_whole] = last
+    return words
 
 
 def _read_only(array):
@@ -538,7 +639,7 @@ def _top_k(database, by_rows, queries, halves, k, limits, none):
     n_queries = len(queries)
     distances = np.full((n_queries, k), none)
     indices = np.full((n_queries, k), np.intp(-1))
-    several = by_rows and len(halves) > 0
+    several = by_rows and len(halves) > 0 and not counts_vectors()
     n, n_strip = _strip_of_blocks(database) if several else _strip(database, by_rows)
     dtype = distances.dtype
     buffer = np.empty(n_strip + LANES, dtype=dtype)
