@@ -4,11 +4,11 @@ Distances of one query are computed for a strip of rows into a small buffer of t
 type; a vector comparison then gives one bit per row, so that the few rows that matter are
 visited by counting trailing zeros. Several queries share each strip while it is in the cache.
 
-One query reads the codes as they lie, and is bound by memory, which is fetched ahead. So do
-several queries where the processor counts the bits of vectors. Elsewhere, where they make up for
-it, every strip is laid out by half bytes: the same half byte of many rows fills a vector, and a
-shuffle of bytes, a table of 16 entries, looks up how many bits it differs by from that of the
-query. So nothing is summed across a vector, and counts are bytes.
+One query reads the codes as they lie, and is bound by memory. So do several queries where the
+processor counts the bits of vectors. Elsewhere, where they make up for it, every strip is laid
+out by half bytes: the same half byte of many rows fills a vector, and a shuffle of bytes, a
+table of 16 entries, looks up how many bits it differs by from that of the query. So nothing is
+summed across a vector, and counts are bytes.
 """
 
 import warnings
@@ -261,9 +261,12 @@ def _store_sums(builder, counts, n, pointer):
     builder.store(builder.trunc(counts[0], narrow), place).align = 1
 
 
-def _fetch(builder, pointer, n_words):
+def _fetch(context, builder, pointer):
     """Fetch a line into the cache that is read soon."""
-    ahead = builder.bitcast(builder.gep(pointer, [n_words]), BYTE.as_pointer())
+    # Vectors take so little time that the processor fetches better by itself.
+    if _counts_vectors(context):
+        return
+    ahead = builder.bitcast(builder.gep(pointer, [WORD(AHEAD)]), BYTE.as_pointer())
     to_read, to_stay, data = HALF_WORD(0), HALF_WORD(3), HALF_WORD(1)
     _call(builder, "llvm.prefetch.p0", ir.VoidType(), ahead, to_read, to_stay, data)
 
@@ -289,7 +292,7 @@ def distances_of_short(typingctx, rows, query, n_words, out, n):
             for i in range(n_lines):
                 at = builder.add(builder.mul(row, WORD(length)), WORD(i * LINE))
                 line = _pointer(context, builder, rows, row_words, at, WORD)
-                _fetch(builder, line, WORD(AHEAD))
+                _fetch(context, builder, line)
                 counts.append(_differing(builder, line, query_line))
             place = _pointer(context, builder, out, distances, row, narrow)
             _store_sums(builder, counts, at_once, place)
@@ -308,25 +311,20 @@ def distances_of_long(typingctx, rows, query, n_words, out, n):
     def codegen(context, builder, signature, args):
         row_words, query_words, length, distances, n_rows = args
         narrow = context.get_value_type(out.dtype)
-        # The lines that are read next are those of the next eight rows.
-        group = builder.mul(length, WORD(LINE))
-        ahead = builder.select(builder.icmp_signed(">", group, WORD(AHEAD)), group, WORD(AHEAD))
         in_lines = builder.and_(length, WORD(-LINE))
         one_by_one = _counts_words(context)
         lanes, at_once = (WORD, 1) if one_by_one else (ir.VectorType(WORD, LINE), LINE)
         sums = [cgutils.alloca_once(builder, lanes) for _ in range(at_once)]
         with cgutils.for_range_slice(builder, WORD(0), n_rows, WORD(at_once)) as (row, _):
-            for total in sums:
+            for i, total in enumerate(sums):
+                start = builder.mul(builder.add(row, WORD(i)), length)
                 builder.store(ir.Constant(lanes, None), total)
-            with cgutils.for_range_slice(builder, WORD(0), in_lines, WORD(LINE)) as (word, _):
-                of_query = _pointer(context, builder, query, query_words, word, WORD)
-                query_line = _load_line(context, builder, of_query)
-                for i, total in enumerate(sums):
-                    at = builder.mul(builder.add(row, WORD(i)), length)
-                    at = builder.add(at, word)
+                with cgutils.for_range_slice(builder, WORD(0), in_lines, WORD(LINE)) as (word, _):
+                    of_query = _pointer(context, builder, query, query_words, word, WORD)
+                    at = builder.add(start, word)
                     line = _pointer(context, builder, rows, row_words, at, WORD)
-                    _fetch(builder, line, ahead)
-                    counts = _differing(builder, line, query_line)
+                    _fetch(context, builder, line)
+                    counts = _differing(builder, line, _load_line(context, builder, of_query))
                     if one_by_one:
                         counts = reduce(builder.add, counts)
                     builder.store(builder.add(builder.load(total), counts), total)
