@@ -17,7 +17,7 @@ import platform
 import subprocess
 import sys
 import time
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -191,7 +191,7 @@ def neighbours(args, rng):
 
 
 def latency(args, rng):
-    """One query at a time, ten in a row: auto, with the kernels loaded, against faiss, usearch."""
+    """One query at a time, ten in a row: auto, with the kernels loaded, against all others."""
     load_kernels()
     for n_bits in (64, 128, 256, 512):
         database, query = (random_codes(rng, n, n_bits) for n in (args.rows, 1))
@@ -201,7 +201,8 @@ def latency(args, rng):
             "numpy": partial(ranker(database, "numpy").kneighbors, query, 10),
         }
         rivals = {name: (partial(in_a_row, function, 10), 10) for name, function in search.items()}
-        times = interleave(rivals | usearch_exact(database, query), args.repeats)
+        rivals |= usearch_exact(database, query) | pynear_exact(database, query)
+        times = interleave(rivals, args.repeats)
         title = f"One query: kneighbors(10), {args.rows:,} rows, {n_bits} bits"
         report(title, times, "faiss IndexBinaryFlat", {"auto": "<= 1.0"})
 
@@ -211,14 +212,43 @@ def in_a_row(function, n_calls):
         function()
 
 
+@cache
+def installed(package):
+    """Whether a rival can be measured; a line says where it cannot."""
+    if find_spec(package):
+        return True
+    print(f"\n{package} is left out: it is not installed (pip install {package})")
+    return False
+
+
 def usearch_exact(database, queries):
-    try:
-        from usearch.index import MetricKind, search
-    except ImportError:
+    """Search of usearch, for the rows that are nearest; it has none by radius."""
+    if not installed("usearch"):
         return {}
+    from usearch.index import MetricKind, search
+
     few = queries[:4]
-    call = partial(search, database, few, 10, MetricKind.Hamming, exact=True, threads=1)
+    options = {"exact": True, "threads": 1, "dtype": "b1"}
+    call = partial(search, database, few, 10, MetricKind.Hamming, **options)
     return {"usearch, exact": (call, len(few))}
+
+
+def pynear_exact(database, queries):
+    """Tree of PyNear, which has one for some lengths of codes."""
+    n_bits = 8 * database.shape[1]
+    if n_bits not in (64, 128, 256, 512) or not installed("pynear"):
+        return {}
+    index = pynear_index(f"VPTreeBinaryIndex{n_bits}", database)
+    few = queries[:4]
+    return {"PyNear VPTree": (partial(index.searchKNN_arrays, few, 10), len(few))}
+
+
+def pynear_index(name, codes, *arguments):
+    import pynear
+
+    index = getattr(pynear, name)(*arguments)
+    index.set(codes)
+    return index
 
 
 def batch(args, rng):
@@ -232,6 +262,7 @@ def batch(args, rng):
         rivals = {
             "faiss IndexBinaryFlat": (partial(faiss_index(database).search, queries, 10), 100),
             **usearch_exact(database, queries),
+            **pynear_exact(database, queries),
             "numba": (partial(ranker(database, "numba").kneighbors, queries, 10), 100),
         }
         times = interleave(rivals, args.repeats)
@@ -277,6 +308,7 @@ def near_codes(rng, n, n_bits, n_distinct, flips):
 
 def small_radius(args, rng):
     """Radius 2 at 64 bits, near duplicates at 512, against faiss's multi-index and PyNear."""
+    load_kernels()
     n = args.rows
     for n_bits, radius, codes, n_hash, width in [
         (64, 2, random_codes(rng, n, 64), 4, 16),
@@ -298,6 +330,7 @@ def small_radius(args, rng):
                 200,
             ),
             "numba, all rows": (partial(plain.radius_neighbors, queries[:20], radius), 20),
+            **pynear_radius(codes, queries[:20], radius),
         }
         times = interleave(rivals, args.repeats)
         report(f"Radius {radius}, {n:,} rows, {n_bits} bits", times, "faiss IndexBinaryMultiHash")
@@ -307,7 +340,9 @@ def small_radius(args, rng):
             rivals = {
                 "numba, all rows": (partial(plain.kneighbors, queries[:20], 10), 20),
                 "multi_index": (partial(tables.kneighbors, queries, 10), 200),
-                **pynear(codes, queries),
+                **pynear_exact(codes, queries),
+                **pynear_mih(codes, queries),
+                **usearch_exact(codes, queries),
             }
             times = interleave(rivals, args.repeats)
             report(f"10 nearest, {n:,} rows, {n_bits} bits", times, "numba, all rows")
@@ -326,14 +361,18 @@ def multi_hash(codes, n_hash, width):
     return index
 
 
-def pynear(codes, queries):
-    try:
-        from pynear import MIHBinaryIndex
-    except ImportError:
+def pynear_mih(codes, queries):
+    if not installed("pynear"):
         return {}
-    index = MIHBinaryIndex(8)
-    index.set(codes)
+    index = pynear_index("MIHBinaryIndex", codes, 8)
     return {"PyNear MIH (approximate)": (partial(index.searchKNN, queries, 10), len(queries))}
+
+
+def pynear_radius(codes, queries, radius):
+    if not installed("pynear"):
+        return {}
+    index = pynear_index(f"BKTreeBinaryIndex{8 * codes.shape[1]}", codes)
+    return {"PyNear BKTree": (partial(index.find_threshold, queries, radius), len(queries))}
 
 
 def start_up(args, rng):

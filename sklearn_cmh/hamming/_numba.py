@@ -565,7 +565,8 @@ def word_at(typingctx, codes, position):
     """Eight bytes from a position on, as a word."""
 
     def codegen(context, builder, signature, args):
-        return _load(builder, _pointer(context, builder, codes, *args, WORD))
+        code_bytes, position = args
+        return _load(builder, _pointer(context, builder, codes, code_bytes, position, WORD))
 
     return types.uint64(codes, types.intp), codegen
 
