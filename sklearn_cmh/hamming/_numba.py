@@ -34,7 +34,7 @@ TILE = 128
 TILE_ROWS = 2**16
 # Words of a line of the cache, and words and rows of a strip of codes read as they lie.
 LINE = 8
-STRIP_WORDS = 2**13
+STRIP_WORDS = 2**14
 # Words from what is read to what is fetched into the cache.
 AHEAD = 256
 # Bytes of short codes, which are words of their own size.
