@@ -64,11 +64,12 @@ def faults(session):
 
 @nox.session
 def coverage(session):
-    """Lines and branches of the package that the tests reach, kernels of numba uncompiled."""
-    session.install("-e", ".[tests,fast,plot]", "pytest-cov")
-    options = ["--cov=sklearn_cmh", "--cov-branch", "--cov-report=term-missing:skip-covered"]
-    env = {"NUMBA_DISABLE_JIT": "1"}
-    session.run("pytest", "tests", *options, *session.posargs, env=env)
+    """Lines and branches that the tests reach, but for deep methods and the demonstration."""
+    session.install("-e", ".[tests,fast,faiss,lance,postgres,duckdb,dask,plot,demo,onnx]")
+    session.install("pytest-cov")
+    options = ["--ignore=tests/deep", "--ignore=sklearn_cmh/deep", "--cov"]
+    options += ["--cov-report=term-missing:skip-covered"]
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *options, *session.posargs)
 
 
 @nox.session

@@ -607,6 +607,20 @@ def test_labels_and_indicators_are_one_target(hasher, fitted, paired):
         assert model.score(X, y) == fitted.score(X, paired.y)
 
 
+def test_labels_to_score_by_are_in_the_form_of_those_at_fit(hasher, fitted, paired):
+    with pytest.raises(ValueError, match=r"y at fit was labels; .* not of shape \(120, 4\)"):
+        fitted.score(MultimodalData(**paired.blocks), paired.indicator)
+    hasher.fit(MultimodalData(**paired.blocks), paired.indicator)
+    for y in (paired.y, paired.indicator[:, :3]):
+        with pytest.raises(ValueError, match="y at fit was an indicator of 4 columns"):
+            hasher.score(MultimodalData(**paired.blocks), y)
+
+
+def test_modalities_of_other_names_or_lengths_are_refused(fitted, paired):
+    with pytest.raises(ValueError, match="which were not there at fit"):
+        fitted.transform(MultimodalData(sound=paired.image))
+
+
 def test_strings_are_labels(hasher, fitted, paired):
     y = np.array(["a", "b", "c", "d"])[paired.y]
     model = clone(hasher).fit(fitted_data(paired), y)

@@ -41,6 +41,12 @@ def test_no_direction_correlates_more_than_the_first(shape):
     np.testing.assert_allclose(np.outer(*first), -np.outer(u, v), atol=1e-6)
 
 
+def test_a_modality_without_differences_is_refused():
+    X = MultimodalData(image=np.ones((N, 3)), text=np.random.RandomState(0).randn(N, 4))
+    with pytest.raises(ValueError, match="same features in all rows"):
+        SCM(4).fit(X, np.arange(N) % 2)
+
+
 def test_every_bit_is_the_best_direction_for_what_the_earlier_ones_leave(point):
     """The residual is that of the n x n definition."""
     E, T, S, _ = point

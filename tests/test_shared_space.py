@@ -211,6 +211,15 @@ def test_search_is_the_best_of_all_combinations():
             assert score <= found
 
 
+def test_the_choice_is_printed_for_every_modality(X, capsys):
+    space = SharedSpace(4, n_anchors=30, random_state=0, verbose=1).fit(X)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "regularisation" in line]
+    assert len(lines) == 2
+    for name, line in zip(X.names, lines, strict=True):
+        assert line.startswith(f"[SharedSpace] {name}: ")
+        assert line.endswith(f"regularisation {space.regularisation_[name]:g}")
+
+
 def test_search_does_not_depend_on_threads(X):
     one = SharedSpace(n_components=4, n_anchors=30, random_state=0).fit(X)
     two = clone(one).set_params(n_jobs=2).fit(X)

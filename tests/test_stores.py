@@ -185,6 +185,28 @@ def test_answers_are_those_of_the_ranker(open_store, rows, k):
     assert_array_equal(single, store.kneighbors(rows.queries, k)[1][:1])
 
 
+@pytest.mark.parametrize("kind", ["lance"], indirect=True)
+@pytest.mark.parametrize("k", [1, 5, 60])
+def test_rows_at_one_distance_beyond_those_first_asked_for(open_store, rows, k, monkeypatch):
+    """Ties are in order of position, however many there are."""
+    _lance = import_module("sklearn_cmh.retrieval.stores._lance")
+    monkeypatch.setattr(_lance, "SLACK", 2)
+    store = open_store().load(batches(rows))
+    assert_finds(store, rows, k=k)
+    keep = np.flatnonzero(rows.payload.year > 2010)
+    assert_finds(store, rows, keep, k=k, where=[("year", ">", 2010)])
+
+
+@pytest.mark.parametrize("kind", ["lance"], indirect=True)
+def test_more_ids_than_a_query_lists(open_store, rows, monkeypatch):
+    _lance = import_module("sklearn_cmh.retrieval.stores._lance")
+    store = open_store().load(batches(rows))
+    wanted = rows.ids[::3]
+    expected = store.get(wanted)
+    monkeypatch.setattr(_lance, "LISTED", 10)
+    assert store.get(wanted).equals(expected)
+
+
 def test_conditions(open_store, rows):
     store = open_store().load(batches(rows))
     frame, number = rows.payload, ODD
@@ -392,6 +414,7 @@ def test_bad_queries(open_store, rows):
         (dict(where=[("year", "=", 1)]), "operator in where"),
         (dict(where=[("year", "==", "2000")]), "'year', of type int64, with '2000'"),
         (dict(where=[("kind", "in", "cat")]), "no list of values"),
+        (dict(where=[("year", "in", range(30_001))]), "lists 30001 values of 'year'"),
         (dict(where=[("kind", "==", None)]), "missing value"),
     ]
     for arguments, message in bad:

@@ -442,3 +442,15 @@ def test_a_search_without_y_is_told_so(ranker):
     ranker = clone(ranker).fit(np.eye(4), [0, 0, 1, 1])
     with pytest.raises(ValueError, match="y is None"):
         ranker.score(np.eye(4))
+
+
+def test_names_of_columns_are_those_of_the_last_fit(data):
+    """Blocks have none, so those of a table fitted before are forgotten."""
+    pd = pytest.importorskip("pandas")
+    ranker = TwoStageRanker(HammingRanker(n_bits=12), metric="cosine")
+    table = np.hstack([data.codes, data.vectors])
+    ranker.fit(pd.DataFrame(table).rename(columns=str))
+    assert ranker.feature_names_in_[0] == "0"
+    ranker.fit(MultimodalData(codes=data.codes, vectors=data.vectors))
+    assert not hasattr(ranker, "feature_names_in_")
+    assert ranker.n_features_in_ == table.shape[1]

@@ -10,7 +10,6 @@ from ...utils._sklearn import Interval, StrOptions, check_sample_weight
 from . import _pair_values as pair_values
 from . import _per_query as per_query
 from ._counts import PairRetrieval, Retrieval
-from ._per_query import query_mean
 
 __all__ = [
     "CODES",
@@ -19,7 +18,6 @@ __all__ = [
     "NO_RELEVANT",
     "TIES",
     "is_graded",
-    "packed_mean_average_precision",
     "per_query_values",
     "query_weights",
     "relevance_labels",
@@ -160,10 +158,3 @@ def per_query_values(metric, *data, exclude_self=False, **options):
     """The same of codes and labels, as `retrieval_of` takes them."""
     retrieval = retrieval_of(*data, graded=is_graded(metric), exclude_self=exclude_self)
     return values_by_name(metric, retrieval, **options)
-
-
-def packed_mean_average_precision(query_packed, database_packed, n_bits, L_query, L_database):
-    """Full-ranking mAP with expected ties of packed codes and label indicators."""
-    retrieval = Retrieval(query_packed, database_packed, n_bits, L_query, L_database)
-    values, has_relevant = per_query.average_precision(retrieval, None, "expected")
-    return query_mean(values, has_relevant, "skip")
