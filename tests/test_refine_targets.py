@@ -12,9 +12,15 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn_cmh import AAH, ASCMH, AnchorRBF, MultimodalData, RefinedHasher
 from sklearn_cmh.data import normalise_rows
 from sklearn_cmh.features import mapped_rows
-from sklearn_cmh.metrics import make_retrieval_scorer, mean_average_precision, pair_recall_at_k
-from sklearn_cmh.refine._pair_weight import candidate_weights
-from sklearn_cmh.refine._refined import hyperplane_bits
+from sklearn_cmh.metrics import (
+    make_retrieval_scorer,
+    mean_average_precision,
+    mean_reciprocal_rank,
+    pair_recall_at_k,
+)
+from sklearn_cmh.refine._bits import choose_bits
+from sklearn_cmh.refine._pair_weight import WEIGHTS, weight_scores
+from sklearn_cmh.refine._pool import draw_hyperplanes, hyperplane_bits
 from sklearn_cmh.solvers import mix_targets, ridge_leave_one_out, sign
 
 QUICK = {"n_bits": 24, "n_anchors": 60, "widths": (0.5,), "ridges": (0.1, 1.0), "random_state": 0}
@@ -38,6 +44,10 @@ def data():
     return pairs_in_classes()
 
 
+def unit_rows(Z):
+    return Z / np.linalg.norm(Z, axis=1, keepdims=True)
+
+
 def held_out(hasher, X, y=None):
     """Own-pair recall of held-out rows, and their class mAP."""
     image, text = (hasher.encode(X[name], modality=name) for name in X.names)
@@ -49,7 +59,7 @@ def test_labels_find_classes_and_pairs_find_things(data):
     X, y = data
     train, test = slice(0, 160), slice(160, None)
     labels, both, pairs = (
-        RefinedHasher(**QUICK, pair_weight=p).fit(X[train], y[train]) for p in (0, 0.2, 1)
+        RefinedHasher(**QUICK, pair_weight=p).fit(X[train], y[train]) for p in (0, 0.5, 1)
     )
     distinct = [len(np.unique(h.codes_, axis=0)) for h in (labels, both, pairs)]
     assert distinct[0] == 4 and distinct[1] > 20 and distinct[2] > 100
@@ -109,7 +119,7 @@ def test_rows_without_labels_take_part_around_a_method(data):
 
 def test_auto_follows_what_is_there(data):
     X, y = data
-    assert RefinedHasher(**QUICK).fit(X, y).pair_weight_ in candidate_weights(24)
+    assert RefinedHasher(**QUICK).fit(X, y).pair_weight_ in WEIGHTS
     assert RefinedHasher(ASCMH(n_anchors=40), **QUICK).fit(X, y).pair_weight_ == 0
     alone = RefinedHasher(**QUICK).fit(X["image"], y)
     assert alone.pair_weight_ == 0 and alone.shared_space_ is None
@@ -127,11 +137,22 @@ def test_pairs_get_what_classes_do_not_need():
     assert chosen[0] < chosen[1]
 
 
-@given(st.integers(1, 4096))
-def test_candidate_pair_weights(n_bits):
-    weights = candidate_weights(n_bits)
-    assert weights == sorted(set(weights)) and 0.1 <= weights[0] and weights[-1] <= 0.5
-    assert weights[0] >= candidate_weights(2 * n_bits)[0]
+def test_pairs_are_weighed_by_classes_and_own_rows():
+    rng = np.random.RandomState(0)
+    y = np.arange(80) % 4
+    L, rows = sparse.csr_array(np.eye(4, dtype=np.int8)[y]), np.arange(80)
+    things = unit_rows(rng.standard_normal((80, 6)))
+    targets = [mix_targets(normalise_rows(L), things, p) for p in (0.05, 0.5)]
+    pools = [[hyperplane_bits(T, draw_hyperplanes(T, 4, 16, rng))] * 2 for T in targets]
+    # A score is what public metrics say of the bits that would be chosen.
+    scores = weight_scores(pools, targets, L, 16, rows)
+    for score, pool, T in zip(scores, pools, targets, strict=True):
+        H = pool[0][:, choose_bits(pool, T, 16)[0]]
+        classes = mean_average_precision(H, H, y, y, exclude_self=True)
+        assert_allclose(score, classes**0.97 * mean_reciprocal_rank(H, H) ** 0.03)
+    # Bits of the pairs that cannot be predicted are not worth their place.
+    noise = [np.where(rng.random_sample((80, 64)) < 0.4, -H, H) for H in pools[1]]
+    assert weight_scores([pools[0], noise], targets, L, 16, rows).argmax() == 0
 
 
 def test_pairs_need_two_modalities_and_labels_need_y(data):
@@ -194,6 +215,18 @@ def test_hyperplanes_divide_rows_about_their_mean(seed, n_classes, p):
     values = (dense - dense.mean(axis=0)) @ A
     clear = np.abs(values) > 1e-10
     assert_array_equal(bits[clear], sign(values)[clear])
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+def test_hyperplanes_are_learned_and_beside_classes_half_of_them_drawn(p):
+    rng = np.random.RandomState(0)
+    L = sparse.csr_array(np.eye(5, dtype=np.int8)[rng.randint(0, 5, 60)])
+    T = mix_targets(normalise_rows(L), unit_rows(rng.standard_normal((60, 8))), p)
+    A = draw_hyperplanes(T, 4, 4, rng)
+    assert A.shape == (T.shape[1], 16)
+    # What is learned is a rotation of directions of the targets.
+    learned = [np.allclose(R.T @ R, np.eye(4)) for R in np.split(A, 4, axis=1)]
+    assert learned == ([True] * 4 if p == 1 else [False, True] * 2)
 
 
 def test_rows_mapped_anew_are_the_same(data):

@@ -5,13 +5,13 @@ are to preserve, how features are mapped to them, and which bits can be predicte
 refined hasher
 
 1. takes targets T from labels, from pairs, or from both (`mix_targets`);
-2. draws a pool of bits as random hyperplanes of the targets, ``sgn((T - mean) A)``, or learns it by
-   restarts of a method;
+2. makes a pool of bits: sides of hyperplanes through the mean of the targets, ``sgn((T - mean) A)``
+   (`draw_hyperplanes`), or restarts of a method;
 3. chooses, for every modality, preprocessing, width of the anchor kernel and ridge by how
    well leave-one-out predictions of the pool's first bits retrieve across modalities
    (`coordinate_search`), and fits ridge regressions from those features to all bits of
    the pool (`ridge_leave_one_out`);
-4. gives pairs as much weight as costs next to no class mAP, unless told how much;
+4. weighs pairs by what classes lose and own pairs gain (`weight_scores`), unless told how much;
 5. keeps the bits whose leave-one-out predictions align best with the similarity ``T T'``
    (`selection_terms`, `greedy_bits`, `swap_bits`).
 """
@@ -45,7 +45,8 @@ from ..utils._transformers import fit, inner_clone, transform
 from ..utils._typing import Modalities, RandomState
 from ..utils.discovery import all_estimators
 from ._bits import choose_bits
-from ._pair_weight import candidate_weights, class_scores, largest_worth
+from ._pair_weight import INITIAL_WEIGHT, WEIGHTS, weight_scores
+from ._pool import draw_hyperplanes, hyperplane_bits
 from ._ridge import check_positive
 from ._search import (
     anchor_map,
@@ -60,28 +61,6 @@ from ._search import (
 __all__ = ["RefinedHasher"]
 
 _PREPROCESSING = ("raw", "sqrt_norm")
-
-
-def hyperplane_bits(T, A):
-    """Sides of hyperplanes through the mean of the targets, ``sgn((T - mean) A)``: (n, k).
-
-    Through the mean, they divide the rows evenly, whatever the sizes of the classes.
-
-    Parameters
-    ----------
-    T : Targets of shape (n, t)
-        Targets.
-    A : ndarray of shape (t, k)
-        Normals of the hyperplanes.
-
-    Returns
-    -------
-    bits : ndarray of shape (n, k), int8
-        -1 and +1.
-    """
-    A = A.astype(T.dtype)
-    mean = (T.sum() / len(T)).astype(T.dtype)
-    return sign(T.expand(A) - mean @ A)
 
 
 def weighted(estimator, pair_weight):
@@ -123,8 +102,8 @@ class RefinedHasher(BaseHasher):
     anchors its fit to the training rows says little about that. Leave-one-out
     predictions of ridge regressions, which come in closed form, say more. They choose
     the features and penalties of the hash functions, and, from a pool of bits, those that
-    hash functions can predict. The pool is drawn as random hyperplanes of the targets, or
-    learned by restarts of any shallow method, which gains little or nothing.
+    hash functions can predict. The pool holds sides of hyperplanes through the targets, some at
+    random and some turned so that signs lose least, or the bits of restarts of any shallow method.
 
     It does not pay with very few rows (a hundred, say, where the search follows noise), nor
     where encoding must be cheap: maps of 2,000 anchors take two to four times as long as the
@@ -135,15 +114,15 @@ class RefinedHasher(BaseHasher):
     estimator : ShallowHasher, default=None
         Method that learns the pool: `DSAH`, `AAH`, `ASCMH` or a subclass of
         `ShallowHasher` of your own, the feature maps and hash functions of which serve to
-        learn codes only. None draws random hyperplanes of the targets.
+        learn codes only. None takes hyperplanes of the targets.
     n_bits : int, default=64
         Length of the codes; takes the place of the estimator's own.
     pair_weight : float or "auto", default="auto"
         Weight of the pairing in the targets, in [0, 1]: 0 is labels alone, 1 pairs alone,
         which needs no y. "auto" is 1 without y, and the estimator's own pair weight where one
-        is given (0 where it has none). Else it is the largest of a few, from 0.1 on (below 64
-        bits: from ``0.1 * sqrt(64 / n_bits)``), that costs less than 0.2 per cent of
-        leave-one-out class mAP; 0 where there is one modality only.
+        is given (0 where it has none). Else it is the one of 0.05, 0.1, 0.2, 0.3 and 0.5 by which
+        leave-one-out codes score best, where twice the mean reciprocal rank of the own pair is
+        worth 2 per cent of class mAP; 0 where there is one modality only.
     shared_space : SharedSpace, default=None
         Space of the modalities in which pairs are alike, cloned and fitted. None is one
         of 64 components on 1,000 anchors a modality where labels are there as well, and one
@@ -164,11 +143,11 @@ class RefinedHasher(BaseHasher):
     n_anchors : int, default=2000
         Anchors of the hash functions, at most the number of training rows.
     n_restarts : int, default=8
-        Restarts of the estimator that make the pool of bits. Four suffice for `AAH`.
+        Restarts of the estimator, or draws of hyperplanes, that make the pool of bits. Four
+        suffice for `AAH`.
     pool_bits : int, default=64
         Bits of each restart; candidates are compared by the codes of the first. Without an
-        estimator the pool holds ``n_restarts * pool_bits`` hyperplanes, but at least
-        ``4 * n_bits``.
+        estimator there are as many more restarts as make a pool of ``4 * n_bits``.
     max_search_rows : int, default=5000
         Training rows, drawn at random, on which candidates are fitted.
     max_scoring_rows : int, default=2000
@@ -188,7 +167,7 @@ class RefinedHasher(BaseHasher):
         with ``random_state=None``, as every fit draws anchors of its own. The estimator has a
         memory of its own.
     random_state : int, RandomState instance or None, default=None
-        Seed of anchors, scoring rows, hyperplanes and restarts.
+        Seed of anchors, scoring rows and restarts.
     verbose : int, default=0
         Whether to print progress.
 
@@ -388,7 +367,7 @@ class RefinedHasher(BaseHasher):
         elif self.estimator is not None:
             p = float(getattr(self.estimator, "pair_weight", 0.0))
         else:
-            p = candidate_weights(self.n_bits)[0] if len(blocks) > 1 else 0.0
+            p = INITIAL_WEIGHT if len(blocks) > 1 else 0.0
         if p > 0 and len(blocks) < 2:
             raise ValueError(
                 f"X holds the modality {next(iter(blocks))!r} alone, but pairs need two. Pass y "
@@ -411,17 +390,16 @@ class RefinedHasher(BaseHasher):
         if restarts:
             pool = np.hstack([restart.codes_ for restart in restarts])
         else:
-            T = mix_targets(Lt, Z, self.pair_weight_)
-            A = rng.standard_normal((T.shape[1], self._n_hyperplanes()))
-            pool = hyperplane_bits(T, A)
+            seed = rng.randint(np.iinfo(np.int32).max)
+            pool = self._hyperplane_pool(mix_targets(Lt, Z, self.pair_weight_), seed)
         end_step(self, "pool")
         if self.refit_hash_functions:
             seeds = {name: rng.randint(np.iinfo(np.int32).max) for name in blocks}
             rows = self._search_rows(L, len(pool), rng)
             self._search(blocks, L, pool[:, : self.pool_bits], seeds, rows, parallel)
             if self._weighs_labels_and_pairs():
-                self._raise_pair_weight(blocks, L, (Lt, Z), A, seeds, rows)
-                pool = hyperplane_bits(mix_targets(Lt, Z, self.pair_weight_), A)
+                self._weigh_pairs(blocks, L, (Lt, Z), seed, seeds, rows)
+                pool = self._hyperplane_pool(mix_targets(Lt, Z, self.pair_weight_), seed)
             maps, coefs, bits = self._fit_hash_functions(blocks, pool, seeds)
         else:
             bits = {
@@ -453,25 +431,24 @@ class RefinedHasher(BaseHasher):
         free = self.pair_weight == "auto" and self.estimator is None and self.select_bits
         return free and 0 < self.pair_weight_ < 1
 
-    def _raise_pair_weight(self, blocks, L, parts, A, seeds, rows):
-        """Raise `pair_weight_` as far as that costs next to no class mAP.
-
-        What counts is retrieval by leave-one-out codes, on the same rows as in the search.
-        """
+    def _weigh_pairs(self, blocks, L, parts, seed, seeds, rows):
+        """Choose `pair_weight_` by what leave-one-out codes retrieve, on the rows of the search."""
         (Lt, Z), (fitted, scored) = parts, rows
-        weights = candidate_weights(self.n_bits)
-        targets = [mix_targets(Lt[fitted], Z[fitted], p) for p in weights]
-        pools = np.hstack([hyperplane_bits(T, A) for T in targets])
+        targets = [mix_targets(Lt[fitted], Z[fitted], p) for p in WEIGHTS]
+        pools = [self._hyperplane_pool(T, seed) for T in targets]
         bits = []
         for name, block in blocks.items():
             best, ridge = self._best_map(name, block, seeds), [self.best_params_[name]["ridge"]]
             F, spectrum = cached(self._memory(), mapped_spectrum, best, block[fitted])
-            codes = ridge_leave_one_out(F, pools, ridge, signs=True, spectrum=spectrum)[1]
-            bits.append(codes[0])
-        scores = class_scores(bits, targets, L[fitted][scored], self.n_bits, scored)
-        self.pair_weight_ = largest_worth(weights, scores)
-        told = ", ".join(f"{s:.4f} at {p}" for p, s in zip(weights, scores, strict=True))
-        report(self, f"pair weight {self.pair_weight_}: class mAP is {told}")
+            B = np.hstack(pools)
+            codes = ridge_leave_one_out(F, B, ridge, signs=True, spectrum=spectrum)[1][0]
+            bits.append(np.split(codes, len(WEIGHTS), axis=1))
+        scores = weight_scores(
+            list(zip(*bits, strict=True)), targets, L[fitted][scored], self.n_bits, scored
+        )
+        self.pair_weight_ = WEIGHTS[scores.argmax()]
+        told = ", ".join(f"{s:.4f} at {p}" for p, s in zip(WEIGHTS, scores, strict=True))
+        report(self, f"pair weight {self.pair_weight_}: score is {told}")
 
     def _target_parts(self, blocks, L, rng):
         """Targets from labels and from pairs, None where they do not count.
@@ -520,10 +497,15 @@ class RefinedHasher(BaseHasher):
     def _default_map(self, block, seed):
         return anchor_map("sqrt_norm", 0.5, min(1000, block.shape[0]), seed)
 
-    def _n_hyperplanes(self):
-        if not self.select_bits:
-            return self.n_bits
-        return max(int(self.n_restarts) * int(self.pool_bits), 4 * int(self.n_bits))
+    def _hyperplane_pool(self, T, seed):
+        """Bits of the rows of targets T by hyperplanes, some of them learned from a sample."""
+        rng = check_random_state(seed)
+        n_restarts, n_bits = 1, self.n_bits
+        if self.select_bits:
+            n_bits = int(self.pool_bits)
+            n_restarts = max(int(self.n_restarts), -(-4 * int(self.n_bits) // n_bits))
+        sample = rng.permutation(len(T))[: self.max_scoring_rows]
+        return hyperplane_bits(T, draw_hyperplanes(T[sample], n_restarts, n_bits, rng))
 
     def _fit_restarts(self, blocks, L, rng, parallel):
         """Fit the estimator, if any, once or as often as the pool needs."""

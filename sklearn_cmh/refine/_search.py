@@ -24,6 +24,7 @@ __all__ = [
     "leave_one_out_codes",
     "mapped_spectrum",
     "report_failures",
+    "retrieval_score",
     "search_results",
 ]
 
@@ -70,10 +71,7 @@ def cross_modal_score(codes, others, L, pair_weight=0.0):
     L : csr_array of shape (n, c)
         Label indicator of the rows; not looked at where the pair weight is 1.
     pair_weight : float, default=0.0
-        Weight p of the score ``mAP^(1 - p) MRR^p``, of the mean average precision of the
-        classes, own pair left out, and the mean reciprocal rank of the own pair. The mean is
-        geometric because the two differ by orders of magnitude: what counts is by how many
-        per cent a candidate is better.
+        See `retrieval_score`.
 
     Returns
     -------
@@ -81,11 +79,36 @@ def cross_modal_score(codes, others, L, pair_weight=0.0):
         In [0, 1].
     """
     directions = [pair for other in others for pair in ((codes, other), (other, codes))]
+    if directions:
+        return retrieval_score(directions, L, pair_weight)
+    return float(class_map(codes, codes, L) ** (1 - pair_weight)) if pair_weight < 1 else 1.0
+
+
+def retrieval_score(directions, L, pair_weight):
+    """``mAP^(1 - p) MRR^p`` of what queries find in databases.
+
+    Mean average precision of the classes, own pair left out, and mean reciprocal rank of the own
+    pair. The mean of the two is geometric because they differ by orders of magnitude: what counts
+    is by how many per cent a candidate is better.
+
+    Parameters
+    ----------
+    directions : list of tuple of (ndarray of shape (n, k), ndarray of shape (n, k))
+        Codes of queries, and of the database of the same rows; both figures are means over these.
+    L : csr_array of shape (n, c)
+        Label indicator of the rows; not looked at where the pair weight is 1.
+    pair_weight : float
+        The weight p.
+
+    Returns
+    -------
+    score : float
+        In [0, 1].
+    """
     score = 1.0
     if pair_weight < 1:
-        classes = [class_map(*pair, L) for pair in directions or [(codes, codes)]]
-        score *= np.mean(classes) ** (1 - pair_weight)
-    if pair_weight > 0 and directions:
+        score *= np.mean([class_map(*pair, L) for pair in directions]) ** (1 - pair_weight)
+    if pair_weight > 0:
         score *= np.mean([mean_reciprocal_rank(*pair) for pair in directions]) ** pair_weight
     return float(score)
 

@@ -1,0 +1,69 @@
+"""The pool of bits: sides of hyperplanes through the mean of the targets."""
+
+import numpy as np
+
+from ..solvers import Targets, itq_rotation, sign
+from ..utils._typing import Floats
+
+__all__ = ["draw_hyperplanes", "hyperplane_bits"]
+
+
+def draw_hyperplanes(
+    T: Targets, n_restarts: int, n_bits: int, rng: np.random.RandomState
+) -> Floats:
+    """Normals of hyperplanes through the mean of the targets, learned and at random.
+
+    Learned ones are a rotation of the principal directions of the targets after which signs lose
+    least, by iterative quantisation from a random start. They run between classes, and agree best
+    with the targets, most of all where rows have several labels. Where there are classes, every
+    other restart is Gaussian instead: such hyperplanes cross classes, and tell the rows of one
+    apart.
+
+    Parameters
+    ----------
+    T : Targets of shape (n, t)
+        Targets.
+    n_restarts : int
+        Rotations, or draws.
+    n_bits : int
+        Bits of each.
+    rng : RandomState
+        Draws them.
+
+    Returns
+    -------
+    A : ndarray of shape (t, n_restarts * n_bits), float64
+        Normals; those of a restart stand side by side.
+    """
+    centred = T.toarray() - T.sum() / len(T)
+    has_classes = T.labels.shape[1] > 0
+    return np.hstack(
+        [
+            rng.standard_normal((T.shape[1], n_bits))
+            if has_classes and restart % 2 == 0
+            else itq_rotation(centred, n_bits, rng)
+            for restart in range(n_restarts)
+        ]
+    )
+
+
+def hyperplane_bits(T: Targets, A: Floats) -> Floats:
+    """Sides of hyperplanes through the mean of the targets, ``sgn((T - mean) A)``.
+
+    Through the mean, they divide the rows evenly, whatever the sizes of the classes.
+
+    Parameters
+    ----------
+    T : Targets of shape (n, t)
+        Targets.
+    A : ndarray of shape (t, k)
+        Normals of the hyperplanes.
+
+    Returns
+    -------
+    bits : ndarray of shape (n, k), int8
+        -1 and +1.
+    """
+    A = A.astype(T.dtype)
+    mean = (T.sum() / len(T)).astype(T.dtype)
+    return sign(T.expand(A) - mean @ A)
