@@ -107,9 +107,14 @@ def retrieval_score(directions, L, pair_weight):
     """
     score = 1.0
     if pair_weight < 1:
-        score *= np.mean([class_map(*pair, L) for pair in directions]) ** (1 - pair_weight)
+        score *= np.mean([class_map(query, base, L) for query, base in directions]) ** (
+            1 - pair_weight
+        )
     if pair_weight > 0:
-        score *= np.mean([mean_reciprocal_rank(*pair) for pair in directions]) ** pair_weight
+        score *= (
+            np.mean([mean_reciprocal_rank(query, base) for query, base in directions])
+            ** pair_weight
+        )
     return float(score)
 
 
