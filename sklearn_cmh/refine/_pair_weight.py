@@ -9,8 +9,8 @@ from ._search import retrieval_score
 
 __all__ = ["INITIAL_WEIGHT", "WEIGHTS", "weight_scores"]
 
-# Candidates, and where the search for features begins.
-WEIGHTS = (0.05, 0.1, 0.2, 0.3, 0.5)
+# Candidates, and what the features are chosen by.
+WEIGHTS = (0.2, 0.3, 0.4, 0.5)
 INITIAL_WEIGHT = 0.1
 # What own pairs count beside classes: twice their reciprocal rank is worth 2 % of class mAP.
 PAIR_WORTH = 0.03
