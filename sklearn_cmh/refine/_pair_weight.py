@@ -10,7 +10,7 @@ from ._search import retrieval_score
 __all__ = ["INITIAL_WEIGHT", "WEIGHTS", "weight_scores"]
 
 # Candidates, and what the features are chosen by.
-WEIGHTS = (0.2, 0.3, 0.4, 0.5)
+WEIGHTS = (0.2, 0.3, 0.5, 0.7)
 INITIAL_WEIGHT = 0.1
 # What own pairs count beside classes: twice their reciprocal rank is worth 2 % of class mAP.
 PAIR_WORTH = 0.03

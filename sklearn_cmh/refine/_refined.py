@@ -120,7 +120,7 @@ class RefinedHasher(BaseHasher):
     pair_weight : float or "auto", default="auto"
         Weight of the pairing in the targets, in [0, 1]: 0 is labels alone, 1 pairs alone,
         which needs no y. "auto" is 1 without y, and the estimator's own pair weight where one
-        is given (0 where it has none). Else it is the one of 0.2, 0.3, 0.4 and 0.5 by which
+        is given (0 where it has none). Else it is the one of 0.2, 0.3, 0.5 and 0.7 by which
         leave-one-out codes score best, where twice the mean reciprocal rank of the own pair is
         worth 2 per cent of class mAP; 0 where there is one modality only.
     shared_space : SharedSpace, default=None
