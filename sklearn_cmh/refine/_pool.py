@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..solvers import Targets, itq_rotation, sign
+from ..solvers import Targets, itq_rotation, principal_directions, sign
 from ..utils._typing import Floats
 
 __all__ = ["draw_hyperplanes", "hyperplane_bits"]
@@ -36,12 +36,15 @@ def draw_hyperplanes(
         Normals; those of a restart stand side by side.
     """
     centred = T.toarray() - T.sum() / len(T)
+    # Once for all rotations: there may be thousands of labels.
+    P = principal_directions(centred, n_bits)
+    V = centred @ P
     has_classes = T.labels.shape[1] > 0
     return np.hstack(
         [
             rng.standard_normal((T.shape[1], n_bits))
             if has_classes and restart % 2 == 0
-            else itq_rotation(centred, n_bits, rng)
+            else P @ itq_rotation(V, n_bits, rng)
             for restart in range(n_restarts)
         ]
     )

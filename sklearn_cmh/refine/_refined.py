@@ -390,16 +390,16 @@ class RefinedHasher(BaseHasher):
         if restarts:
             pool = np.hstack([restart.codes_ for restart in restarts])
         else:
-            seed = rng.randint(np.iinfo(np.int32).max)
-            pool = self._hyperplane_pool(mix_targets(Lt, Z, self.pair_weight_), seed)
+            pool_seed = rng.randint(np.iinfo(np.int32).max)
+            pool = self._hyperplane_pool(mix_targets(Lt, Z, self.pair_weight_), pool_seed)
         end_step(self, "pool")
         if self.refit_hash_functions:
             seeds = {name: rng.randint(np.iinfo(np.int32).max) for name in blocks}
             rows = self._search_rows(L, len(pool), rng)
             self._search(blocks, L, pool[:, : self.pool_bits], seeds, rows, parallel)
             if self._weighs_labels_and_pairs():
-                self._weigh_pairs(blocks, L, (Lt, Z), seed, seeds, rows)
-                pool = self._hyperplane_pool(mix_targets(Lt, Z, self.pair_weight_), seed)
+                self._weigh_pairs(blocks, L, (Lt, Z), pool_seed, seeds, rows)
+                pool = self._hyperplane_pool(mix_targets(Lt, Z, self.pair_weight_), pool_seed)
             maps, coefs, bits = self._fit_hash_functions(blocks, pool, seeds)
         else:
             bits = {
@@ -431,11 +431,11 @@ class RefinedHasher(BaseHasher):
         free = self.pair_weight == "auto" and self.estimator is None and self.select_bits
         return free and 0 < self.pair_weight_ < 1
 
-    def _weigh_pairs(self, blocks, L, parts, seed, seeds, rows):
+    def _weigh_pairs(self, blocks, L, parts, pool_seed, seeds, rows):
         """Choose `pair_weight_` by what leave-one-out codes retrieve, on the rows of the search."""
         (Lt, Z), (fitted, scored) = parts, rows
         targets = [mix_targets(Lt[fitted], Z[fitted], p) for p in WEIGHTS]
-        pools = [self._hyperplane_pool(T, seed) for T in targets]
+        pools = [self._hyperplane_pool(T, pool_seed) for T in targets]
         bits = []
         for name, block in blocks.items():
             best, ridge = self._best_map(name, block, seeds), [self.best_params_[name]["ridge"]]

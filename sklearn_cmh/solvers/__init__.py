@@ -18,7 +18,7 @@ from ._codes import (
     warn_constant_bits,
 )
 from ._cyclic import cyclic_bits
-from ._itq import itq_rotation
+from ._itq import itq_rotation, principal_directions
 from ._linalg import (
     RidgeRegression,
     cross,
@@ -88,6 +88,7 @@ __all__ = [
     "orthonormal_basis",
     "out_of_fold_components",
     "polar_factor",
+    "principal_directions",
     "project",
     "ridge_factor",
     "ridge_leave_one_out",

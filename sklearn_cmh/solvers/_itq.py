@@ -9,7 +9,7 @@ from ._codes import sign
 from ._linalg import polar_factor
 from ._sweeps import Sweeps
 
-__all__ = ["itq_rotation"]
+__all__ = ["itq_rotation", "principal_directions"]
 
 # More rows than that change the rotation of a few hundred columns no longer.
 _MOST_ROWS = 20_000
@@ -61,10 +61,7 @@ def itq_rotation(
     if len(V) > _MOST_ROWS:
         V = V[rng.choice(len(V), _MOST_ROWS, replace=False)]
     V = V.astype(np.float64, copy=False)
-    values, P = linalg.eigh(V.T @ V)
-    rank = max(1, int((values > 1e-12 * len(values) * values[-1]).sum()))
-    P = P[:, ::-1][:, : min(n_bits, rank)]
-    P = P * component_signs(P)
+    P = principal_directions(V, n_bits)
     V = V @ P
     R = polar_factor(rng.standard_normal((P.shape[1], n_bits)))
     for _ in range(50) if sweeps is None else sweeps:
@@ -73,6 +70,28 @@ def itq_rotation(
         if sweeps is not None:
             sweeps.record(quantisation_loss(V @ R))
     return P @ R
+
+
+def principal_directions(V: Floats, n_directions: int) -> Floats:
+    """The directions of centred rows in which they vary most, in columns, the first the widest.
+
+    Parameters
+    ----------
+    V : ndarray of shape (n, c)
+        Centred rows.
+    n_directions : int
+        How many, if the rows have as many: fewer where their rank is lower, but one at least.
+
+    Returns
+    -------
+    P : ndarray of shape (c, n_directions or rank), float64
+        Orthonormal columns, their signs fixed.
+    """
+    c = V.shape[1]
+    values, P = linalg.eigh(V.T @ V, subset_by_index=[max(0, c - n_directions), c - 1])
+    rank = max(1, int((values > 1e-12 * c * values[-1]).sum()))
+    P = P[:, ::-1][:, :rank]
+    return P * component_signs(P)
 
 
 def quantisation_loss(Z: Floats) -> float:
