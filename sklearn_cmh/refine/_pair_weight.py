@@ -1,5 +1,6 @@
 """The choice of the pair weight: what classes lose by it against what own pairs gain."""
 
+import math
 from itertools import permutations
 
 import numpy as np
@@ -7,13 +8,30 @@ import numpy as np
 from ._bits import choose_bits
 from ._search import retrieval_score
 
-__all__ = ["INITIAL_WEIGHT", "WEIGHTS", "weight_scores"]
+__all__ = ["INITIAL_WEIGHT", "candidate_weights", "weight_scores"]
 
-# Candidates, and what the features are chosen by.
-WEIGHTS = (0.2, 0.3, 0.5, 0.7)
+_WEIGHTS = (0.15, 0.2, 0.3, 0.5, 0.7)
+# What features are chosen by, before pairs are weighed.
 INITIAL_WEIGHT = 0.1
 # What own pairs count beside classes: twice their reciprocal rank is worth 2 % of class mAP.
-PAIR_WORTH = 0.03
+_PAIR_WORTH = 0.03
+
+
+def candidate_weights(n_bits):
+    """Pair weights to choose from, the least first.
+
+    By a weight p, the own pair is nearer by some ``p * n_bits`` bits, in a distance to others that
+    varies by ``sqrt(n_bits)``. So the shorter the codes, the more it takes to tell rows apart.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.refine._pair_weight import candidate_weights
+    >>> candidate_weights(64)
+    [0.15, 0.2, 0.3, 0.5, 0.7]
+    >>> candidate_weights(16)
+    [0.3, 0.5, 0.7]
+    """
+    return [p for p in _WEIGHTS if p * math.sqrt(n_bits) > 1.1] or [_WEIGHTS[-1]]
 
 
 def weight_scores(bits, targets, L, n_bits, scored):
@@ -35,11 +53,11 @@ def weight_scores(bits, targets, L, n_bits, scored):
     Returns
     -------
     scores : ndarray of shape (len(targets),)
-        By `retrieval_score`, with pairs counting as `PAIR_WORTH` says.
+        By `retrieval_score`, with pairs counting as `_PAIR_WORTH` says.
     """
     scores = []
     for pool, T in zip(bits, targets, strict=True):
         selected = choose_bits(pool, T, n_bits)[0]
         codes = [H[scored][:, selected] for H in pool]
-        scores.append(retrieval_score(list(permutations(codes, 2)), L, PAIR_WORTH))
+        scores.append(retrieval_score(list(permutations(codes, 2)), L, _PAIR_WORTH))
     return np.array(scores)

@@ -15,9 +15,9 @@ def draw_hyperplanes(
 
     Learned ones are a rotation of the principal directions of the targets after which signs lose
     least, by iterative quantisation from a random start. They run between classes, and agree best
-    with the targets, most of all where rows have several labels. Where there are classes, every
-    other restart is Gaussian instead: such hyperplanes cross classes, and tell the rows of one
-    apart.
+    with the targets, most of all where rows have several labels. Where there are classes, only every
+    fourth restart is of that kind. The others are Gaussian: such hyperplanes cross classes, and
+    tell the rows of one apart.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def draw_hyperplanes(
     return np.hstack(
         [
             rng.standard_normal((T.shape[1], n_bits))
-            if has_classes and restart % 2 == 0
+            if has_classes and restart % 4 < 3
             else P @ itq_rotation(V, n_bits, rng)
             for restart in range(n_restarts)
         ]

@@ -45,7 +45,7 @@ from ..utils._transformers import fit, inner_clone, transform
 from ..utils._typing import Modalities, RandomState
 from ..utils.discovery import all_estimators
 from ._bits import choose_bits
-from ._pair_weight import INITIAL_WEIGHT, WEIGHTS, weight_scores
+from ._pair_weight import INITIAL_WEIGHT, candidate_weights, weight_scores
 from ._pool import draw_hyperplanes, hyperplane_bits
 from ._ridge import check_positive
 from ._search import (
@@ -120,8 +120,9 @@ class RefinedHasher(BaseHasher):
     pair_weight : float or "auto", default="auto"
         Weight of the pairing in the targets, in [0, 1]: 0 is labels alone, 1 pairs alone,
         which needs no y. "auto" is 1 without y, and the estimator's own pair weight where one
-        is given (0 where it has none). Else it is the one of 0.2, 0.3, 0.5 and 0.7 by which
-        leave-one-out codes score best, where twice the mean reciprocal rank of the own pair is
+        is given (0 where it has none). Else it is the one of 0.15, 0.2, 0.3, 0.5 and
+        0.7 (of fewer bits than 64, of the larger of these) by which leave-one-out codes score best,
+        where twice the mean reciprocal rank of the own pair is
         worth 2 per cent of class mAP; 0 where there is one modality only.
     shared_space : SharedSpace, default=None
         Space of the modalities in which pairs are alike, cloned and fitted. None is one
@@ -434,7 +435,8 @@ class RefinedHasher(BaseHasher):
     def _weigh_pairs(self, blocks, L, parts, pool_seed, seeds, rows):
         """Choose `pair_weight_` by what leave-one-out codes retrieve, on the rows of the search."""
         (Lt, Z), (fitted, scored) = parts, rows
-        targets = [mix_targets(Lt[fitted], Z[fitted], p) for p in WEIGHTS]
+        weights = candidate_weights(self.n_bits)
+        targets = [mix_targets(Lt[fitted], Z[fitted], p) for p in weights]
         pools = [self._hyperplane_pool(T, pool_seed) for T in targets]
         bits = []
         for name, block in blocks.items():
@@ -442,12 +444,12 @@ class RefinedHasher(BaseHasher):
             F, spectrum = cached(self._memory(), mapped_spectrum, best, block[fitted])
             B = np.hstack(pools)
             codes = ridge_leave_one_out(F, B, ridge, signs=True, spectrum=spectrum)[1][0]
-            bits.append(np.split(codes, len(WEIGHTS), axis=1))
+            bits.append(np.split(codes, len(weights), axis=1))
         scores = weight_scores(
             list(zip(*bits, strict=True)), targets, L[fitted][scored], self.n_bits, scored
         )
-        self.pair_weight_ = WEIGHTS[scores.argmax()]
-        told = ", ".join(f"{s:.4f} at {p}" for p, s in zip(WEIGHTS, scores, strict=True))
+        self.pair_weight_ = weights[scores.argmax()]
+        told = ", ".join(f"{s:.4f} at {p}" for p, s in zip(weights, scores, strict=True))
         report(self, f"pair weight {self.pair_weight_}: score is {told}")
 
     def _target_parts(self, blocks, L, rng):
