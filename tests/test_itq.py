@@ -67,9 +67,9 @@ def test_signs_of_principal_directions_do_not_matter(V, monkeypatch):
     expected = itq_rotation(V, 4, np.random.RandomState(0))
     eigh = _itq.linalg.eigh
 
-    def turned(A):
-        values, vectors = eigh(A)
-        return values, vectors * np.where(np.arange(len(A)) % 2, -1.0, 1.0)
+    def turned(A, **options):
+        values, vectors = eigh(A, **options)
+        return values, vectors * np.where(np.arange(len(values)) % 2, -1.0, 1.0)
 
     monkeypatch.setattr(_itq.linalg, "eigh", turned)
     np.testing.assert_array_equal(itq_rotation(V, 4, np.random.RandomState(0)), expected)

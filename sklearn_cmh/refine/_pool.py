@@ -15,8 +15,8 @@ def draw_hyperplanes(
 
     Learned ones are a rotation of the principal directions of the targets after which signs lose
     least, by iterative quantisation from a random start. They run between classes, and agree best
-    with the targets, most of all where rows have several labels. Where there are classes, only every
-    fourth restart is of that kind. The others are Gaussian: such hyperplanes cross classes, and
+    with the targets, most of all where rows have several labels. Where there are classes, only one
+    restart in four is of that kind. The others are Gaussian: such hyperplanes cross classes, and
     tell the rows of one apart.
 
     Parameters
