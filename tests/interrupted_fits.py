@@ -91,6 +91,10 @@ def main(rounds, names):
     found["SharedSpace"] = SharedSpace
     hits = sum(interrupt(small(found[name]), rounds, rng) for name in names or found)
     hits += interrupt_search(rounds, rng)
+    # Where the wait for a thread was interrupted, it is left to end by itself.
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            thread.join(timeout=60)
     assert threading.active_count() == 1, threading.enumerate()
     print(hits)
 
