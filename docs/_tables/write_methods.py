@@ -78,8 +78,8 @@ the settings of the papers. The three galleries are explained in :ref:`galleries
 the papers report, *held-out* what a user with unlabelled data will see. *Own pair* is the share of
 held-out rows whose own partner is among the ten nearest, *unseen classes*, where all methods have
 it, the mAP among rows of classes (28 %) that took no part in another fit; both are means of the two
-directions. Seconds are those of one processor (AMD EPYC, AVX2, one thread; RefinedHasher's: AVX-512)
-for the fit; deep methods were fitted on a GPU (NVIDIA H200), several at a time.
+directions. Seconds for the fit are those of one thread (AMD EPYC, AVX2; RefinedHasher: AVX-512);
+deep methods were fitted on a GPU (NVIDIA H200), several at a time.
 
 {command}
 Measured with sklearn-cmh {package}, scikit-learn {sklearn}, NumPy {numpy}, in {month}.
