@@ -31,7 +31,8 @@ def candidate_weights(n_bits):
     >>> candidate_weights(16)
     [0.3, 0.5, 0.7]
     """
-    return [p for p in _WEIGHTS if p * math.sqrt(n_bits) > 1.1] or [_WEIGHTS[-1]]
+    least = min(1.1 / math.sqrt(n_bits), 0.3)
+    return [p for p in _WEIGHTS if p >= least]
 
 
 def weight_scores(bits, targets, L, n_bits, scored):

@@ -7,6 +7,10 @@ from ..utils._typing import Floats
 
 __all__ = ["draw_hyperplanes", "hyperplane_bits"]
 
+# Directions that are rotated at least, and rows that these are learned from at most.
+_DIRECTIONS = 64
+_MOST_ROWS = 2000
+
 
 def draw_hyperplanes(
     T: Targets, n_restarts: int, n_bits: int, rng: np.random.RandomState
@@ -35,16 +39,18 @@ def draw_hyperplanes(
     A : ndarray of shape (t, n_restarts * n_bits), float64
         Normals; those of a restart stand side by side.
     """
+    T = T[rng.permutation(len(T))[:_MOST_ROWS]]
     centred = T.toarray() - T.sum() / len(T)
     # Once for all rotations: there may be thousands of labels.
-    P = principal_directions(centred, n_bits)
+    width = max(n_bits, _DIRECTIONS)
+    P = principal_directions(centred, width)
     V = centred @ P
     has_classes = T.labels.shape[1] > 0
     return np.hstack(
         [
             rng.standard_normal((T.shape[1], n_bits))
             if has_classes and restart % 4 < 3
-            else P @ itq_rotation(V, n_bits, rng)
+            else P @ itq_rotation(V, width, rng)[:, :n_bits]
             for restart in range(n_restarts)
         ]
     )

@@ -122,8 +122,8 @@ class RefinedHasher(BaseHasher):
         which needs no y. "auto" is 1 without y, and the estimator's own pair weight where one
         is given (0 where it has none). Else it is the one of 0.15, 0.2, 0.3, 0.5 and 0.7 (from
         0.2 on at 32 bits, 0.3 on at 16) by which leave-one-out codes score best, where twice the
-        mean reciprocal rank of the own pair is worth 2 per cent of class mAP; 0 where there is one
-        modality only.
+        mean reciprocal rank of the own pair is worth 2 per cent of class mAP (0.1 without
+        `select_bits`); 0 where there is one modality only.
     shared_space : SharedSpace, default=None
         Space of the modalities in which pairs are alike, cloned and fitted. None is one
         of 64 components on 1,000 anchors a modality where labels are there as well, and one
@@ -184,7 +184,8 @@ class RefinedHasher(BaseHasher):
         Chosen `preprocessing`, `width` and `ridge` of each modality.
     best_score_ : float
         Score of the leave-one-out codes with these: cross-modal mAP of the classes, mean
-        reciprocal rank of the own pair, or their geometric mean weighted by the pair weight.
+        reciprocal rank of the own pair, or their geometric mean weighted by the pair weight (by
+        0.1 where that is chosen afterwards).
     cv_results_ : dict of {str: ndarray}
         All candidates in the form of scikit-learn's searches, as a DataFrame takes it:
         `params`, `param_modality`, `param_preprocessing`, `param_width`, `param_ridge`,
@@ -500,14 +501,13 @@ class RefinedHasher(BaseHasher):
         return anchor_map("sqrt_norm", 0.5, min(1000, block.shape[0]), seed)
 
     def _hyperplane_pool(self, T, seed):
-        """Bits of the rows of targets T by hyperplanes, some of them learned from a sample."""
+        """Bits of the rows of targets T by hyperplanes, some of them learned."""
         rng = check_random_state(seed)
         n_restarts, n_bits = 1, self.n_bits
         if self.select_bits:
             n_bits = int(self.pool_bits)
             n_restarts = max(int(self.n_restarts), -(-4 * int(self.n_bits) // n_bits))
-        sample = rng.permutation(len(T))[: self.max_scoring_rows]
-        return hyperplane_bits(T, draw_hyperplanes(T[sample], n_restarts, n_bits, rng))
+        return hyperplane_bits(T, draw_hyperplanes(T, n_restarts, n_bits, rng))
 
     def _fit_restarts(self, blocks, L, rng, parallel):
         """Fit the estimator, if any, once or as often as the pool needs."""
