@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..solvers import Targets, itq_rotation, principal_directions, sign
+from ..solvers import Targets, principal_directions, quantising_rotation, sign
 from ..utils._typing import Floats
 
 __all__ = ["draw_hyperplanes", "hyperplane_bits"]
@@ -50,7 +50,7 @@ def draw_hyperplanes(
         [
             rng.standard_normal((T.shape[1], n_bits))
             if has_classes and restart % 4 < 3
-            else P @ itq_rotation(V, width, rng)[:, :n_bits]
+            else P @ quantising_rotation(V, width, rng)[:, :n_bits]
             for restart in range(n_restarts)
         ]
     )

@@ -18,7 +18,7 @@ from ._codes import (
     warn_constant_bits,
 )
 from ._cyclic import cyclic_bits
-from ._itq import itq_rotation, principal_directions
+from ._itq import itq_rotation, principal_directions, quantising_rotation
 from ._linalg import (
     RidgeRegression,
     cross,
@@ -90,6 +90,7 @@ __all__ = [
     "polar_factor",
     "principal_directions",
     "project",
+    "quantising_rotation",
     "ridge_factor",
     "ridge_leave_one_out",
     "ridge_projection",

@@ -9,7 +9,7 @@ from ._codes import sign
 from ._linalg import polar_factor
 from ._sweeps import Sweeps
 
-__all__ = ["itq_rotation", "principal_directions"]
+__all__ = ["itq_rotation", "principal_directions", "quantising_rotation"]
 
 # More rows than that change the rotation of a few hundred columns no longer.
 _MOST_ROWS = 20_000
@@ -62,14 +62,33 @@ def itq_rotation(
         V = V[rng.choice(len(V), _MOST_ROWS, replace=False)]
     V = V.astype(np.float64, copy=False)
     P = principal_directions(V, n_bits)
-    V = V @ P
-    R = polar_factor(rng.standard_normal((P.shape[1], n_bits)))
+    return P @ quantising_rotation(V @ P, n_bits, rng, sweeps)
+
+
+def quantising_rotation(
+    V: Floats, n_bits: int, rng: np.random.RandomState, sweeps: Sweeps | None = None
+) -> Floats:
+    """The rotation R of `itq_rotation` alone, of rows in principal directions already.
+
+    Parameters
+    ----------
+    V : ndarray of shape (n, r), float64
+        Rows, r no more than `n_bits`.
+    n_bits, rng, sweeps
+        As in `itq_rotation`.
+
+    Returns
+    -------
+    R : ndarray of shape (r, n_bits), float64
+        With orthonormal rows.
+    """
+    R = polar_factor(rng.standard_normal((V.shape[1], n_bits)))
     for _ in range(50) if sweeps is None else sweeps:
         B = sign(V @ R)
         R = polar_factor(V.T @ B)
         if sweeps is not None:
             sweeps.record(quantisation_loss(V @ R))
-    return P @ R
+    return R
 
 
 def principal_directions(V: Floats, n_directions: int) -> Floats:
@@ -85,12 +104,19 @@ def principal_directions(V: Floats, n_directions: int) -> Floats:
     Returns
     -------
     P : ndarray of shape (c, n_directions or rank), float64
-        Orthonormal columns, their signs fixed.
+        Orthonormal columns. Where directions vary alike, as those of classes of one size do, any
+        basis of their space would do, and processors find different ones: theirs is that nearest to
+        numbers drawn once and for all.
     """
-    c = V.shape[1]
-    values, P = linalg.eigh(V.T @ V, subset_by_index=[max(0, c - n_directions), c - 1])
-    rank = max(1, int((values > 1e-12 * c * values[-1]).sum()))
-    P = P[:, ::-1][:, :rank]
+    values, P = linalg.eigh(V.T @ V)
+    values, P = values[::-1], P[:, ::-1]
+    rank = max(1, int((values > 1e-12 * len(values) * values[0]).sum()))
+    apart = np.diff(values[:rank]) < -1e-10 * values[0]
+    for alike in np.split(np.arange(rank), np.flatnonzero(apart) + 1):
+        if alike[0] < n_directions and len(alike) > 1:
+            drawn = np.random.RandomState(0).standard_normal((len(P), len(alike)))
+            P[:, alike] = P[:, alike] @ polar_factor(P[:, alike].T @ drawn)
+    P = P[:, : min(n_directions, rank)]
     return P * component_signs(P)
 
 
