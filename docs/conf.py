@@ -70,11 +70,12 @@ extlinks = {
     "arxiv": ("https://arxiv.org/abs/%s", "arXiv:%s"),
 }
 extlinks_detect_hardcoded_links = True
-# See _inventories/trim.py for where they come from.
+# See _inventories/trim.py, and numpy_names.py, for where they come from.
 intersphinx_mapping = {
     name: (site, f"_inventories/{name}.inv")
     for name, site in [
         ("python", "https://docs.python.org/3/"),
+        ("numpy", "https://numpy.org/doc/stable/"),
         ("scipy", "https://docs.scipy.org/doc/scipy/"),
         ("sklearn", "https://scikit-learn.org/stable/"),
         ("pandas", "https://pandas.pydata.org/docs/"),

@@ -183,6 +183,14 @@ def test_this_version_can_be_chosen():
     assert all(entry["url"].startswith(site) for entry in versions)
 
 
+def test_every_name_of_numpy_that_is_linked_has_an_address(monkeypatch):
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(DOCS / "_inventories")
+    linked = import_module("numpy_names").entries()
+    _, written = import_module("trim").trimmed(DOCS / "_inventories" / "numpy.inv")
+    assert sorted(name for name, *_ in written) == sorted(name for name, *_ in linked)
+
+
 class Anchors(HTMLParser):
     """Targets and links of a page."""
 

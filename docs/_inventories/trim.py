@@ -7,11 +7,12 @@ ship the documentation as built (python3.11-doc 3.11.2, python-scipy-doc 1.10.1,
     dpkg-deb -x python-sklearn-doc_*.deb .
     python docs/_inventories/trim.py usr/share/doc/python-sklearn-doc/html/objects.inv sklearn
 
-NumPy's is in no package of Debian's, so names of NumPy are not linked.
+NumPy's is in no package of Debian's; see numpy_names.py.
 """
 
 import sys
 from pathlib import Path
+from zlib import compress
 
 from sphinx.util.inventory import InventoryFile
 
@@ -19,31 +20,27 @@ KEPT = ("py:module", "py:class", "py:function", "py:exception", "py:data")
 
 
 def trimmed(source):
-    """Inventory in `source` without what is no module, class, function, exception or constant."""
-    inventory = InventoryFile.loads(source.read_bytes(), uri="")
-    for kind in list(inventory.data):
-        if kind not in KEPT:
-            del inventory.data[kind]
-    return inventory
+    """Project of an inventory, and what to keep of it: (name, kind, address, title)."""
+    inventory = InventoryFile.loads(source.read_bytes(), uri="").data
+    project = next(iter(inventory["py:class"].values())).project_name
+    return project, [
+        (name, kind, item.uri, item.display_name)
+        for kind in KEPT
+        for name, item in inventory.get(kind, {}).items()
+    ]
 
 
-def write(inventory, target):
+def write(project, entries, target):
     """Write in version 2 of the format, without a version: links lead to the current pages."""
-    from zlib import compress
-
-    item = next(iter(inventory.data["py:class"].values()))
     header = (
-        f"# Sphinx inventory version 2\n# Project: {item.project_name}\n"
+        f"# Sphinx inventory version 2\n# Project: {project}\n"
         "# Version: \n"
         "# The remainder of this file is compressed using zlib.\n"
     )
-    lines = [
-        f"{name} {kind} 1 {entry.uri} {entry.display_name}\n"
-        for kind, entries in sorted(inventory.data.items())
-        for name, entry in sorted(entries.items())
-    ]
+    by_kind = sorted(entries, key=lambda entry: (entry[1], entry[0]))
+    lines = [f"{name} {kind} 1 {uri} {title}\n" for name, kind, uri, title in by_kind]
     target.write_bytes(header.encode() + compress("".join(lines).encode(), 9))
 
 
 if __name__ == "__main__":
-    write(trimmed(Path(sys.argv[1])), Path(__file__).parent / f"{sys.argv[2]}.inv")
+    write(*trimmed(Path(sys.argv[1])), Path(__file__).parent / f"{sys.argv[2]}.inv")

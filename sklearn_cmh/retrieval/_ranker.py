@@ -47,7 +47,7 @@ class HammingRanker(BaseRanker):
         A bit is set where a value is larger, so that codes of -1 and +1, of 0 and 1,
         and booleans all work.
     packed : bool, default=False
-        Whether codes come packed, as ``numpy.packbits`` makes them: uint8, eight bits
+        Whether codes come packed, as :func:`numpy.packbits` makes them: uint8, eight bits
         each, the spare ones of the last byte zero. A packed database is used as it is:
         neither copied nor unpacked, and read block by block if it is memory-mapped.
     n_bits : int, default=None

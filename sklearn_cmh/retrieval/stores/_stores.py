@@ -332,7 +332,7 @@ class FaissStore(BaseStore):
         near; queries that it cannot answer exactly, because their neighbours are further away,
         and those with conditions compare all rows.
     packed : bool, default=False
-        Whether codes come packed, as ``numpy.packbits`` makes them.
+        Whether codes come packed, as :func:`numpy.packbits` makes them.
     n_bits : int, default=None
         Length of packed codes if it is not a multiple of 8.
 
@@ -387,7 +387,7 @@ class DuckDBStore(BaseStore):
     table : str, default="codes"
         Name of the table, which is made when the first rows come.
     packed : bool, default=False
-        Whether codes come packed, as ``numpy.packbits`` makes them.
+        Whether codes come packed, as :func:`numpy.packbits` makes them.
     n_bits : int, default=None
         Length of packed codes if it is not a multiple of 8.
 
@@ -429,7 +429,7 @@ class PostgresStore(BaseStore):
     table : str, default="codes"
         Name of the table, which is made when the first rows come.
     packed : bool, default=False
-        Whether codes come packed, as ``numpy.packbits`` makes them.
+        Whether codes come packed, as :func:`numpy.packbits` makes them.
     n_bits : int, default=None
         Length of packed codes if it is not a multiple of 8.
 
@@ -469,7 +469,7 @@ class LanceStore(BaseStore):
     table : str, default="codes"
         Name of the table, which is made when the first rows come.
     packed : bool, default=False
-        Whether codes come packed, as ``numpy.packbits`` makes them.
+        Whether codes come packed, as :func:`numpy.packbits` makes them.
     n_bits : int, default=None
         Length of packed codes if it is not a multiple of 8.
     storage_options : dict, default=None
