@@ -99,7 +99,7 @@ def lint(session):
 @nox.session
 def docs(session):
     """The documentation with its gallery; warnings are errors."""
-    session.install("-e", ".[docs,demo,tests]")
+    session.install("-e", ".[docs,demo,tests,faiss,duckdb,dask]")
     target = "docs/_build/html"
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", target)
     session.log("Open %s/index.html", target)

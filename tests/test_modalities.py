@@ -14,7 +14,7 @@ from sklearn.model_selection import KFold, train_test_split
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import _safe_indexing
 
-from sklearn_cmh import DSAH, MultimodalData
+from sklearn_cmh import AAH, DSAH, MultimodalData
 from sklearn_cmh.data import refuse_views, resolve_modalities, select_blocks
 
 
@@ -468,3 +468,21 @@ def test_a_transformer_returns_a_row_for_every_row():
     hasher.fit(np.arange(4.0)[:, None], [0, 1, 0, 1])
     with pytest.raises(ValueError, match="'a' returned 4 rows for 5"):
         hasher.transform(np.arange(5.0)[:, None])
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", None])
+def test_a_block_without_its_name_is_refused_with_the_cure(library):
+    values = np.random.RandomState(0).rand(20, 5)
+    table, modalities = values, {"image": slice(0, 3), "text": slice(3, 5)}
+    if library is not None:
+        table = pytest.importorskip(library).DataFrame(dict(zip("abcde", values.T, strict=True)))
+        modalities = {"image": ["a", "b", "c"], "text": ["d", "e"]}
+    hasher = AAH(4, modalities=modalities, max_iter=2).fit(table, np.arange(20) % 2)
+    block = values[:, 3:] if library is None else table[["d", "e"]]
+    with pytest.raises(ValueError, match=r"say so: modality='text'\.$"):
+        hasher.encode(block)
+    assert hasher.encode(block, modality="text").shape == (20, 4)
+    wrong = values[:, :1] if library is None else table[["d"]]
+    with pytest.raises(ValueError, match=r"expecting 5 features|should match") as raised:
+        hasher.encode(wrong)
+    assert "modality=" not in str(raised.value)

@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 FENCES = set("()[]{}|‖∣∥⟨⟩")
+BARS = set("|‖")
 
 
 def to_mathml(translator, node, as_block):
@@ -34,7 +35,11 @@ def to_mathml(translator, node, as_block):
 
 
 def polish(source):
-    """Keep brackets small unless they come from \\left and \\right; display style in tables."""
+    """Keep brackets small unless they come from \\left and \\right; display style in tables.
+
+    Bars stand close to what is between them. What stands over a letter is set above it: as an
+    accent, browsers print it upon the letter, or not at all, where the font has no place for it.
+    """
     # XML knows no entities but these.
     source = re.sub(r"&(?!amp;|lt;|gt;)\w+;", lambda entity: unescape(entity[0]), source)
     root = ElementTree.fromstring(source)  # noqa: S314 (made just above)
@@ -44,6 +49,11 @@ def polish(source):
         for child in parent:
             if is_fence(child) and not (paired and child in ends):
                 child.set("stretchy", "false")
+            if child.tag.endswith("mo") and child.text in BARS:
+                child.set("lspace", "0")
+                child.set("rspace", "0")
+        if parent.tag.endswith("mover"):
+            parent.set("accent", "false")
         if parent.tag.endswith("mtable"):
             parent.set("displaystyle", "true")
     ElementTree.register_namespace("", root.tag[1:].partition("}")[0])

@@ -159,20 +159,21 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
             if reset:
                 validate_data(self, X, reset=True, skip_check_array=True)
             return X
-        if numeric:
-            with _vectors_explained(X):
-                return validate_data(
-                    self,
-                    X,
-                    reset=reset,
-                    accept_sparse="csr",
-                    dtype=FLOATS,
-                    ensure_min_samples=2 if reset else 1,
-                )
-        if not hasattr(X, "columns"):
-            X = check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite=False)
-        validate_data(self, X, reset=reset, skip_check_array=True)
-        return X
+        with _one_modality_explained(X, [] if reset else self._modalities):
+            if numeric:
+                with _vectors_explained(X):
+                    return validate_data(
+                        self,
+                        X,
+                        reset=reset,
+                        accept_sparse="csr",
+                        dtype=FLOATS,
+                        ensure_min_samples=2 if reset else 1,
+                    )
+            if not hasattr(X, "columns"):
+                X = check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite=False)
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return X
 
     def _takes_columns_as_they_are(self, X, reset):
         """Whether X must be a table of numbers: no transformer, and no column of vectors."""
@@ -363,6 +364,27 @@ def _vectors_explained(X):
             f"X has a column of vectors, {found[0]!r}. Select it alone, as a modality of its own: "
             f"modalities=[('image', 'passthrough', {found[0]!r}), ...], or as a block: "
             f"MultimodalData(image=table[{found[0]!r}], ...)."
+        ) from error
+
+
+@contextmanager
+def _one_modality_explained(X, modalities):
+    """Say of an error in validating new rows that X may be the block of one modality."""
+    try:
+        yield
+    except ValueError as error:
+        columns = set(getattr(X, "columns", ()))
+        width = np.shape(X)[-1] if np.ndim(X) == 2 else None
+        kept = [m for m in modalities if not m.dropped]
+        found = [
+            m.name
+            for m in kept
+            if (columns.issuperset(m.names) if columns and m.names else m.width == width)
+        ]
+        if len(kept) < 2 or len(found) != 1:
+            raise
+        raise ValueError(
+            f"{error}\nIf X is the block of {found[0]!r} alone, say so: modality={found[0]!r}."
         ) from error
 
 

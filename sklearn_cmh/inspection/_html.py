@@ -64,6 +64,8 @@ STYLE = """
   padding-top:.25rem}
 .cmh-report .cmh-key{display:inline-block;position:static;vertical-align:-.1em;margin:0 .25em}
 @media (max-width:40rem){.cmh-report .cmh-sample{flex-direction:column}
+  .cmh-report .cmh-asked{flex:none;width:9.5rem}
+  .cmh-report svg{min-width:36rem}
   .cmh-report .cmh-hits{width:100%;border-left:0;padding-left:.5rem}}
 """
 
@@ -92,7 +94,7 @@ def render_document(report):
 
 def render_fragment(report):
     """The report as one element, for a notebook or a page."""
-    by_k = "share of queries that have found their own row" if report.by_pair else "precision"
+    by_k = "share of queries whose own row is among" if report.by_pair else "precision of"
     parts = [
         f"<style>{STYLE}</style>",
         f"<h2>{escape(report.title)}</h2>",
@@ -101,8 +103,8 @@ def render_fragment(report):
         _metrics_table(report),
         _glossary(report),
         '<h3>Curves</h3><p class="cmh-quiet">Means over queries: precision and recall of all rows '
-        f"within a Hamming radius, one point per radius; {by_k} of the first N rows.</p>",
-        _curves(report),
+        f"within a Hamming radius, one point per radius; {by_k} the first N rows.</p>",
+        f'<div class="cmh-scroll">{_curves(report)}</div>',
         _classes_table(report),
         "<h3>Bits</h3>",
         _bits_table(report),
@@ -238,7 +240,8 @@ def _curves(report):
     text = text[text.index("<svg") :].replace(TEXT_COLOUR, "currentColor")
     # Its style sheet is not to reach beyond it.
     text = text.replace("*{stroke-linejoin", ".cmh-report svg *{stroke-linejoin")
-    label = "Precision against recall by radius, and precision at N"
+    by_k = "recall" if report.by_pair else "precision"
+    label = f"Precision against recall by radius, and {by_k} at N"
     return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 

@@ -253,7 +253,9 @@ class RetrievalReport:
             modality asks in turn.
         relevance : {"labels", "pair"}, default="labels"
             Whether rows that share a label with the query are to be found, or its own row
-            alone, as in :func:`~sklearn_cmh.metrics.make_retrieval_scorer`.
+            alone, as in :func:`~sklearn_cmh.metrics.make_retrieval_scorer`: in a given
+            gallery ``(X_database, None)``, whose first rows are those of `X`, row `i` is
+            that of query `i`.
         k : int, default=10
             Rows retrieved, for the metrics "at k".
         ties : {"expected", "index"}, default="expected"
@@ -264,9 +266,10 @@ class RetrievalReport:
             What stands for the rows of `X`, and for those that are ranked: pictures
             (arrays of shape (height, width), or (height, width, 3) or with 4 for colour,
             of values up to 255, or up to 1 in floats; or PIL images) or texts, one per
-            row; or {modality: such a sequence}, or a MultimodalData. A query is shown in
-            its own modality alone, a hit in all that are given. With
-            ``gallery="validation"``, `show_database` is `show_queries`.
+            row; or {modality: such a sequence}, or a MultimodalData. A DataFrame is shown
+            with all its columns. A query is shown in its own modality alone, a hit in
+            all that are given. With ``gallery="validation"``, `show_database` is
+            `show_queries`.
         target_names : sequence of str, default=None
             Names of the classes, in sorted order.
         n_samples : int or array-like of int, default=5
@@ -301,6 +304,8 @@ class RetrievalReport:
         else:
             learned = isinstance(gallery, str)
             ranked = "learned codes of the training rows" if learned else "encoded rows"
+            if relevance == "pair" and not learned:
+                ranked += ", the first of them the queries' own"
         X_asked = prepare(X)
         if show_queries is None:
             show_queries = _texts(hasher, X_asked)
@@ -759,13 +764,20 @@ class _Show:
     @staticmethod
     def _items(items, row):
         parts = list(items.values()) if isinstance(items, Mapping) else [items]
-        return [_at(part, row) for part in parts if part is not None]
+        return [_at(column, row) for part in parts for column in _columns(part)]
 
     def _labels(self, L, row):
         if L is None:
             return ""
         start, stop = L.indptr[row], L.indptr[row + 1]
         return ", ".join(str(self.class_names[j]) for j in L.indices[start:stop]) or "no label"
+
+
+def _columns(part):
+    """Columns of a DataFrame, or what stands for the rows alone."""
+    if part is None:
+        return []
+    return [part[name] for name in part.columns] if hasattr(part, "columns") else [part]
 
 
 def _at(items, row):
