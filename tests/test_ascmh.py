@@ -347,6 +347,12 @@ def test_sweeps_use_what_the_sweep_before_has_left(point):
         assert found == pytest.approx(value)
 
 
+def test_norms_of_features_are_traces_of_known_gram_matrices(point):
+    grams = [F.T @ F for F in point.F]
+    problem = ascmh.Problem.from_data(point.F, point.L, grams=grams)
+    np.testing.assert_allclose(problem.energies, point.problem.energies)
+
+
 def test_wiki_reaches_the_reference(wiki):
     """16 bits, mean of three seeds: an independent implementation's figures less 0.01."""
     X, y = MultimodalData(image=wiki.image, text=wiki.text), wiki.labels

@@ -16,7 +16,16 @@ from sklearn_cmh.data import ChunkedRows
 from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.features import StoredRows
 from sklearn_cmh.shallow import CCAITQ
-from sklearn_cmh.solvers import cross, dot, gram, inner, orthonormal_basis, sign, squared_norm
+from sklearn_cmh.solvers import (
+    cross,
+    dot,
+    gram,
+    inner,
+    orthonormal_basis,
+    sign,
+    squared_norm,
+    weighted_sum,
+)
 from sklearn_cmh.utils.discovery import all_estimators
 
 dask = pytest.importorskip("dask", reason="dask is not installed")
@@ -323,6 +332,7 @@ def test_rows_with_workers_are_computed_with_as_arrays_are():
         (sign(a).astype(np.float64), sign(A)),
         (dot(a, M), dot(A, M)),
         (a.beside(numbers).take(M[[0, 1, 2, 3, 3]]), M[[0, 1, 2, 3, 3]][numbers]),
+        (weighted_sum((2.0, a), (-0.5, a)), 1.5 * A),
         (a[3:50:4], A[3:50:4]),
         (a[[60, 2, 2, 69]], A[[60, 2, 2, 69]]),
     ]:

@@ -21,6 +21,7 @@ from sklearn_cmh.solvers import (
     gram,
     orthonormal_basis,
     squared_norm,
+    weighted_sum,
 )
 
 NO_MEMORY = {"working_memory": 0}
@@ -139,6 +140,14 @@ def test_basis_of_many_rows_is_the_maximiser(rank, decades):
     if rank == 6 and decades == 0:
         U, _, Wt = np.linalg.svd(Z - Z.mean(axis=0), full_matrices=False)
         np.testing.assert_allclose(V, np.sqrt(5000) * U @ Wt, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_weighted_sums_in_strips(dtype):
+    A, B, C = np.random.RandomState(0).randn(3, 9000, 7).astype(dtype)
+    total = weighted_sum((2, A), (-0.25, B), (1, C))
+    assert total.dtype == dtype
+    np.testing.assert_allclose(total, 2 * A - B / 4 + C, rtol=1e-5, atol=1e-5)
 
 
 def peak_of_a_fit(hasher, n):

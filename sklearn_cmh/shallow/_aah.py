@@ -54,6 +54,7 @@ from ..solvers import (
     polar_factor,
     ridge_factor,
     sign,
+    weighted_sum,
 )
 from ..utils._callbacks import report
 from ..utils._sklearn import HasMethods, Interval, StrOptions
@@ -133,7 +134,7 @@ class State:
 def update_projection(problem, state, m):
     """W_m, eqs. (17) and (19): regress ``U_m - C_m / mu`` on the features."""
     X = problem.features[m]
-    H = state.U[m] - state.C[m] / state.mu
+    H = weighted_sum((1, state.U[m]), (-1 / state.mu, state.C[m]))
     return cho_solve(problem.factors[m], cross(X, H, X.dtype)).astype(X.dtype)
 
 
@@ -143,13 +144,12 @@ def update_relaxed(problem, weights, state, m):
     others = [U for j, U in enumerate(state.U) if j != m]
     average = 1 / len(state.U) if weights.averaging else 0.0
     P = state.P[m].astype(problem.between.dtype)
-    numerator = 2 * theta * S.expand(S.core(problem.pooled[m] @ P))
-    numerator += state.mu * state.XW[m]
-    numerator += state.C[m]
-    if others:
-        numerator += 2 * alpha * (problem.between @ sum(others) if alpha else 0.0)
-        numerator += (2 * beta - 2 * average**2) * sum(others)
-    numerator += 2 * average * state.B
+    terms = [(1.0, S.expand(2 * theta * S.core(problem.pooled[m] @ P)))]
+    terms += [(state.mu, state.XW[m]), (1.0, state.C[m]), (2 * average, state.B)]
+    terms += [(2 * beta - 2 * average**2, U) for U in others]
+    if others and alpha:
+        terms.append((2 * alpha, problem.between @ total(others)))
+    numerator = weighted_sum(*terms)
     denominator = 2 * theta * problem.degrees[m]
     denominator += 2 * alpha * len(others) * problem.degrees_between
     denominator += 2 * beta * len(others) + 2 * average**2 + state.mu
@@ -170,13 +170,13 @@ def update_reconstruction(XSU):
 
 def update_codes(U, discrete=False):
     """B, eq. (30): the mean of the relaxed codes, or its sign."""
-    B = sum(U[1:], start=U[0]) / len(U)
+    B = weighted_sum(*((1 / len(U), u) for u in U))
     return sign(B).astype(B.dtype) if discrete else B
 
 
 def update_multiplier(state, m):
     """C_m, eqs. (31) and (32)."""
-    return state.C[m] + state.mu * (state.XW[m] - state.U[m])
+    return weighted_sum((1, state.C[m]), (state.mu, state.XW[m]), (-state.mu, state.U[m]))
 
 
 def objective(problem, weights, state):
@@ -191,14 +191,19 @@ def objective(problem, weights, state):
         if weights.alpha:
             within = inner(problem.degrees_between, sum(norms[:j]) + j * norms[j])
             value += weights.alpha * within
-            value -= 2 * weights.alpha * inner(sum(U[:j]), problem.between @ U[j])
+            value -= 2 * weights.alpha * inner(total(U[:j]), problem.between @ U[j])
         for i in range(j):
             apart = U[i] - U[j]
             value += weights.beta * inner(apart, apart)
     if weights.averaging:
-        residual = state.B - sum(U) / len(U)
+        residual = weighted_sum((1, state.B), *((-1 / len(U), u) for u in U))
         value += inner(residual, residual)
     return value
+
+
+def total(arrays):
+    """Sum of arrays, of one that itself."""
+    return sum(arrays[1:], start=arrays[0])
 
 
 def start(problem, U, mu, discrete):

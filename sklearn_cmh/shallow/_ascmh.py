@@ -68,11 +68,12 @@ class Problem:
     energies: list
 
     @classmethod
-    def from_data(cls, features, L, targets=None):
+    def from_data(cls, features, L, targets=None, grams=None):
         """Prepare features [(n, q_m) arrays], the indicator L (n, c), and targets.
 
         None stands for the targets of L. Others take the place of G, and with the 2-norms of the
-        rows of L that of L: the rows of L are those of G times their norms.
+        rows of L that of L: the rows of L are those of G times their norms. `grams` are the
+        F_m'F_m, where they are known.
         """
         if targets is None:
             G, A = label_targets(L), Targets(L.astype(np.float64), np.zeros((L.shape[0], 0)))
@@ -80,6 +81,10 @@ class Problem:
             norms = np.sqrt(np.maximum(np.diff(L.indptr), 1))
             G, A = targets, targets.scaled(norms.astype(targets.dtype))
         LL = A.cross(A)
+        if grams is None:
+            energies = [squared_norm(F) for F in features]
+        else:
+            energies = [np.trace(G) for G in grams]
         return cls(
             features=features,
             labels=targets_beside(features[0], A),
@@ -88,7 +93,7 @@ class Problem:
             GG=G.cross(G),
             LL=LL,
             LL_inverse=np.linalg.pinv(LL, hermitian=True),
-            energies=[squared_norm(F) for F in features],
+            energies=energies,
         )
 
 
@@ -343,16 +348,20 @@ class ASCMH(TargetsMixin, KernelHasher):
         L = supervision.labels
         if L is None:
             L = no_labels(F[0].shape[0])
+        by_ridge = self.hash_estimator is None
+        grams = [self._cached(gram, f) for f in F] if by_ridge else []
         B = solve(
-            Problem.from_data(F, L, T),
+            Problem.from_data(F, L, T, grams or None),
             self.n_bits,
             omega=self.omega,
             lambdas=modality_weights(self.lambdas, list(features), "lambdas").tolist(),
             sweeps=sweeps,
             rng=rng,
         )
-        if self.hash_estimator is None:
-            projections = [ridge_projection(f, B, self.lambda_h, self._cached(gram, f)) for f in F]
+        if by_ridge:
+            projections = [
+                ridge_projection(f, B, self.lambda_h, G) for f, G in zip(F, grams, strict=True)
+            ]
             return Solution(B, projections, sweeps.objective, len(sweeps))
         varied = ~constant_bits(B)
         return Solution(

@@ -33,6 +33,7 @@ from ._linalg import (
     ridge_solve,
     squared_norm,
     standard_normal,
+    weighted_sum,
 )
 from ._moments import Moments, centred_grams, column_means, fold_moments
 from ._ridge import centred_spectrum, ridge_leave_one_out
@@ -103,5 +104,6 @@ __all__ = [
     "standard_normal",
     "targets_beside",
     "warn_constant_bits",
+    "weighted_sum",
     "whitener",
 ]

@@ -79,9 +79,13 @@ def project(F, P, offset=None):
 
 
 def _norms(F):
-    """2-norms of rows, in float64, of any scale."""
+    """2-norms of rows, as float64, of any scale."""
     if F.dtype == np.float32 and not sparse.issparse(F):
-        return row_norms(F.astype(np.float64))  # which holds squares of all that float32 holds
+        norms = row_norms(F).astype(np.float64)
+        extreme = ~((norms > 1e-15) & (norms < 1e15))
+        # float64 holds squares of all that float32 holds.
+        norms[extreme] = row_norms(F[extreme].astype(np.float64))
+        return norms
     largest = abs(F).max(axis=1)
     largest = largest.toarray().ravel() if sparse.issparse(F) else largest
     unit = np.ldexp(1.0, np.maximum(np.frexp(largest.astype(np.float64))[1], -900))

@@ -9,6 +9,7 @@ from scipy.linalg import cho_factor, cho_solve
 from sklearn.utils import gen_batches
 
 from ..data import ChunkedRows
+from ..utils._products import strips
 from ..utils._typing import NDArray
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "ridge_solve",
     "squared_norm",
     "standard_normal",
+    "weighted_sum",
 ]
 
 _BLOCK_ENTRIES = 2**20
@@ -209,6 +211,42 @@ def inner(A, B):
     return np.einsum("ij,ij->", A, B, dtype=np.float64)
 
 
+def weighted_sum(*terms: tuple[float, Any]) -> Any:
+    """Sum of weights times arrays of the same rows, few rows at a time, without other copies.
+
+    Parameters
+    ----------
+    *terms : tuple (weight, {ndarray, ChunkedRows} of shape (n, k))
+        What is added up.
+
+    Returns
+    -------
+    total : {ndarray, ChunkedRows} of shape (n, k)
+        In the dtype of the first array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.solvers import weighted_sum
+    >>> weighted_sum((1, np.array([[1.0, 2.0]])), (-0.5, np.array([[4.0, 4.0]])))
+    array([[-1.,  0.]])
+    """
+    weights, (first, *others) = zip(*terms, strict=True)
+    if isinstance(first, ChunkedRows):
+        return first.made(first.shape[1], first.dtype, _weighted_sum, *others, args=(weights,))
+    return _weighted_sum(first, *others, weights)
+
+
+def _weighted_sum(*arrays_and_weights):
+    first, *others, (weight, *weights) = arrays_and_weights
+    total = np.empty_like(first)
+    for few in strips(*first.shape):
+        np.multiply(first[few], weight, out=total[few])
+        for w, A in zip(weights, others, strict=True):
+            total[few] += w * A[few]
+    return total
+
+
 def orthonormal_basis(Z, rng):
     """Return the maximiser V of ``tr(V'Z)`` subject to ``V'V = n I`` and ``1'V = 0``.
 
@@ -288,15 +326,15 @@ def _polar_from_grams(Z, rng):
             Z, noise = _apart(standard_normal(rng, Z, Z.shape[1]), bases), 0.0
             continue
         large = w > _DISTINCT**2 * w[-1]
-        U = _orthonormal(Z @ (W[:, large] / np.sqrt(w[large])), bases)
-        if bases:
-            U = _orthonormal(U, bases)
-        bases.append(U)
+        bases.append(_orthonormal(Z @ (W[:, large] / np.sqrt(w[large])), bases))
         turns.append(turn @ W[:, large])
         if not large.all():
             Z = _apart(Z @ W[:, ~large], bases)
         turn = turn @ W[:, ~large]
-    return sum(U @ (np.sqrt(n) * turn.T) for U, turn in zip(bases, turns, strict=True))
+    V = bases[0] @ (np.sqrt(n) * turns[0].T)
+    for U, turn in zip(bases[1:], turns[1:], strict=True):
+        V += U @ (np.sqrt(n) * turn.T)
+    return V
 
 
 def _apart(A, bases):
