@@ -195,9 +195,17 @@ def test_accents_stand_above_letters_and_bars_at_what_they_hold():
     pytest.importorskip("sphinx")
     from docutils.utils.math import latex2mathml
 
-    mathml = load_extension("mathml").polish(latex2mathml.tex2mathml(r"\bar{p} - |H|"))
-    assert '<mover accent="false">' in mathml
-    assert mathml.count('lspace="0" rspace="0">|') == 2
+    def rendered(latex):
+        source = load_extension("mathml").polish(latex2mathml.tex2mathml(latex))
+        return re.sub(r"\s*\n\s*", "", source)
+
+    assert '<mover accent="false"><mi>p</mi>' in rendered(r"\bar{p}")
+    assert rendered("|H|").count('lspace="0" rspace="0">|') == 2
+    assert rendered(r"\{-1, +1\}").count('form="prefix"') == 2
+    assert "form" not in rendered(r"|x| - (a + b) - 1")
+    assert "</mover><mi>i</mi></msub>" in rendered(r"\hat{l}_i")
+    assert "</mover><mi>i</mi><mi>k</mi></msubsup>" in rendered(r"\hat{l}_i^k")
+    assert "<munder>" in rendered(r"\sum_m x")
 
 
 class Anchors(HTMLParser):

@@ -32,6 +32,7 @@ class ExampleFigure(SphinxDirective):
         image = f"auto_examples/{folder}/images/sphx_glr_{name}_{number:03}.png"
         label = f"sphx_glr_auto_examples_{folder.replace('/', '_')}_{name}.py"
         caption = [*self.content, "", f"From :ref:`{label}`."]
+        self.env.note_dependency(image)  # Read the page again when the image is there.
         drawn = (Path(self.env.srcdir) / image).is_file()
         alt = self.options.get("alt", " ".join(self.content))
         source = [f".. figure:: /{image}", f"    :alt: {alt}", "    :class: example-figure", ""]

@@ -6,6 +6,7 @@ error in a strict build.
 
 import re
 from html import unescape
+from itertools import pairwise
 from xml.etree import ElementTree
 
 from docutils import nodes
@@ -17,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 FENCES = set("()[]{}|‖∣∥⟨⟩")
 BARS = set("|‖")
+CLOSING = set(")]}⟩|‖")
+SIGNS = set("+-−±")
+ACCENTS = set("ˉ¯ˆ^˜~´`˙¨→ˇ˘")
 
 
 def to_mathml(translator, node, as_block):
@@ -37,12 +41,16 @@ def to_mathml(translator, node, as_block):
 def polish(source):
     """Keep brackets small unless they come from \\left and \\right; display style in tables.
 
-    Bars stand close to what is between them. What stands over a letter is set above it: as an
-    accent, browsers print it upon the letter, or not at all, where the font has no place for it.
+    Bars stand close to what is between them, and signs to their number. What stands over a letter
+    is set above it: as an accent, browsers print it upon the letter, or not at all, where the font
+    has no place for it.
     """
     # XML knows no entities but these.
     source = re.sub(r"&(?!amp;|lt;|gt;)\w+;", lambda entity: unescape(entity[0]), source)
     root = ElementTree.fromstring(source)  # noqa: S314 (made just above)
+    for parent in list(root.iter()):
+        for child in parent:
+            set_index_beside(parent, child)
     for parent in root.iter():
         ends = (parent[0], parent[-1]) if len(parent) > 1 else ()
         paired = parent.tag.endswith("mrow") and all(is_fence(end) for end in ends)
@@ -52,12 +60,31 @@ def polish(source):
             if child.tag.endswith("mo") and child.text in BARS:
                 child.set("lspace", "0")
                 child.set("rspace", "0")
+        for before, child in pairwise(parent):
+            if child.text in SIGNS and before.tag.endswith("mo") and before.text not in CLOSING:
+                child.set("form", "prefix")
         if parent.tag.endswith("mover"):
             parent.set("accent", "false")
         if parent.tag.endswith("mtable"):
             parent.set("displaystyle", "true")
     ElementTree.register_namespace("", root.tag[1:].partition("}")[0])
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def set_index_beside(parent, child):
+    """Set the index of a letter that has an accent beside it; docutils sets it below."""
+    if not child.tag.endswith("munderover") or child[2].text not in ACCENTS:
+        return
+    letter, index, accent = child
+    space = child.tag.removesuffix("munderover")
+    accented = ElementTree.Element(f"{space}mover")
+    accented.extend([letter, accent])
+    if parent.tag.endswith("msup") and child is parent[0]:
+        parent.tag = f"{space}msubsup"
+        parent[:1] = [accented, index]
+    else:
+        child.tag = f"{space}msub"
+        child[:] = [accented, index]
 
 
 def is_fence(element):
@@ -67,7 +94,8 @@ def is_fence(element):
 
 def visit_inline(translator, node):
     """Inline formula."""
-    translator.body.append(f'<span class="math">{to_mathml(translator, node, False)}</span>')
+    mathml = to_mathml(translator, node, False)
+    translator.body.append(f'<span class="math">{mathml}{node.get("after", "")}</span>')
     raise nodes.SkipNode
 
 
@@ -83,7 +111,20 @@ def visit_block(translator, node):
     raise nodes.SkipNode
 
 
+def hold_together(app, doctree, docname):
+    """Let no line begin with the full stop or comma after a formula: the formula takes it along."""
+    if app.builder.format != "html":
+        return
+    for formula in doctree.findall(nodes.math):
+        after = formula.next_node(descend=False, siblings=True)
+        found = re.match(r"[.,:;!?)\]]+", after.astext() if isinstance(after, nodes.Text) else "")
+        if found:
+            formula["after"] = found[0]
+            after.parent.replace(after, nodes.Text(after.astext()[found.end() :]))
+
+
 def setup(app):
     """Register the renderer."""
+    app.connect("doctree-resolved", hold_together)
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

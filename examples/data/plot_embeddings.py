@@ -155,12 +155,13 @@ print(f"64 bits, 40 candidates re-ranked: {np.mean(recalls):.1%}")
 
 # %%
 
-fig, axis = plt.subplots(figsize=(6, 3.5), layout="constrained")
+fig, axis = plt.subplots(figsize=(8, 3.5), layout="constrained")
 for name in found[64]:
     axis.plot(list(found), [found[bits][name] for bits in found], marker="o", label=name)
 for name, style in zip(real, (":", "--", "-"), strict=True):
     axis.axhline(real[name], color="grey", linestyle=style, label=f"real-valued, {name}")
 axis.set(xlabel="bits", ylabel="own-pair recall@10", xscale="log", ylim=(0, 1))
 axis.set_xticks(list(found), list(found))
-axis.legend(fontsize="small")
+axis.set_xticks([], minor=True)
+fig.legend(loc="outside right", fontsize="small")
 plt.show()

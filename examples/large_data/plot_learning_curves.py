@@ -57,6 +57,8 @@ for ax, title, values in zip(axes, titles, range(3), strict=True):
     for q, curve in curves.items():
         ax.semilogx(rows, [point[values] for point in curve], "o-", label=f"{q} anchors")
     ax.set(title=title, xlabel="training rows")
+    ax.set_xticks(rows, rows, fontsize="small")
+    ax.set_xticks([], minor=True)
 axes[0].legend()
 plt.show()
 

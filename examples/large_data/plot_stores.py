@@ -36,7 +36,8 @@ for store in stores.values():
     store.kneighbors(queries)
 
 # %%
-# Every store answers the same queries, over fewer and fewer years.
+# Every store answers the same queries five times, over fewer and fewer years. The fastest time
+# counts.
 
 since = [2000, 2010, 2018, 2022, 2024]
 rows_left = [np.sum(year >= first) for first in since]
@@ -46,9 +47,12 @@ for first in since:
     expected = HammingRanker(n_neighbors=10).fit(codes[kept]).kneighbors(queries)
     where = [("year", ">=", first)] if first > 2000 else None
     for name, store in stores.items():
-        start = time.perf_counter()
-        distances, found = store.kneighbors(queries, n_neighbors=10, where=where)
-        curves[name].append((time.perf_counter() - start) / len(queries) * 1000)
+        seconds = []
+        for _ in range(5):
+            start = time.perf_counter()
+            distances, found = store.kneighbors(queries, n_neighbors=10, where=where)
+            seconds.append(time.perf_counter() - start)
+        curves[name].append(min(seconds) / len(queries) * 1000)
         assert (distances == expected[0]).all()
         assert (found == kept[expected[1]]).all()
 

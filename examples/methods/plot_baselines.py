@@ -64,7 +64,7 @@ for group, rows in scores.items():
         print(f"{name:16s} {group:11s}  mAP {precision:.3f}  own pair {recall:.3f}")
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(9, 4.6), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(7, 4.6), sharey=True, layout="constrained")
 titles = ["mAP of the class", "recall@10 of the own pair"]
 for column, (ax, title) in enumerate(zip(axes, titles, strict=True)):
     for group, rows in scores.items():
