@@ -296,10 +296,11 @@ class BaseHasher(
     def _warn_equal_codes(self, blocks):
         """Warn where all rows of a modality have one code, as learned bits that vary are not."""
         varied = ~constant_bits(self.codes_)
-        for name, block in blocks.items():
+        for name, block in blocks.items() if varied.any() else ():
             rows = block[:: 1 + block.shape[0] // _ENCODED_ROWS]
-            codes = sign(self._project(name, rows))[:, varied]
-            if codes.shape[1] and constant_bits(codes).all():
+            # A few tell nearly always.
+            samples = (rows[:: 1 + rows.shape[0] // _FIRST_ENCODED], rows)
+            if all(constant_bits(sign(self._project(name, s)))[varied].all() for s in samples):
                 warnings.warn(
                     f"Every row of {name!r} is encoded alike, though the learned codes differ: its "
                     "hash functions are constant. Rescale the features, take outliers out, or "
@@ -948,6 +949,7 @@ def _of_chunk(hasher, blocks, function, modality):
 
 # Training rows that are encoded after a fit, to see whether codes differ.
 _ENCODED_ROWS = 1000
+_FIRST_ENCODED = 30
 
 # Attributes that follow from a Solution.
 _SOLVED = ("codes_", "projections_", "offsets_", "objective_", "n_iter_")
