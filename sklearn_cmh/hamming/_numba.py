@@ -4,11 +4,11 @@ Distances of one query are computed for a strip of rows into a small buffer of t
 type; a vector comparison then gives one bit per row, so that the few rows that matter are
 visited by counting trailing zeros. Several queries share each strip while it is in the cache.
 
-One query reads the codes as they lie, and is bound by memory. So do several queries where the
-processor counts the bits of vectors. Elsewhere, where they make up for it, every strip is laid
-out by half bytes: the same half byte of many rows fills a vector, and a shuffle of bytes, a
-table of 16 entries, looks up how many bits it differs by from that of the query. So nothing is
-summed across a vector, and counts are bytes.
+One query reads the codes as they lie, and is bound by memory. For several, where they make up
+for it, every strip is laid out so that nothing is summed across a vector. Where the processor
+counts the bits of vectors, that is word by word: the same word of eight rows fills a vector.
+Elsewhere half byte by half byte: a shuffle of bytes, a table of 16 entries, looks up how many
+bits the same half byte of many rows differs by from that of the query, and counts are bytes.
 """
 
 import warnings
@@ -39,13 +39,14 @@ STRIP_WORDS = 2**14
 AHEAD = 256
 # Bytes of short codes, which are words of their own size.
 SHORT = (1, 2, 4)
-# Queries that pay for laying out a strip by half bytes, rows of a block of them, rows laid out
-# at once, bytes of a strip, which stay in the processor's first cache, and half bytes whose
-# differing bits, four at most, a byte can count.
+# Queries that pay for laying out a strip, and how many more they are for rows of one word; rows
+# laid out at once, and bytes of a strip, which stay in the processor's first cache. Of half bytes:
+# rows of a block, and half bytes whose differing bits, four at most, a byte can count.
 SEVERAL_QUERIES = 5
-BLOCK_ROWS = 2 * LANES
+MORE_QUERIES = 32
 GROUP_ROWS = 8
 BLOCK_BYTES = 2**14
+BLOCK_ROWS = 2 * LANES
 COUNTABLE = 62
 HALVES = 2 * LINE
 
@@ -164,6 +165,12 @@ def _take(builder, vector, lanes):
     return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), numbers)
 
 
+def _repeated(builder, value, vector):
+    """A vector of one value."""
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, HALF_WORD(0))
+    return _take(builder, one, [0] * vector.count)
+
+
 def _join(builder, vectors):
     """All lanes of some vectors, a power of two, as one vector."""
     while len(vectors) > 1:
@@ -172,6 +179,13 @@ def _join(builder, vectors):
         pairs = zip(vectors[::2], vectors[1::2], strict=True)
         vectors = [builder.shuffle_vector(*pair, numbers) for pair in pairs]
     return vectors[0]
+
+
+def _even_and_odd(builder, vectors):
+    """Lanes of some vectors, one after the other: every second one from the first, the others."""
+    pairs = zip(vectors[::2], vectors[1::2], strict=True)
+    both = [_join(builder, pair) for pair in pairs]
+    return [[_take(builder, v, range(i, v.type.count, 2)) for v in both] for i in (0, 1)]
 
 
 def _call(builder, name, result, *arguments):
@@ -250,12 +264,7 @@ def _store_sums(builder, counts, n, pointer):
             builder.store(builder.trunc(total, narrow), builder.gep(pointer, [WORD(i)]))
         return
     while len(counts) > 1:
-        pairs = zip(counts[::2], counts[1::2], strict=True)
-        both = [_join(builder, pair) for pair in pairs]
-        counts = [
-            builder.add(*(_take(builder, lanes, range(i, 2 * LINE, 2)) for i in (0, 1)))
-            for lanes in both
-        ]
+        counts = [builder.add(*pair) for pair in zip(*_even_and_odd(builder, counts), strict=True)]
     narrow = ir.VectorType(narrow, LINE)
     place = builder.bitcast(pointer, narrow.as_pointer())
     builder.store(builder.trunc(counts[0], narrow), place).align = 1
@@ -382,10 +391,104 @@ def _repeat(query):
     return repeated
 
 
+# --- Distances word by word -------------------------------------------------------------------
+
+
+def _transpose(builder, lines):
+    """Vectors of the first words of eight rows, of their second words, ..., from their lines."""
+    if len(lines) == 1:
+        return lines
+    halves = (_transpose(builder, half) for half in _even_and_odd(builder, lines))
+    return [column for pair in zip(*halves, strict=True) for column in pair]
+
+
+@intrinsic(prefer_literal=True)
+def lay_out_words(typingctx, rows, position, n_words, width, blocks, place):
+    """Lay out `width` words, 1, 2, 4, or 8, of eight rows from a position on, word by word."""
+
+    def codegen(context, builder, signature, args):
+        row_words, position, n_words, _, laid_out, place = args
+        vector = ir.VectorType(WORD, width.literal_value)
+        parts = []
+        for i in range(LINE):
+            at = builder.add(position, builder.mul(n_words, WORD(i)))
+            parts.append(_load(builder, _pointer(context, builder, rows, row_words, at, vector), 8))
+        step = LINE // vector.count
+        lines = [_join(builder, parts[i : i + step]) for i in range(0, LINE, step)]
+        for w, column in enumerate(_transpose(builder, lines)):
+            at = builder.add(place, WORD(w * LANES * LINE))
+            pointer = _pointer(context, builder, blocks, laid_out, at, column.type)
+            builder.store(column, pointer).align = 1
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp, types.intp, width, blocks, types.intp), codegen
+
+
+@jit
+def lay_out_by_words(rows, start, stop, blocks):
+    """Words of rows start..stop: those of 64 rows, word by word."""
+    n_words = rows.shape[1]
+    part = rows[start:stop]
+    flat = part.reshape(part.size)
+    words = blocks.view(np.uint64)
+    n = stop - start
+    for j in range(0, n, LINE):
+        place = j // LANES * LANES * n_words + j % LANES
+        if j + LINE > n:
+            for i in range(n - j):
+                for w in range(n_words):
+                    words[place + i + w * LANES] = part[j + i, w]
+            break
+        w = 0
+        while w + 8 <= n_words:
+            lay_out_words(flat, j * n_words + w, n_words, 8, blocks, 8 * (place + w * LANES))
+            w += 8
+        if n_words & 4:
+            lay_out_words(flat, j * n_words + w, n_words, 4, blocks, 8 * (place + w * LANES))
+            w += 4
+        if n_words & 2:
+            lay_out_words(flat, j * n_words + w, n_words, 2, blocks, 8 * (place + w * LANES))
+            w += 2
+        if n_words & 1:
+            lay_out_words(flat, j * n_words + w, n_words, 1, blocks, 8 * (place + w * LANES))
+
+
+@intrinsic
+def distances_by_words(typingctx, blocks, n_words, queries, i, out, n):
+    """Distances of query i to n rows that are laid out word by word, into the front of `out`."""
+
+    def codegen(context, builder, signature, args):
+        laid_out, n_words, query_words, i, distances, n = args
+        lanes = ir.VectorType(WORD, LINE)
+        narrow = ir.VectorType(context.get_value_type(out.dtype), LINE)
+        first = builder.mul(i, n_words)
+        sums = [cgutils.alloca_once(builder, lanes) for _ in range(LANES // LINE)]
+        with cgutils.for_range_slice(builder, WORD(0), n, WORD(LANES)) as (j, _):
+            block = builder.mul(j, n_words)
+            for total in sums:
+                builder.store(ir.Constant(lanes, None), total)
+            with cgutils.for_range(builder, n_words) as loop:
+                at = builder.add(first, loop.index)
+                word = builder.load(_pointer(context, builder, queries, query_words, at, WORD))
+                of_query = _repeated(builder, word, lanes)
+                column = builder.add(block, builder.mul(loop.index, WORD(LANES)))
+                for row, total in zip(range(0, LANES, LINE), sums, strict=True):
+                    at = builder.shl(builder.add(column, WORD(row)), WORD(3))
+                    words = _load(builder, _pointer(context, builder, blocks, laid_out, at, lanes))
+                    count = _popcount(builder, builder.xor(words, of_query))
+                    builder.store(builder.add(builder.load(total), count), total)
+            counts = _join(builder, [builder.trunc(builder.load(total), narrow) for total in sums])
+            pointer = _pointer(context, builder, out, distances, j, counts.type)
+            builder.store(counts, pointer).align = 1
+        return context.get_dummy_value()
+
+    return types.void(blocks, types.intp, queries, types.intp, out, types.intp), codegen
+
+
 # --- Distances by half bytes ------------------------------------------------------------------
 
 # Bits that differ between two half bytes.
-DIFFERING = np.bitwise_count(np.arange(16)[:, None] ^ np.arange(16)).astype(np.uint8).ravel()
+DIFFERING = bytearray((i ^ j).bit_count() for i in range(16) for j in range(16))
 
 
 @intrinsic
@@ -414,7 +517,7 @@ def lay_out_group(typingctx, rows, position, n_words, blocks, place):
 
 
 @jit
-def lay_out(rows, start, stop, blocks):
+def lay_out_by_halves(rows, start, stop, blocks):
     """Half bytes of rows start..stop: those of a block of rows, half byte by half byte."""
     n_words = rows.shape[1]
     part = rows[start:stop]
@@ -453,65 +556,70 @@ def _byte_shuffle(context):
     return None, 16
 
 
-@intrinsic
-def add_differing(typingctx, blocks, position, query, start, stop, tables, out, j):
-    """Add to `out`, from j on, the bits in which a block differs from some half bytes of a query.
+def _entries(builder, half, lanes):
+    """How many bits a half byte differs by from all others, as often as it fits into a vector."""
+    table = ir.Constant(ir.ArrayType(BYTE, len(DIFFERING)), DIFFERING)
+    table = cgutils.global_constant(builder, "differing_bits", table)
+    first = builder.gep(table, [WORD(0), builder.shl(builder.zext(half, WORD), WORD(4))])
+    entries = _load(builder, builder.bitcast(first, _bytes(16).as_pointer()))
+    return _take(builder, entries, [*range(16)] * (lanes.count // 16))
 
-    `position` is that of the first of the half bytes in the block.
+
+@intrinsic
+def distances_by_halves(typingctx, blocks, n_words, queries, i, n_halves, out, n):
+    """Distances of query i to n rows that are laid out half byte by half byte, into `out`.
+
+    Queries are half bytes, and may end before the last word of the rows does, in zeros.
     """
 
     def codegen(context, builder, signature, args):
-        laid_out, position, query_halves, start, stop, table, distances, j = args
+        laid_out, n_words, query_halves, i, n_halves, distances, n = args
         shuffle, width = _byte_shuffle(context)
         lanes = _bytes(width)
+        wide = ir.VectorType(context.get_value_type(out.dtype), width)
         firsts = range(0, BLOCK_ROWS, width)
         counts = [cgutils.alloca_once(builder, lanes) for _ in firsts]
-        for count in counts:
-            builder.store(ir.Constant(lanes, None), count)
-        with cgutils.for_range(builder, builder.sub(stop, start)) as loop:
-            at = builder.add(start, loop.index)
-            half = builder.load(_pointer(context, builder, query, query_halves, at, BYTE))
-            if shuffle:
-                place = builder.shl(builder.zext(half, WORD), WORD(4))
-                entries = _pointer(context, builder, tables, table, place, _bytes(16))
-                of_query = _take(builder, _load(builder, entries), [*range(16)] * (width // 16))
-            else:
-                one = builder.insert_element(ir.Constant(lanes, None), half, HALF_WORD(0))
-                of_query = _take(builder, one, [0] * width)
-            row = builder.add(position, builder.mul(loop.index, WORD(BLOCK_ROWS)))
-            for first, count in zip(firsts, counts, strict=True):
-                here = builder.add(row, WORD(first))
-                halves = _load(builder, _pointer(context, builder, blocks, laid_out, here, lanes))
-                if shuffle:
-                    differing = _call(builder, shuffle, lanes, of_query, halves)
-                else:
-                    differing = _popcount(builder, builder.xor(of_query, halves))
-                builder.store(builder.add(builder.load(count), differing), count)
-        wide = ir.VectorType(context.get_value_type(out.dtype), width)
-        for first, count in zip(firsts, counts, strict=True):
-            here = builder.add(j, WORD(first))
-            pointer = _pointer(context, builder, out, distances, here, wide)
-            added = builder.load(count)
-            if wide != lanes:
-                added = builder.zext(added, wide)
-            builder.store(builder.add(_load(builder, pointer), added), pointer).align = 1
+        of_query = builder.mul(i, n_halves)
+        with cgutils.for_range_slice(builder, WORD(0), n, WORD(BLOCK_ROWS)) as (j, _):
+            block = builder.mul(builder.mul(j, n_words), WORD(HALVES))
+            results = [
+                _pointer(context, builder, out, distances, builder.add(j, WORD(first)), wide)
+                for first in firsts
+            ]
+            for result in results:
+                builder.store(ir.Constant(wide, None), result).align = 1
+            part_starts = cgutils.for_range_slice(builder, WORD(0), n_halves, WORD(COUNTABLE))
+            with part_starts as (start, _):
+                rest = builder.sub(n_halves, start)
+                few = builder.icmp_signed("<", rest, WORD(COUNTABLE))
+                for count in counts:
+                    builder.store(ir.Constant(lanes, None), count)
+                with cgutils.for_range(builder, builder.select(few, rest, WORD(COUNTABLE))) as loop:
+                    number = builder.add(start, loop.index)
+                    at = builder.add(of_query, number)
+                    half = builder.load(_pointer(context, builder, queries, query_halves, at, BYTE))
+                    of_half = _entries(builder, half, lanes) if shuffle else None
+                    repeated = _repeated(builder, half, lanes)
+                    row = builder.add(block, builder.mul(number, WORD(BLOCK_ROWS)))
+                    for first, count in zip(firsts, counts, strict=True):
+                        at = builder.add(row, WORD(first))
+                        halves = _pointer(context, builder, blocks, laid_out, at, lanes)
+                        halves = _load(builder, halves)
+                        if shuffle:
+                            differing = _call(builder, shuffle, lanes, of_half, halves)
+                        else:
+                            differing = _popcount(builder, builder.xor(repeated, halves))
+                        builder.store(builder.add(builder.load(count), differing), count)
+                for result, count in zip(results, counts, strict=True):
+                    added = builder.load(count)
+                    if wide != lanes:
+                        added = builder.zext(added, wide)
+                    added = builder.add(_load(builder, result), added)
+                    builder.store(added, result).align = 1
         return context.get_dummy_value()
 
-    position_and_more = types.intp, query, types.intp, types.intp
-    return types.void(blocks, *position_and_more, tables, out, types.intp), codegen
-
-
-@jit
-def _distances_of_blocks(blocks, n_words, query, n, out):
-    """Distances of one query to n rows that are laid out in blocks, into the front of `out`."""
-    n_halves = len(query)
-    for j in range(0, n, BLOCK_ROWS):
-        block = j * n_words * HALVES
-        out[j : j + BLOCK_ROWS] = 0
-        for start in range(0, n_halves, COUNTABLE):
-            stop = min(start + COUNTABLE, n_halves)
-            here = block + start * BLOCK_ROWS
-            add_differing(blocks, here, query, start, stop, DIFFERING, out, j)
+    query = queries, types.intp, types.intp
+    return types.void(blocks, types.intp, *query, out, types.intp), codegen
 
 
 @jit
@@ -615,11 +723,26 @@ def _strip(database, by_rows):
 
 
 @jit
-def _strip_of_blocks(database):
-    """The same for a strip that is laid out by half bytes, a multiple of the rows of a block."""
-    n, n_words = database.shape
-    n_blocks = BLOCK_BYTES // (n_words * HALVES * BLOCK_ROWS)
-    return n, max(1, n_blocks) * BLOCK_ROWS
+def _worth_laying_out(by_words, n_queries, n_words):
+    if not by_words:
+        return n_queries >= SEVERAL_QUERIES
+    # Rows of one word lie word by word already.
+    return n_words > 1 and n_queries >= SEVERAL_QUERIES + MORE_QUERIES // n_words
+
+
+@jit
+def _strip_of_blocks(by_words, n_words):
+    """Rows of a strip that is laid out, in whole blocks, and bytes of a row."""
+    n_rows, n_bytes = (LANES, 8 * n_words) if by_words else (BLOCK_ROWS, HALVES * n_words)
+    return max(1, BLOCK_BYTES // (n_bytes * n_rows)) * n_rows, n_bytes
+
+
+@jit
+def _empty_lines(n_bytes):
+    """Bytes of memory that start with a line of the cache: vectors shall not cross lines."""
+    enough = np.empty(n_bytes + 8 * LINE, dtype=np.uint8)
+    first = -enough.ctypes.data % (8 * LINE)
+    return enough[first : first + n_bytes]
 
 
 NO_HALVES = half_bytes(np.empty((0, 1), dtype=np.uint8))
@@ -638,12 +761,16 @@ def _top_k(database, by_rows, queries, halves, k, limits, none):
     n_queries = len(queries)
     distances = np.full((n_queries, k), none)
     indices = np.full((n_queries, k), np.intp(-1))
-    several = by_rows and len(halves) > 0 and not counts_vectors()
-    n, n_strip = _strip_of_blocks(database) if several else _strip(database, by_rows)
+    n_words = database.shape[1]
+    by_words = counts_vectors()
+    several = by_rows and _worth_laying_out(by_words, n_queries, n_words)
+    n, n_strip = _strip(database, by_rows)
+    n_bytes = 0
+    if several:
+        n_strip, n_bytes = _strip_of_blocks(by_words, n_words)
     dtype = distances.dtype
     buffer = np.empty(n_strip + LANES, dtype=dtype)
-    n_words = database.shape[1] if several else 0
-    blocks = np.empty(n_strip * n_words * HALVES, dtype=np.uint8)
+    blocks = _empty_lines(n_strip * n_bytes)
     # Per query of a tile: the rows kept so far in their order, how many are kept at every
     # distance, how many below the limit; a row at the limit or above comes too late.
     n_tile = min(n_queries, TILE, max(1, TILE_ROWS // k))
@@ -664,10 +791,16 @@ def _top_k(database, by_rows, queries, halves, k, limits, none):
         for start in range(0, n, n_strip):
             stop = min(start + n_strip, n)
             if several:
-                lay_out(database, start, stop, blocks)
+                if by_words:
+                    lay_out_by_words(database, start, stop, blocks)
+                else:
+                    lay_out_by_halves(database, start, stop, blocks)
             for t in tile:
-                if several:
-                    _distances_of_blocks(blocks, n_words, halves[first + t], stop - start, buffer)
+                i, m = first + t, stop - start
+                if several and by_words:
+                    distances_by_words(blocks, n_words, queries, i, buffer, m)
+                elif several:
+                    distances_by_halves(blocks, n_words, halves, i, halves.shape[1], buffer, m)
                 else:
                     strip_distances(database, by_rows, queries[first + t], start, stop, buffer)
                 # The largest value, which is below no limit, fills the last lanes.
