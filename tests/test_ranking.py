@@ -445,7 +445,7 @@ def test_a_backend_that_fails_is_replaced_with_a_warning(data, monkeypatch):
         raise RuntimeError("cannot compile")
 
     broken = SimpleNamespace(rows_at_once=fail, layout=fail, top_k=fail, within=fail)
-    broken.count_pairs = broken.rank_shared = broken.near = fail
+    broken.count_pairs = broken.rank_shared = broken.look_up = fail
     expected = HammingRanker(backend="numpy").fit(data.database).kneighbors(data.queries)
     score = mean_average_precision(data.queries, data.database, data.y_queries, data.y)
     monkeypatch.setattr(_backends, "load_kernels", lambda: broken)

@@ -54,26 +54,24 @@ class Backend(NamedTuple):
     within : callable or None
         Takes the block, packed queries, a radius and the number of bits; gives distances
         (int32) and rows, in their order, of all rows within the radius, query by query.
-    near : callable
-        Takes packed rows, a table of row numbers, packed queries, where in the table the
-        candidates of every query begin and how many there are from there, both
-        (n_queries, n_buckets), and a radius; returns queries, rows and distances (int32) of the
-        candidates within the radius, query by query.
+    look_up : callable
+        Takes the arguments of `MultiIndex.look_up`, and returns queries, rows and distances
+        (int32) of what was found, by query and row, each once, and which queries are answered.
     """
 
     rows_at_once: Callable[[int, int], int]
     layout: Callable[[NDArray[Any], int], Any]
     top_k: Callable[..., tuple[NDArray[Any], NDArray[Any]]]
     within: Callable[..., Iterable[tuple[NDArray[Any], NDArray[Any]]]] | None = None
-    near: Callable[..., tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = _numpy.near
+    look_up: Callable[..., tuple[NDArray[Any], ...]] = _numpy.look_up
 
 
 def load_backend(name: str) -> Backend:
     """Import a backend by name."""
     if name == "numba":
         kernels = load_kernels()
-        parts = kernels.rows_at_once, kernels.layout, kernels.top_k, kernels.within, kernels.near
-        return Backend(*parts)
+        parts = kernels.rows_at_once, kernels.layout, kernels.top_k, kernels.within
+        return Backend(*parts, kernels.look_up)
     if name == "faiss":
         from . import _faiss
 

@@ -17,9 +17,11 @@ __all__ = [
     "slices",
 ]
 
-# Rows of a database laid out in another way at once, and rows searched at once at most.
+# Rows of a database laid out in another way at once, and rows searched at once at least and at
+# most, by how many queries that share them.
 BLOCK = 2**18
-LARGE_BLOCK = 2**22
+SMALL_BLOCK, LARGE_BLOCK = 2**12, 2**22
+SHARING = 128
 # Bytes of codes compared between two chances for the user to interrupt: some 50 ms.
 PIECE = 2**29
 
@@ -43,9 +45,11 @@ def interruptible_batches(codes: NDArray[Any], n_queries: int) -> Iterator[slice
 def rows_at_once(n_bytes: int, n_queries: int, *, copied: bool = False) -> int:
     """Rows of a database searched at once: few if they are copied, so that memory is bounded.
 
-    Otherwise as many as a fraction of a second allows: every block costs some Python.
+    Otherwise as many as a fraction of a second allows, every block costing some Python, but so
+    few that many queries share them, for whom they are laid out.
     """
-    return BLOCK if copied else max(BLOCK, min(LARGE_BLOCK, PIECE // (n_bytes * n_queries)))
+    n_rows = PIECE // (n_bytes * min(n_queries, SHARING))
+    return BLOCK if copied else max(SMALL_BLOCK, min(LARGE_BLOCK, n_rows))
 
 
 def slices(n: int, size: int) -> Iterator[slice]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import combinations
 from math import comb
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,8 +30,8 @@ MAX_TABLES = 32
 # them take longer than to compare all rows one after the other.
 MIN_ROWS = 2**14
 MAX_SHARE = 1 / 128
-# Candidates compared, and buckets looked up, at once.
-AT_ONCE = 2**18
+# Candidates compared at most, and buckets looked up, at once.
+AT_ONCE = 2**19
 
 
 class Hits(NamedTuple):
@@ -87,13 +87,13 @@ class MultiIndex:
     def __init__(self, packed: NDArray[np.uint8], n_bits: int) -> None:
         self.packed = packed
         self.n_tables = min(MAX_TABLES, n_bits // KEY_BITS)
-        # Bytes of a substring, all of equal length; the first two of them are its key.
-        self.length = n_bits // 8 // self.n_tables
+        # Substrings are of equal length; the first two bytes of each are its key.
+        firsts = n_bits // 8 // self.n_tables * np.arange(self.n_tables)
+        self.key_bytes = np.column_stack([firsts, firsts + 1]).ravel()
         self.starts = np.zeros((self.n_tables, N_KEYS + 1), dtype=np.intp)
         self.rows = np.empty((self.n_tables, len(packed)), dtype=np.uint32)
         for i, (starts, rows) in enumerate(zip(self.starts, self.rows, strict=True)):
-            first = i * self.length
-            _fill_table(_as_keys(packed[:, first : first + 2]), starts, rows)
+            _fill_table(_as_keys(packed[:, self.key_bytes[2 * i : 2 * i + 2]]), starts, rows)
             # Among the rows of all tables.
             starts += i * len(packed)
 
@@ -130,42 +130,29 @@ class MultiIndex:
             Whether a query has been answered.
         """
         n_buckets = count_buckets(self.n_tables, radius)
-        answered = np.zeros(len(queries), dtype=bool)
         if n_buckets > max_candidates:
-            return NO_HITS, answered
+            return NO_HITS, np.zeros(len(queries), dtype=bool)
+        # No row is more than once in a table.
+        most = int(min(max_candidates, self.rows.size))
+        n_at_once = max(1, AT_ONCE // max(n_buckets, most))
+        if len(queries) <= n_at_once:
+            *found, answered = self.look_up(queries, radius, most, backend)
+            return Hits(*found), answered
+        answered = np.empty(len(queries), dtype=bool)
         parts = []
-        for part in slices(len(queries), max(1, AT_ONCE // n_buckets)):
-            begins, lengths = self._buckets(queries[part], radius)
-            n_candidates = lengths.sum(axis=1)
-            few_enough = answered[part] = n_candidates <= max_candidates
-            lengths[~few_enough] = 0
-            most = max(1, min(int(n_candidates.max()), max_candidates))
-            for few in slices(len(lengths), max(1, int(AT_ONCE // most))):
-                asked = queries[part][few], begins[few], lengths[few]
-                parts.append(self._near(*asked, radius, part.start + few.start, backend))
+        for part in slices(len(queries), n_at_once):
+            *found, answered[part] = self.look_up(queries[part], radius, most, backend)
+            found[0] += part.start
+            parts.append(Hits(*found))
         return Hits.together(parts), answered
 
-    def _buckets(self, queries, radius):
-        """Where the buckets of every query begin in the tables' rows, and how long they are."""
-        tables, masks = _buckets_within(self.n_tables, radius)
-        substrings = queries[:, : self.n_tables * self.length].reshape(
-            len(queries), self.n_tables, self.length
-        )
-        keys = _as_keys(substrings[:, :, :2])
-        buckets = (keys[:, tables] ^ masks) + tables * (N_KEYS + 1)
-        starts = self.starts.ravel()
-        begins = starts[buckets]
-        return begins, starts[buckets + 1] - begins
-
-    def _near(self, queries, begins, lengths, radius, first_query, backend):
-        """Candidates of some queries within the radius, by query and row, each once."""
-        near = load_backend(backend).near
-        found = near(self.packed, self.rows.ravel(), queries, begins, lengths, radius)
-        numbers, rows, distances = found
-        numbers += first_query
-        # One number for query and row; a row may have come out of several tables.
-        _, first = np.unique(numbers * len(self.packed) + rows, return_index=True)
-        return Hits(numbers[first], rows[first], distances[first])
+    def look_up(
+        self, queries: NDArray[np.uint8], radius: int, most: int, backend: str
+    ) -> tuple[NDArray[Any], ...]:
+        """Numbers of queries, rows and distances of what `within` finds, and who is answered."""
+        keys = np.take(queries, self.key_bytes, axis=1).view(np.uint16)
+        asked = queries, keys, *_buckets_within(self.n_tables, radius), radius, most
+        return load_backend(backend).look_up(self.packed, self.starts, self.rows, *asked)
 
 
 def _as_keys(pairs: NDArray[np.uint8]) -> NDArray[np.uint16]:
@@ -268,6 +255,8 @@ def look_up(
     answered : ndarray of shape (n_queries,), bool
         Whether a query has been answered.
     """
+    if len(chunks) == 1 and indexes[0] is not None:
+        return indexes[0].within(queries, radius, MAX_SHARE * len(chunks[0]), backend)
     answered = np.ones(len(queries), dtype=bool)
     parts, first = [], 0
     for index, chunk in zip(indexes, chunks, strict=True):
@@ -279,10 +268,8 @@ def look_up(
         parts.append(hits._replace(rows=hits.rows + first) if first else hits)
         first += len(chunk)
     hits = Hits.together(parts)
-    if len(chunks) > 1:
-        order = np.argsort(hits.queries, kind="stable")
-        hits = Hits(hits.queries[order], hits.rows[order], hits.distances[order])
-    return hits, answered
+    order = np.argsort(hits.queries, kind="stable")
+    return Hits(hits.queries[order], hits.rows[order], hits.distances[order]), answered
 
 
 def _scan(chunk, queries, radius):
@@ -335,6 +322,12 @@ def nearest_by_index(
         if len(asked) == 0:
             break
         hits, here = look_up(indexes, chunks, queries[asked], radius, backend)
+        if len(queries) == 1:
+            # What follows takes as long again as the search.
+            if here[0] and len(hits.rows) >= k:
+                best = np.argsort(hits.distances, kind="stable")[:k]
+                return hits.distances[best][None], hits.rows[best][None], here
+            continue
         here &= np.bincount(hits.queries, minlength=len(asked)) >= k
         order = np.lexsort((hits.distances, hits.queries))
         starts = np.searchsorted(hits.queries, np.flatnonzero(here))

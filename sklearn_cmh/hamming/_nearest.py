@@ -66,13 +66,16 @@ def nearest(
     engine = load_backend(backend)
     # One query is answered in fractions of a millisecond: nothing that it can do without.
     n_parts = 1 if len(queries) == 1 else min(effective_n_jobs(n_jobs), len(queries))
-    parts = np.array_split(queries, n_parts) if n_parts > 1 else [queries]
+    if n_parts == 1:
+        distances, indices = _search(chunks, queries, k, n_bits, engine, NEVER)
+        return distances.astype(np.int32), indices
+    parts = np.array_split(queries, n_parts)
 
     def search(part: NDArray[np.uint8], interrupted: Event):
         return _search(chunks, part, k, n_bits, engine, interrupted)
 
     found = in_threads(search, parts)
-    distances, indices = found[0] if n_parts == 1 else map(np.concatenate, zip(*found, strict=True))
+    distances, indices = map(np.concatenate, zip(*found, strict=True))
     return distances.astype(np.int32), indices
 
 
@@ -109,10 +112,15 @@ def in_threads(function: Callable[[Part, Event], Result], parts: Sequence[Part])
 
 
 def _search(chunks, queries, k, n_bits, engine, interrupted):
+    n_rows = engine.rows_at_once(queries.shape[1], len(queries))
+    if len(queries) == 1 and len(chunks) == 1 and len(chunks[0]) <= n_rows:
+        # Nothing to merge.
+        limit = np.array([n_bits + 1])
+        return engine.top_k(engine.layout(chunks[0], 1), queries, k, limit, n_bits)
     # A distance above all others: nothing found yet, so everything is nearer.
     distances = np.full((len(queries), k), n_bits + 1, dtype=distance_dtype(n_bits + 1))
     indices = np.full((len(queries), k), -1, dtype=np.intp)
-    for first, rows in row_blocks(chunks, engine.rows_at_once(queries.shape[1], len(queries))):
+    for first, rows in row_blocks(chunks, n_rows):
         m = min(k, len(rows))
         database = engine.layout(rows, len(queries))
         for part in interruptible_batches(rows, len(queries)):

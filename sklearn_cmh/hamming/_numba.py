@@ -869,36 +869,55 @@ def _within(database, by_rows, query, limit):
     return distances[:n_kept].copy(), kept[:n_kept].copy()
 
 
-def near(packed, table, queries, begins, lengths, radius):
+def look_up(packed, starts, table_rows, queries, *asked):
     """Find the candidates within a radius, as `Backend` says."""
     in_words = packed.shape[1] % 8 == 0 and packed.flags.c_contiguous
     if not in_words or packed.__array_interface__["data"][0] % 8:
         # All rows would be copied for the sake of a few.
-        return _numpy.near(packed, table, queries, begins, lengths, radius)
-    codes = as_row_words(packed), _read_only(table), as_row_words(queries)
-    return _near(*codes, begins, lengths, int(radius))
+        return _numpy.look_up(packed, starts, table_rows, queries, *asked)
+    index = as_row_words(packed), _read_only(starts), _read_only(table_rows)
+    return _look_up(*index, as_row_words(queries), *asked)
 
 
 @jit
-def _near(words, table, queries, begins, lengths, radius):
-    n = lengths.sum()
+def _look_up(words, starts, table_rows, queries, keys, tables, masks, radius, most):
+    n_candidates = np.zeros(len(queries), dtype=np.intp)
+    for i in range(len(queries)):
+        for bucket in range(len(tables)):
+            table = tables[bucket]
+            key = np.intp(keys[i, table] ^ masks[bucket])
+            n_candidates[i] += starts[table, key + 1] - starts[table, key]
+    answered = n_candidates <= most
+    n = (n_candidates * answered).sum()
     numbers, rows = np.empty(n, dtype=np.intp), np.empty(n, dtype=np.intp)
     distances = np.empty(n, dtype=np.int32)
-    n_near = 0
+    all_rows = table_rows.reshape(table_rows.size)
+    end = 0
     for i in range(len(queries)):
-        for bucket in range(begins.shape[1]):
-            begin = begins[i, bucket]
-            for place in range(begin, begin + lengths[i, bucket]):
-                row = np.intp(table[place])
+        if not answered[i]:
+            continue
+        first = end
+        for bucket in range(len(tables)):
+            table = tables[bucket]
+            key = np.intp(keys[i, table] ^ masks[bucket])
+            at = first
+            for place in range(starts[table, key], starts[table, key + 1]):
+                row = np.intp(all_rows[place])
                 distance = np.uint64(0)
                 for w in range(words.shape[1]):
                     distance += popcount(words[row, w] ^ queries[i, w])
-                if np.intp(distance) <= radius:
-                    numbers[n_near] = i
-                    rows[n_near] = row
-                    distances[n_near] = distance
-                    n_near += 1
-    return numbers[:n_near], rows[:n_near], distances[:n_near]
+                if np.intp(distance) > radius:
+                    continue
+                # Rows of a bucket rise, and may be among those of others.
+                while at < end and rows[at] < row:
+                    at += 1
+                if at == end or rows[at] != row:
+                    for j in range(end, at, -1):
+                        rows[j], distances[j] = rows[j - 1], distances[j - 1]
+                    rows[at], distances[at] = row, distance
+                    end += 1
+        numbers[first:end] = i
+    return numbers[:end], rows[:end], distances[:end], answered
 
 
 @jit

@@ -6,7 +6,7 @@ from . import _distances
 from ._codes import as_words
 from ._distances import distance_dtype, distances_to
 
-__all__ = ["layout", "near", "rows_at_once", "top_k", "within"]
+__all__ = ["layout", "look_up", "rows_at_once", "top_k", "within"]
 
 
 # Queries that make up for laying out a database word by word.
@@ -50,18 +50,26 @@ def within(words, queries, radius, n_bits):
         yield d[near].astype(np.int32), near
 
 
-def near(packed, table, queries, begins, lengths, radius):
+def look_up(packed, starts, table_rows, queries, keys, tables, masks, radius, most):
     """Find the candidates within a radius, as `Backend` says."""
+    buckets = (keys[:, tables] ^ masks) + tables * starts.shape[1]
+    begins = starts.ravel()[buckets]
+    lengths = starts.ravel()[buckets + 1] - begins
     n_candidates = lengths.sum(axis=1)
-    numbers = np.repeat(np.arange(len(queries)), n_candidates)
+    answered = n_candidates <= most
+    lengths[~answered] = 0
+    numbers = np.repeat(np.arange(len(queries)), n_candidates * answered)
     begins, lengths = begins.ravel(), lengths.ravel()
     shifts = begins - (np.cumsum(lengths) - lengths)
-    rows = table[np.arange(len(numbers)) + np.repeat(shifts, lengths)]
+    rows = table_rows.ravel()[np.arange(len(numbers)) + np.repeat(shifts, lengths)]
     different = packed[rows]
     different ^= queries[numbers]
     distances = np.bitwise_count(as_words(different, copy=False)).sum(axis=0, dtype=np.int32)
-    kept = distances <= radius
-    return numbers[kept], rows[kept].astype(np.intp), distances[kept]
+    near = np.flatnonzero(distances <= radius)
+    # One number for query and row; a row may have come out of several tables.
+    _, first = np.unique(numbers[near] * len(packed) + rows[near], return_index=True)
+    near = near[first]
+    return numbers[near], rows[near].astype(np.intp), distances[near], answered
 
 
 def _k_or_more_near(d, k, radius, most):

@@ -58,6 +58,8 @@ def within_radius(
     if indexes is None:
         return _compare_all(chunks, queries, whole, n_bits, backend)
     hits, answered = look_up(indexes, chunks, queries, whole, backend)
+    if len(queries) == 1 and answered[0]:
+        return [hits.distances], [hits.rows]
     bounds = np.searchsorted(hits.queries, np.arange(len(queries) + 1)).tolist()
     distances = [hits.distances[start:stop] for start, stop in pairwise(bounds)]
     indices = [hits.rows[start:stop] for start, stop in pairwise(bounds)]
