@@ -1,5 +1,7 @@
 """What users pass is never written to, and its storage makes no difference."""
 
+import contextlib
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
@@ -206,3 +208,25 @@ def test_true_is_no_number(estimator):
         if numbers and "boolean" not in constraints[name] and not isinstance(value, str):
             with pytest.raises(ValueError, match=f"'{name}' parameter of"):
                 clone(estimator).set_params(**{name: True}).fit(np.eye(N), Y)
+
+
+@pytest.mark.parametrize(("name", "cls"), HASHERS, ids=[name for name, _ in HASHERS])
+def test_the_global_generator_is_left_alone(name, cls):
+    rng = np.random.RandomState(0)
+    X = MultimodalData(first=rng.rand(20, 4), second=rng.rand(20, 4))
+    before = np.random.get_state()[1:3]  # noqa: NPY002
+    small(cls, None).fit(X, np.arange(20) % 3).transform(X)
+    np.testing.assert_array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
+    assert np.random.get_state()[2] == before[1]  # noqa: NPY002
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("name", "cls"), HASHERS, ids=[name for name, _ in HASHERS])
+def test_numbers_at_the_end_of_a_dtype_give_an_answer_or_an_error_alone(name, cls, dtype):
+    rng = np.random.RandomState(0)
+    huge = np.where(rng.rand(20, 4) < 0.4, np.finfo(dtype).max, 0).astype(dtype)
+    X = MultimodalData(first=rng.rand(20, 4), second=huge)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        with contextlib.suppress(ValueError):
+            small(cls, None).fit(X, np.arange(20) % 3)

@@ -576,6 +576,19 @@ def test_leave_one_out_ridge_refuses_bad_penalties():
         LeaveOneOutRidge([0.0]).fit(np.eye(4), np.eye(4))
 
 
+def test_leave_one_out_ridge_makes_nothing_of_rounding():
+    """A row has one prediction, of the size of targets, where features are large and few differ."""
+    F = 1e25 * np.random.default_rng(0).standard_normal((3, 6))
+    ridge = LeaveOneOutRidge().fit(F, np.array([1.0, -1.0, 1.0]))
+    together = ridge.predict(F)
+    assert np.abs(together).max() < 2
+    assert_allclose([ridge.predict(row[None])[0] for row in F], together, rtol=1e-6)
+    with pytest.raises(
+        ValueError, match=r"The features are of the order of \de\+25, whose squares"
+    ):
+        LeaveOneOutRidge().fit(F.astype(np.float32), np.ones(3))
+
+
 def test_small_integers_of_numpy_do_not_overflow():
     hasher = RefinedHasher(DSAH(8), n_restarts=np.uint8(16), pool_bits=np.uint8(16))
     hasher.set_params(n_bits=300)

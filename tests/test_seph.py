@@ -115,6 +115,13 @@ def test_too_many_rows_are_refused_before_anything_is_done(hasher, paired, monke
         hasher.fit(MultimodalData(**paired.blocks), paired.y)
 
 
+@pytest.mark.parametrize("y", [np.arange(12), np.eye(12, dtype=int)])
+def test_rows_of_which_no_two_share_a_label_are_refused(hasher, paired, y):
+    X = MultimodalData(**paired.blocks)[:12]
+    with pytest.raises(ValueError, match="No two of 12 training rows share a label"):
+        hasher.fit(X, y)
+
+
 def test_wiki_is_learned(wiki):
     """Of a sample of its training rows."""
     X, y, rows = MultimodalData(image=wiki.image, text=wiki.text), wiki.labels, wiki.train[::6]

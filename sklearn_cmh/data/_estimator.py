@@ -161,7 +161,7 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
             return X
         with _one_modality_explained(X, [] if reset else self._modalities):
             if numeric:
-                with _vectors_explained(X):
+                with _vectors_explained(X), np.errstate(over="ignore", invalid="ignore"):
                     return validate_data(
                         self,
                         X,
@@ -329,7 +329,8 @@ def checked(X, complaint, **options):
     Sparse X becomes CSR without duplicate entries.
     """
     try:
-        X = check_array(X, accept_sparse="csr", **options)
+        with np.errstate(over="ignore", invalid="ignore"):  # of infinities that are refused
+            X = check_array(X, accept_sparse="csr", **options)
     except ValueError as error:
         raise ValueError(f"{complaint}: {error}") from error
     return canonical(X) if sparse.issparse(X) else X

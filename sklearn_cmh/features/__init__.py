@@ -15,7 +15,7 @@ from ._mapped_rows import (
     mapped_rows,
     stored_features,
 )
-from ._maps import FeatureMapsMixin, fitted_features
+from ._maps import FeatureMapsMixin, check_scale, fitted_features
 from ._preprocessing import signed_sqrt, sqrt_norm
 from ._shared_space import SharedSpace, linear_map
 
@@ -25,6 +25,7 @@ __all__ = [
     "MappedRows",
     "SharedSpace",
     "StoredRows",
+    "check_scale",
     "features_fit_in_memory",
     "fitted_features",
     "gathered",

@@ -42,6 +42,11 @@ def check_scale(name, F):
     return F
 
 
+def _quiet_overflow():
+    """Context in which a map may overflow without a warning: what it returns is checked."""
+    return np.errstate(over="ignore", invalid="ignore")
+
+
 def _is_finite(F):
     values = np.asarray(F.data if sparse.issparse(F) else F)
     return values.dtype.kind != "f" or bool(np.isfinite(values).all())
@@ -116,7 +121,7 @@ class FeatureMapsMixin:
                 feature_map = self._default_feature_map(block)
             report(self, f"features of {name!r}")
             feature_map = inner_clone(feature_map, rng)
-            with named_errors(f"feature_map of {name!r}"):
+            with named_errors(f"feature_map of {name!r}"), _quiet_overflow():
                 feature_map, F = make(feature_map, block)
                 F = self._check_features(name, F)
             features[name] = check_scale(name, F)
@@ -131,7 +136,8 @@ class FeatureMapsMixin:
         feature_map = self.feature_maps_[name]
         if feature_map is None:
             return block
-        return self._check_features(name, transform(feature_map, block))
+        with _quiet_overflow():
+            return self._check_features(name, transform(feature_map, block))
 
     def _check_features(self, name, F):
         complaint = f"The feature map of {name!r} returned what no hasher takes"

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..data import FLOATS
+from ..data import FLOATS, check_range
 from ..solvers import ridge_leave_one_out, sign
 from ..utils._documentation import DocumentedMixin
 from ..utils._sklearn import Interval, fit_context, validate_parameters
@@ -110,6 +110,7 @@ class LeaveOneOutRidge(DocumentedMixin, MultiOutputMixin, RegressorMixin, BaseEs
             self, X, y, dtype=FLOATS, multi_output=True, y_numeric=True, ensure_min_samples=2
         )
         check_positive("alphas", self.alphas)
+        check_range(X, "The features", "rescale them, by MaxAbsScaler for instance")
         targets = y.reshape(len(y), -1).astype(np.float64)
         mean = targets.mean(axis=0)
         coef, decisions = ridge_leave_one_out(X, targets, self.alphas)

@@ -8,6 +8,7 @@ by its own mean closes the gap. A random rotation spreads what the coordinates h
 import numpy as np
 
 from ..base import BaseHasher, Learning
+from ..features import check_scale
 from ..solvers import column_means, polar_factor, project, sign, warn_constant_bits
 from ..utils._sklearn import StrOptions
 from ..utils._typing import Modalities, RandomState
@@ -91,6 +92,8 @@ class CentredSign(BaseHasher):
     def _fit_blocks(self, blocks, L, rng):
         widths = {name: block.shape[1] for name, block in blocks.items()}
         width = next(iter(widths.values()))
+        for name, block in blocks.items():
+            check_scale(name, block)
         if set(widths.values()) != {width}:
             raise ValueError(
                 "CentredSign takes embeddings of one space, so all modalities need the same number "

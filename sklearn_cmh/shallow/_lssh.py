@@ -61,14 +61,28 @@ class State:
 
 
 def sparse_codes(X, D, rho, start=None):
-    """The minimiser S of ``||X - S D||^2 + rho ||S||_1``, as far as 100 passes reach it."""
-    from sklearn.decomposition import sparse_encode  # on use: it loads much of scikit-learn
+    """The minimiser S of ``||X - S D||^2 + rho ||S||_1``, as far as 100 passes reach it.
 
-    start = None if start is None else start.copy()  # scikit-learn writes to it
-    options = {"algorithm": "lasso_cd", "alpha": rho / 2, "init": start, "max_iter": _PASSES}
+    It is what `sklearn.decomposition.sparse_encode` computes, which draws from NumPy's global
+    generator for nothing.
+    """
+    from sklearn.linear_model import Lasso  # on use: it loads much of scikit-learn
+
+    lasso = Lasso(
+        alpha=rho / 2 / X.shape[1],
+        fit_intercept=False,
+        precompute=(D @ D.T).astype(X.dtype, copy=False),
+        max_iter=_PASSES,
+        tol=1e-8,
+        warm_start=True,
+        random_state=0,
+    )
+    if start is not None:
+        lasso.coef_ = start.copy()  # scikit-learn writes to it
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return sparse_encode(X, D, **options)
+        lasso.fit(D.T, X.T, check_input=False)
+    return lasso.coef_.reshape(len(X), len(D))
 
 
 def update_sparse_codes(problem, state):

@@ -195,6 +195,11 @@ class SePH(RegressionMixin, KernelHasher):
     def _solve(self, features, L, rng):
         sweeps = self._sweeps()
         problem = Problem.from_data(L, self.alpha)
+        if problem.total <= 1e-9 * L.shape[0]:
+            raise ValueError(
+                f"No two of {L.shape[0]} training rows share a label, so SePH has no affinity to "
+                "preserve: pass rows of one class, or a method that learns from pairs."
+            )
         B = solve(problem, self.n_bits, sweeps=sweeps, rng=rng)
         if self.hash_functions == "ridge":
             return self._regressed(features, B, sweeps)

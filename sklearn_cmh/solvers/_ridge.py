@@ -83,7 +83,9 @@ def ridge_leave_one_out(F, B, alphas, rows=None, *, signs=False, spectrum=None):
     moment = np.zeros((q, B.shape[1]))
     for block in gen_batches(n, _BLOCK_ROWS):
         moment += (F[block] - centre).T @ (B[block] - mean)
-    shrinkage = 1.0 / (np.maximum(eigenvalues, 0.0) + alphas[:, None])
+    # Directions in which features differ by rounding alone are no reason for large coefficients.
+    noise = q * np.finfo(np.float64).eps * eigenvalues.max(initial=0.0)
+    shrinkage = 1.0 / np.maximum(np.maximum(eigenvalues, 0.0) + alphas[:, None], noise)
     spectra = shrinkage[:, :, None] * (U.T @ moment)
 
     n_rows = n if rows is None else len(rows)
