@@ -69,6 +69,7 @@ REASONS = re.compile(
             "No two of \\d+ training rows share a label",
             r"n_bits=\d+ is more than the \d+ coordinates",
             "The loss was not finite in epoch",
+            "beyond the single precision in which networks compute",
             r"A pool of n_restarts \* pool_bits = \d+ bits is too small",
         ]
     )
