@@ -248,3 +248,12 @@ def test_rows_that_are_alike_outside_a_fold(kind):
     for means, bases in shared.folds:
         for F, m, W in zip(features, means, bases, strict=True):
             assert np.abs((F - m) @ W).max() < 1e3
+
+
+@pytest.mark.parametrize("rest", [1e-15, -1e-15])
+def test_rounding_does_not_turn_a_component_that_the_first_modality_lacks(rest):
+    first, second = np.tile([1.0, -1.0], 8), np.repeat([1.0, -1.0], 8)
+    F = [(first + rest * second)[:, None], second[:, None], second[:, None]]
+    grams = centred_grams(F, [f.mean(axis=0) for f in F])
+    bases, _ = canonical_bases(grams, [0.0] * 3, 1)
+    assert bases[1][0, 0] > 0 and bases[2][0, 0] > 0

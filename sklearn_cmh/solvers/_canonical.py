@@ -66,8 +66,8 @@ def canonical_bases(
     -----
     Directions without variance get no weight, so that constant and collinear features do no harm
     even without a ridge. The sign of a component is that which makes the largest weight of the
-    first modality positive. Time is cubic in the number of features, and does not depend on the
-    number of rows.
+    first modality that has a part in it positive. Time is cubic in the number of features, and does
+    not depend on the number of rows.
 
     Examples
     --------
@@ -96,7 +96,10 @@ def canonical_bases(
         ranks = [D.shape[1] for D in whiteners]
         directions, correlations = _shared_by_many(crossed, ranks, n_components)
     bases = [D @ U for D, U in zip(whiteners, directions, strict=True)]
-    signs = component_signs(bases[0])
+    # Of many modalities, the first may have next to nothing of a component.
+    there = np.array([np.linalg.norm(U, axis=0) > 1e-6 for U in directions])
+    signs_by_modality = np.array([component_signs(W) for W in bases])
+    signs = np.take_along_axis(signs_by_modality, there.argmax(axis=0)[None], axis=0)[0]
     return [W * signs for W in bases], correlations.clip(0, 1)
 
 
