@@ -26,7 +26,7 @@ from sklearn_cmh.solvers import mix_targets, ridge_leave_one_out, sign
 QUICK = {"n_bits": 24, "n_anchors": 60, "widths": (0.5,), "ridges": (0.1, 1.0), "random_state": 0}
 
 
-def pairs_in_classes(n=240, seed=0, apart=3.0):
+def pairs_in_classes(n=240, seed=0, apart=3.0, shared=1.0):
     """Pairs that share a class, and things within it; their labels."""
     rng = np.random.default_rng(seed)
     y = rng.permutation(np.arange(n) % 4)
@@ -34,8 +34,8 @@ def pairs_in_classes(n=240, seed=0, apart=3.0):
     blocks = []
     for d in (20, 15):
         centres = apart * rng.standard_normal((4, d))
-        shared = things @ rng.standard_normal((6, d))
-        blocks.append(centres[y] + shared + 0.3 * rng.standard_normal((n, d)))
+        within = shared * things @ rng.standard_normal((6, d))
+        blocks.append(centres[y] + within + 0.3 * rng.standard_normal((n, d)))
     return MultimodalData(image=blocks[0], text=blocks[1]), y
 
 
@@ -137,6 +137,18 @@ def test_pairs_get_what_classes_do_not_need():
     assert chosen[0] < chosen[1]
 
 
+def test_pairs_that_share_nothing_but_their_class_get_less_weight():
+    one = {**QUICK, "widths": (0.5,), "ridges": (0.1,), "preprocessing": ("raw",)}
+    chosen = [
+        [
+            RefinedHasher(**one).fit(*pairs_in_classes(160, seed, 5.0, shared)).pair_weight_
+            for seed in range(3)
+        ]
+        for shared in (0.0, 1.0)
+    ]
+    assert np.mean(chosen[0]) < np.mean(chosen[1]) - 0.2, chosen
+
+
 def test_pairs_are_weighed_by_classes_and_own_rows():
     rng = np.random.RandomState(0)
     y = np.arange(80) % 4
@@ -145,14 +157,16 @@ def test_pairs_are_weighed_by_classes_and_own_rows():
     targets = [mix_targets(normalise_rows(L), things, p) for p in (0.05, 0.5)]
     pools = [[hyperplane_bits(T, draw_hyperplanes(T, 4, 16, rng))] * 2 for T in targets]
     # A score is what public metrics say of the bits that would be chosen.
-    scores = weight_scores(pools, targets, L, 16, rows)
+    pairs = np.arange(0, 80, 3)
+    scores = weight_scores(pools, targets, L, 16, rows, pairs)
     for score, pool, T in zip(scores, pools, targets, strict=True):
         H = pool[0][:, choose_bits(pool, T, 16)[0]]
         classes = mean_average_precision(H, H, y, y, exclude_self=True)
-        assert_allclose(score, classes**0.97 * mean_reciprocal_rank(H, H) ** 0.03)
+        things = mean_reciprocal_rank(H[pairs], H[pairs])
+        assert_allclose(score, classes**0.97 * things**0.03)
     # Bits of the pairs that cannot be predicted are not worth their place.
     noise = [np.where(rng.random_sample((80, 64)) < 0.4, -H, H) for H in pools[1]]
-    assert weight_scores([pools[0], noise], targets, L, 16, rows).argmax() == 0
+    assert weight_scores([pools[0], noise], targets, L, 16, rows, pairs).argmax() == 0
 
 
 @given(st.integers(1, 4096))

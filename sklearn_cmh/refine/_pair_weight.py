@@ -1,6 +1,5 @@
 """The choice of the pair weight: what classes lose by it against what own pairs gain."""
 
-import math
 from itertools import permutations
 
 import numpy as np
@@ -8,9 +7,9 @@ import numpy as np
 from ._bits import choose_bits
 from ._search import retrieval_score
 
-__all__ = ["INITIAL_WEIGHT", "candidate_weights", "weight_scores"]
+__all__ = ["INITIAL_WEIGHT", "candidate_weights", "held_out_pairs", "weight_scores"]
 
-_WEIGHTS = (0.15, 0.2, 0.3, 0.5, 0.7)
+_WEIGHTS = (0.1, 0.15, 0.2, 0.3, 0.5, 0.7)
 # What features are chosen by, before pairs are weighed.
 INITIAL_WEIGHT = 0.1
 # What own pairs count beside classes: twice their reciprocal rank is worth 2 % of class mAP.
@@ -20,22 +19,31 @@ _PAIR_WORTH = 0.03
 def candidate_weights(n_bits):
     """Pair weights to choose from, the least first.
 
-    By a weight p, the own pair is nearer by some ``p * n_bits`` bits, in a distance to others that
-    varies by ``sqrt(n_bits)``. So the shorter the codes, the more it takes to tell rows apart.
+    By a weight p, the own pair is nearer than others by some ``p * n_bits`` bits, and fewer than six
+    do not stand out. So the shorter the codes, the more weight it takes to tell rows apart.
 
     Examples
     --------
     >>> from sklearn_cmh.refine._pair_weight import candidate_weights
     >>> candidate_weights(64)
-    [0.15, 0.2, 0.3, 0.5, 0.7]
+    [0.1, 0.15, 0.2, 0.3, 0.5, 0.7]
     >>> candidate_weights(16)
     [0.3, 0.5, 0.7]
     """
-    least = min(1.1 / math.sqrt(n_bits), 0.3)
+    least = min(6 / n_bits, 0.3)
     return [p for p in _WEIGHTS if p >= least]
 
 
-def weight_scores(bits, targets, L, n_bits, scored):
+def held_out_pairs(n_scored, rng):
+    """Positions of a third of the scored rows: the space of the pairs shall not know theirs.
+
+    Pairs that a space has learned from are found more easily than others, and the more of it the
+    targets hold, the more so.
+    """
+    return np.sort(rng.permutation(n_scored)[: n_scored // 3])
+
+
+def weight_scores(bits, targets, L, n_bits, scored, pairs):
     """Score across modalities of the bits that would be chosen, for every pair weight.
 
     Parameters
@@ -50,6 +58,8 @@ def weight_scores(bits, targets, L, n_bits, scored):
         Bits to choose from a pool.
     scored : ndarray of int
         The rows that retrieve one another.
+    pairs : ndarray of int
+        Those of them, by position, that retrieve their own pairs.
 
     Returns
     -------
@@ -60,5 +70,5 @@ def weight_scores(bits, targets, L, n_bits, scored):
     for pool, T in zip(bits, targets, strict=True):
         selected = choose_bits(pool, T, n_bits)[0]
         codes = [H[scored][:, selected] for H in pool]
-        scores.append(retrieval_score(list(permutations(codes, 2)), L, _PAIR_WORTH))
+        scores.append(retrieval_score(list(permutations(codes, 2)), L, _PAIR_WORTH, pairs))
     return np.array(scores)

@@ -45,7 +45,7 @@ from ..utils._transformers import fit, inner_clone, transform
 from ..utils._typing import Modalities, RandomState
 from ..utils.discovery import all_estimators
 from ._bits import choose_bits
-from ._pair_weight import INITIAL_WEIGHT, candidate_weights, weight_scores
+from ._pair_weight import INITIAL_WEIGHT, candidate_weights, held_out_pairs, weight_scores
 from ._pool import draw_hyperplanes, hyperplane_bits
 from ._ridge import check_positive
 from ._search import (
@@ -400,7 +400,7 @@ class RefinedHasher(BaseHasher):
             rows = self._search_rows(L, len(pool), rng)
             self._search(blocks, L, pool[:, : self.pool_bits], seeds, rows, parallel)
             if self._weighs_labels_and_pairs():
-                self._weigh_pairs(blocks, L, (Lt, Z), pool_seed, seeds, rows)
+                self._weigh_pairs(blocks, L, Lt, pool_seed, seeds, rows, rng)
                 pool = self._hyperplane_pool(mix_targets(Lt, Z, self.pair_weight_), pool_seed)
             maps, coefs, bits = self._fit_hash_functions(blocks, pool, seeds)
         else:
@@ -433,21 +433,33 @@ class RefinedHasher(BaseHasher):
         free = self.pair_weight == "auto" and self.estimator is None and self.select_bits
         return free and 0 < self.pair_weight_ < 1
 
-    def _weigh_pairs(self, blocks, L, parts, pool_seed, seeds, rows):
-        """Choose `pair_weight_` by what leave-one-out codes retrieve, on the rows of the search."""
-        (Lt, Z), (fitted, scored) = parts, rows
+    def _weigh_pairs(self, blocks, L, Lt, pool_seed, seeds, rows, rng):
+        """Choose `pair_weight_` by what leave-one-out codes retrieve, on the rows of the search.
+
+        Own pairs are those of rows that a space of the others does not know.
+        """
+        fitted, scored = rows
+        blocks = {name: block[fitted] for name, block in blocks.items()}
         weights = candidate_weights(self.n_bits)
-        targets = [mix_targets(Lt[fitted], Z[fitted], p) for p in weights]
+        pairs = held_out_pairs(len(scored), rng)
+        if len(pairs) < 2:
+            self.pair_weight_ = weights[0]
+            return
+        Lt = Lt[fitted]
+        others = np.delete(np.arange(Lt.shape[0]), scored[pairs])
+        space = self._fit_space({name: block[others] for name, block in blocks.items()}, rng)
+        Z = transform(space, MultimodalData(**blocks))
+        targets = [mix_targets(Lt, Z, p) for p in weights]
         pools = [self._hyperplane_pool(T, pool_seed) for T in targets]
         bits = []
         for name, block in blocks.items():
             best, ridge = self._best_map(name, block, seeds), [self.best_params_[name]["ridge"]]
-            F, spectrum = cached(self._memory(), mapped_spectrum, best, block[fitted])
+            F, spectrum = cached(self._memory(), mapped_spectrum, best, block)
             B = np.hstack(pools)
             codes = ridge_leave_one_out(F, B, ridge, signs=True, spectrum=spectrum)[1][0]
             bits.append(np.split(codes, len(weights), axis=1))
         scores = weight_scores(
-            list(zip(*bits, strict=True)), targets, L[fitted][scored], self.n_bits, scored
+            list(zip(*bits, strict=True)), targets, L[fitted][scored], self.n_bits, scored, pairs
         )
         self.pair_weight_ = weights[scores.argmax()]
         told = ", ".join(f"{s:.4f} at {p}" for p, s in zip(weights, scores, strict=True))

@@ -84,7 +84,7 @@ def cross_modal_score(codes, others, L, pair_weight=0.0):
     return float(class_map(codes, codes, L) ** (1 - pair_weight)) if pair_weight < 1 else 1.0
 
 
-def retrieval_score(directions, L, pair_weight):
+def retrieval_score(directions, L, pair_weight, pairs=slice(None)):
     """``mAP^(1 - p) MRR^p`` of what queries find in databases.
 
     Mean average precision of the classes, own pair left out, and mean reciprocal rank of the own
@@ -99,6 +99,8 @@ def retrieval_score(directions, L, pair_weight):
         Label indicator of the rows; not looked at where the pair weight is 1.
     pair_weight : float
         The weight p.
+    pairs : slice or ndarray of int, default=slice(None)
+        The rows among which own pairs are sought.
 
     Returns
     -------
@@ -112,7 +114,7 @@ def retrieval_score(directions, L, pair_weight):
         )
     if pair_weight > 0:
         score *= (
-            np.mean([mean_reciprocal_rank(query, base) for query, base in directions])
+            np.mean([mean_reciprocal_rank(query[pairs], base[pairs]) for query, base in directions])
             ** pair_weight
         )
     return float(score)
