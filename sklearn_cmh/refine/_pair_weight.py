@@ -19,8 +19,8 @@ _PAIR_WORTH = 0.03
 def candidate_weights(n_bits):
     """Pair weights to choose from, the least first.
 
-    By a weight p, the own pair is nearer than others by some ``p * n_bits`` bits, and fewer than six
-    do not stand out. So the shorter the codes, the more weight it takes to tell rows apart.
+    By a weight p, the own pair is nearer than others by some ``p * n_bits`` bits, and fewer than
+    six do not stand out. So the shorter the codes, the more weight it takes to tell rows apart.
 
     Examples
     --------
