@@ -66,12 +66,14 @@ REASONS = {
     "SCH-GAN, table IV": "4,096 features of a deep network and 1,000 words, not 128 and 10",
 }
 
+RUN = """\
+    python benchmarks/paper_tables.py --data {data} --bits {bits} \\
+        --methods {methods} \\
+        --seeds {seeds}{galleries}"""
 COMMAND = """\
 .. code-block:: bash
 
-    python benchmarks/paper_tables.py --data {data} --bits {bits} \\
-        --methods {methods} \\
-        --seeds {seeds}
+{runs}
     python docs/_tables/write_methods.py paper-tables/results.csv
 """
 INTRODUCTION = """\
@@ -144,15 +146,30 @@ def methods_table(summary, data, bits):
 
 
 def command_of(rows):
-    """The command that makes these rows."""
+    """The commands that make these rows: one for each number of seeds."""
     cells = [cell_of(row) for row in rows]
     methods = sorted({cell.method for cell in cells}, key=place)
-    return COMMAND.format(
-        data=",".join(in_order({cell.data for cell in cells})),
-        bits=",".join(map(str, sorted({cell.bits for cell in cells}))),
-        methods=",".join(methods),
-        seeds=1 + max(cell.seed for cell in cells),
-    )
+    seeds_of = {g: seeds_filled(rows, columns) for g, columns in GALLERIES.items()}
+    runs = []
+    for seeds in sorted(set(seeds_of.values()) - {0}, reverse=True):
+        galleries = [gallery for gallery, number in seeds_of.items() if number == seeds]
+        runs.append(
+            RUN.format(
+                data=",".join(in_order({cell.data for cell in cells})),
+                bits=",".join(map(str, sorted({cell.bits for cell in cells}))),
+                methods=",".join(methods),
+                seeds=seeds,
+                galleries=""
+                if len(galleries) == len(GALLERIES)
+                else f" --galleries {','.join(galleries)}",
+            )
+        )
+    return COMMAND.format(runs="\n".join(runs))
+
+
+def seeds_filled(rows, columns):
+    """Seeds of the rows that have some figures."""
+    return 1 + max((cell_of(r).seed for r in rows if all(r.get(c) for c in columns)), default=-1)
 
 
 def in_order(names):
