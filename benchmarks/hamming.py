@@ -22,7 +22,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from numpy._core._multiarray_umath import __cpu_dispatch__
 from sklearn.neighbors import NearestNeighbors
 
 from sklearn_cmh import HammingRanker, MultimodalData, TwoStageRanker
@@ -34,7 +33,8 @@ NUS_WIDE = 184_577
 MIRFLICKR = 18_015
 FLAGS = ("avx2", "avx512bw", "avx512_bitalg", "avx512_vpopcntdq", "avx512_vbmi", "asimd", "sve")
 # As this NumPy calls what it has AVX-512 loops for.
-AVX512 = [name for name in __cpu_dispatch__ if name.startswith(("AVX512", "X86_V4"))]
+LOOPS = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+AVX512 = [name for name in LOOPS if name.startswith(("AVX512", "X86_V4"))]
 
 
 def one_thread(avx2):

@@ -147,7 +147,8 @@ def test_weighted_sums_in_strips(dtype):
     A, B, C = np.random.RandomState(0).randn(3, 9000, 7).astype(dtype)
     total = weighted_sum((2, A), (-0.25, B), (1, C))
     assert total.dtype == dtype
-    np.testing.assert_allclose(total, 2 * A - B / 4 + C, rtol=1e-5, atol=1e-5)
+    rounding = 20 * np.finfo(dtype).eps
+    np.testing.assert_allclose(total, 2 * A - B / 4 + C, rtol=rounding, atol=rounding)
 
 
 def peak_of_a_fit(hasher, n):

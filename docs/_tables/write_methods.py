@@ -74,7 +74,7 @@ COMMAND = """\
 .. code-block:: bash
 
 {runs}
-    python docs/_tables/write_methods.py paper-tables/results.csv
+    python docs/_tables/write_methods.py paper-tables/results.csv{name}
 """
 INTRODUCTION = """\
 mAP over the full ranking, image to text / text to image, expected ties, {seeds}, with
@@ -145,7 +145,7 @@ def methods_table(summary, data, bits):
     return lists(f"{DATA.get(data, data)}, {bits} bits", header, rows)
 
 
-def command_of(rows):
+def command_of(rows, name):
     """The commands that make these rows: one for each number of seeds."""
     cells = [cell_of(row) for row in rows]
     methods = sorted({cell.method for cell in cells}, key=place)
@@ -164,7 +164,7 @@ def command_of(rows):
                 else f" --galleries {','.join(galleries)}",
             )
         )
-    return COMMAND.format(runs="\n".join(runs))
+    return COMMAND.format(runs="\n".join(runs), name="" if name == "methods" else f" {name}")
 
 
 def seeds_filled(rows, columns):
@@ -177,7 +177,7 @@ def in_order(names):
     return sorted(names, key=lambda name: ([*DATA, name].index(name), name))
 
 
-def write_methods(rows):
+def write_methods(rows, name):
     """All figures of all methods."""
     summary = summarise(rows)
     ranked = [c for gallery in ("learned", "encoded", "held-out") for c in GALLERIES[gallery]]
@@ -185,7 +185,7 @@ def write_methods(rows):
     n_seeds = 1 + max(cell_of(row).seed for row in rows)
     introduction = INTRODUCTION.format(
         seeds="one seed" if n_seeds == 1 else f"mean of {n_seeds} seeds",
-        command=command_of(rows),
+        command=command_of(rows, name),
         package=__version__,
         sklearn=version("scikit-learn"),
         numpy=version("numpy"),
@@ -204,8 +204,8 @@ def write_methods(rows):
 def write_tests(rows):
     """Who is best, who is level, and how refined codes stand; nothing of a single seed.
 
-    Level is who is behind by no more than the standard deviation of the paired differences. With
-    few seeds and many methods, tests that are corrected for their number find nothing.
+    Level is who is behind by no more than the standard deviation of the paired differences. How
+    refined codes stand by paired tests, corrected for the number of methods, is told beside it.
     """
     if len({cell_of(row).seed for row in rows}) == 1:
         return ""
@@ -254,10 +254,13 @@ def told_standing(found, name):
         ("mAP", [contest for contest in found if contest.column != "own-pair"]),
         ("own pair", [contest for contest in found if contest.column == "own-pair"]),
     ):
-        best, within, _ = standing(chosen, name)
+        best, within, not_worse = standing(chosen, name)
         if chosen:
             of = f"of {len(chosen)} columns"
-            parts.append(f"{figure}, best in {best} {of}, best or level in {within}")
+            parts.append(
+                f"{figure}, best in {best} {of}, best or level in {within}, best or not worse by "
+                f"test (p >= 0.05) in {not_worse}"
+            )
     return f"*{name}*: {'; '.join(parts)}."
 
 
@@ -324,7 +327,7 @@ def main(path, methods="methods"):
     """Write the files beside this one."""
     rows = list(read_results(Path(path)).values())
     texts = {
-        methods: write_methods(rows),
+        methods: write_methods(rows, methods),
         "tests": write_tests(rows),
         "papers": write_papers(rows),
         "printed": write_printed(),
