@@ -13,6 +13,8 @@ HEAVY = [
     "numba",
     "onnx",
     "torch",
+    "sklearn_cmh.shallow._fsh",
+    "sklearn_cmh.shallow._seph",
 ]
 # What the rooms load on use: kernels are not compiled, and figures may never be drawn.
 ON_USE = ["matplotlib", "numba", "faiss", "torch"]
@@ -30,3 +32,12 @@ for room in {ROOMS}:
 def test_imports_load_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     assert done.stdout.split() == ["[]"] * (1 + len(ROOMS)), done.stdout + done.stderr
+
+
+def test_shallow_methods_are_read_when_asked_for():
+    from sklearn_cmh import shallow
+
+    for name in shallow.__all__:
+        assert getattr(shallow, name).__name__ == name
+    assert set(shallow.__all__) <= set(dir(shallow))
+    assert not hasattr(shallow, "NoMethod")
