@@ -100,7 +100,7 @@ def test_many_queries_find_what_each_finds_alone(n, n_bits):
     options = {"n_bits": n_bits, "backend": "numba"}
     k = min(n, 5)
     expected = brute_force(queries, database)
-    for n_queries in (140, 5, 3, 1):
+    for n_queries in (140, 10, 5, 1):
         parts = np.array_split(pack_codes(queries), 140 // n_queries)
         found = [nearest([pack_codes(database)], part, k, **options) for part in parts]
         for i in range(2):
@@ -108,9 +108,25 @@ def test_many_queries_find_what_each_finds_alone(n, n_bits):
 
 
 @needs_numba
-@pytest.mark.parametrize("features", [set(), {"+popcnt"}, {"+avx512vpopcntdq"}])
+@pytest.mark.parametrize("n_bits", [64, 248, 256, 2000, 66_000])
+def test_distances_as_large_as_the_codes_are_long(n_bits):
+    """Small types count what differs, as long as they can."""
+    database = random_bits(10, n_bits)
+    queries = 1 - database
+    codes = [pack_codes(database)], pack_codes(queries)
+    found = nearest(*codes, 10, n_bits=n_bits, backend="numba")
+    for ours, expected in zip(found, brute_force(queries, database), strict=True):
+        assert_array_equal(ours, expected)
+    assert found[0].max() == n_bits
+
+
+COUNTS_VECTORS = {"+avx512vpopcntdq", "+avx512bitalg"}
+
+
+@needs_numba
+@pytest.mark.parametrize("features", [set(), {"+popcnt"}, COUNTS_VECTORS])
 def test_kernels_for_other_processors(features, monkeypatch):
-    """Whether bytes are shuffled, and bits of words or vectors counted, distances are the same."""
+    """Whether bits of words or vectors are counted or not, distances are the same."""
     numba = pytest.importorskip("numba")
     kernels = _backends.load_kernels()
     limits, none = np.full(30, 2001), np.uint16(2001)
@@ -118,18 +134,20 @@ def test_kernels_for_other_processors(features, monkeypatch):
     def problem(n_bits):
         database, queries = random_bits(300, n_bits), random_bits(30, n_bits, seed=1)
         codes = [pack_codes(bits) for bits in (database, queries)]
-        return database, queries, *map(kernels.as_row_words, codes), kernels.half_bytes(codes[1])
+        return database, queries, *map(kernels.as_row_words, codes), codes[1].shape[1]
 
     # Kernels that are kept shall be for this processor.
-    _, _, rows, words, halves = problem(60)
-    kernels._top_k(rows, True, words, halves, 7, limits, none)
+    _, _, rows, words, n_bytes = problem(60)
+    kernels._top_k(rows, True, words, n_bytes, 7, limits, none)
     monkeypatch.setattr(kernels, "_features", lambda context: features)
+    for name in ("_strip_of_blocks", "lay_out_strip"):
+        monkeypatch.setattr(kernels, name, numba.njit(getattr(kernels, name).py_func))
     by_rows = numba.njit(kernels._distances_of_rows.py_func)
     top_k = numba.njit(kernels._top_k.py_func)
     d = np.empty(300, dtype=np.uint16)
     for n_bits in (60, 128, 250, 320, 512, 960, 2000):
-        database, queries, rows, words, halves = problem(n_bits)
-        found = top_k(rows, True, words, halves, 7, limits, none)
+        database, queries, rows, words, n_bytes = problem(n_bits)
+        found = top_k(rows, True, words, n_bytes, 7, limits, none)
         for ours, expected in zip(found, brute_force(queries, database), strict=True):
             assert_array_equal(ours, expected[:, :7])
         by_rows(rows, words[0], 0, 300, d)

@@ -5,16 +5,19 @@ type; a vector comparison then gives one bit per row, so that the few rows that 
 visited by counting trailing zeros. Several queries share each strip while it is in the cache.
 
 One query reads the codes as they lie, and is bound by memory. For several, where they make up
-for it, every strip is laid out so that nothing is summed across a vector. Where the processor
-counts the bits of vectors, that is word by word: the same word of eight rows fills a vector.
-Elsewhere half byte by half byte: a shuffle of bytes, a table of 16 entries, looks up how many
-bits the same half byte of many rows differs by from that of the query, and counts are bytes.
+for it, every strip is laid out piece by piece, so that nothing is summed across a vector: the
+same piece of many rows fills one. Where the processor counts the bits of vectors, pieces are of
+two bytes: counts of longer ones would be narrowed more often, those of single bytes would not
+hold the distances of long codes. With AVX2 alone they are half bytes: a shuffle of bytes, a table
+of 16 entries, looks up how many bits they differ by from that of the query. Elsewhere, bytes.
 """
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, reduce
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -39,16 +42,11 @@ STRIP_WORDS = 2**14
 AHEAD = 256
 # Bytes of short codes, which are words of their own size.
 SHORT = (1, 2, 4)
-# Queries that pay for laying out a strip, and how many more they are for rows of one word; rows
-# laid out at once, and bytes of a strip, which stay in the processor's first cache. Of half bytes:
-# rows of a block, and half bytes whose differing bits, four at most, a byte can count.
-SEVERAL_QUERIES = 5
-MORE_QUERIES = 32
-GROUP_ROWS = 8
-BLOCK_BYTES = 2**14
+# Queries that pay for laying out a strip; bytes of a strip, which stay in the processor's first
+# cache, and rows of a block in it.
+SEVERAL_QUERIES = 8
+STRIP_BYTES = 2**14
 BLOCK_ROWS = 2 * LANES
-COUNTABLE = 62
-HALVES = 2 * LINE
 
 OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 
@@ -205,6 +203,11 @@ def _popcount(builder, bits):
     return builder.ctpop(bits)
 
 
+def _processor(context):
+    """Name of the processor that is compiled for, as LLVM calls it."""
+    return context.codegen().magic_tuple()[1]
+
+
 def _features(context):
     """What the processor that is compiled for can do, as LLVM names it."""
     return set(context.codegen().magic_tuple()[2].split(","))
@@ -224,16 +227,6 @@ def _counts_words(context):
 def _counts_vectors(context):
     """Whether the processor counts the bits of vectors of words."""
     return "+avx512vpopcntdq" in _features(context)
-
-
-@intrinsic
-def counts_vectors(typingctx):
-    """Whether the processor counts the bits of vectors of words."""
-
-    def codegen(context, builder, signature, args):
-        return context.get_constant(types.boolean, _counts_vectors(context))
-
-    return types.boolean(), codegen
 
 
 def _differing(builder, row_line, query_line):
@@ -272,8 +265,8 @@ def _store_sums(builder, counts, n, pointer):
 
 def _fetch(context, builder, pointer):
     """Fetch a line into the cache that is read soon."""
-    # Vectors take so little time that the processor fetches better by itself.
-    if _counts_vectors(context):
+    # Vectors take so little time that an AMD fetches better by itself, and an Intel does not.
+    if _counts_vectors(context) and _processor(context).startswith("znver"):
         return
     ahead = builder.bitcast(builder.gep(pointer, [WORD(AHEAD)]), BYTE.as_pointer())
     to_read, to_stay, data = HALF_WORD(0), HALF_WORD(3), HALF_WORD(1)
@@ -391,235 +384,194 @@ def _repeat(query):
     return repeated
 
 
-# --- Distances word by word -------------------------------------------------------------------
-
-
-def _transpose(builder, lines):
-    """Vectors of the first words of eight rows, of their second words, ..., from their lines."""
-    if len(lines) == 1:
-        return lines
-    halves = (_transpose(builder, half) for half in _even_and_odd(builder, lines))
-    return [column for pair in zip(*halves, strict=True) for column in pair]
-
-
-@intrinsic(prefer_literal=True)
-def lay_out_words(typingctx, rows, position, n_words, width, blocks, place):
-    """Lay out `width` words, 1, 2, 4, or 8, of eight rows from a position on, word by word."""
-
-    def codegen(context, builder, signature, args):
-        row_words, position, n_words, _, laid_out, place = args
-        vector = ir.VectorType(WORD, width.literal_value)
-        parts = []
-        for i in range(LINE):
-            at = builder.add(position, builder.mul(n_words, WORD(i)))
-            parts.append(_load(builder, _pointer(context, builder, rows, row_words, at, vector), 8))
-        step = LINE // vector.count
-        lines = [_join(builder, parts[i : i + step]) for i in range(0, LINE, step)]
-        for w, column in enumerate(_transpose(builder, lines)):
-            at = builder.add(place, WORD(w * LANES * LINE))
-            pointer = _pointer(context, builder, blocks, laid_out, at, column.type)
-            builder.store(column, pointer).align = 1
-        return context.get_dummy_value()
-
-    return types.void(rows, types.intp, types.intp, width, blocks, types.intp), codegen
-
-
-@jit
-def lay_out_by_words(rows, start, stop, blocks):
-    """Words of rows start..stop: those of 64 rows, word by word."""
-    n_words = rows.shape[1]
-    part = rows[start:stop]
-    flat = part.reshape(part.size)
-    words = blocks.view(np.uint64)
-    n = stop - start
-    for j in range(0, n, LINE):
-        place = j // LANES * LANES * n_words + j % LANES
-        if j + LINE > n:
-            for i in range(n - j):
-                for w in range(n_words):
-                    words[place + i + w * LANES] = part[j + i, w]
-            break
-        w = 0
-        while w + 8 <= n_words:
-            lay_out_words(flat, j * n_words + w, n_words, 8, blocks, 8 * (place + w * LANES))
-            w += 8
-        if n_words & 4:
-            lay_out_words(flat, j * n_words + w, n_words, 4, blocks, 8 * (place + w * LANES))
-            w += 4
-        if n_words & 2:
-            lay_out_words(flat, j * n_words + w, n_words, 2, blocks, 8 * (place + w * LANES))
-            w += 2
-        if n_words & 1:
-            lay_out_words(flat, j * n_words + w, n_words, 1, blocks, 8 * (place + w * LANES))
-
-
-@intrinsic
-def distances_by_words(typingctx, blocks, n_words, queries, i, out, n):
-    """Distances of query i to n rows that are laid out word by word, into the front of `out`."""
-
-    def codegen(context, builder, signature, args):
-        laid_out, n_words, query_words, i, distances, n = args
-        lanes = ir.VectorType(WORD, LINE)
-        narrow = ir.VectorType(context.get_value_type(out.dtype), LINE)
-        first = builder.mul(i, n_words)
-        sums = [cgutils.alloca_once(builder, lanes) for _ in range(LANES // LINE)]
-        with cgutils.for_range_slice(builder, WORD(0), n, WORD(LANES)) as (j, _):
-            block = builder.mul(j, n_words)
-            for total in sums:
-                builder.store(ir.Constant(lanes, None), total)
-            with cgutils.for_range(builder, n_words) as loop:
-                at = builder.add(first, loop.index)
-                word = builder.load(_pointer(context, builder, queries, query_words, at, WORD))
-                of_query = _repeated(builder, word, lanes)
-                column = builder.add(block, builder.mul(loop.index, WORD(LANES)))
-                for row, total in zip(range(0, LANES, LINE), sums, strict=True):
-                    at = builder.shl(builder.add(column, WORD(row)), WORD(3))
-                    words = _load(builder, _pointer(context, builder, blocks, laid_out, at, lanes))
-                    count = _popcount(builder, builder.xor(words, of_query))
-                    builder.store(builder.add(builder.load(total), count), total)
-            counts = _join(builder, [builder.trunc(builder.load(total), narrow) for total in sums])
-            pointer = _pointer(context, builder, out, distances, j, counts.type)
-            builder.store(counts, pointer).align = 1
-        return context.get_dummy_value()
-
-    return types.void(blocks, types.intp, queries, types.intp, out, types.intp), codegen
-
-
-# --- Distances by half bytes ------------------------------------------------------------------
+# --- Distances piece by piece -----------------------------------------------------------------
 
 # Bits that differ between two half bytes.
 DIFFERING = bytearray((i ^ j).bit_count() for i in range(16) for j in range(16))
 
 
+class _Lanes(NamedTuple):
+    """How rows that are laid out are compared.
+
+    Attributes
+    ----------
+    vector : VectorType
+        As many lanes as the processor compares at once, each with as many bits of a row.
+    shuffle : str or None
+        LLVM's name of what looks half bytes up in a table, so that a lane is two pieces; None
+        where the bits of a lane are counted.
+    """
+
+    vector: ir.VectorType
+    shuffle: str | None = None
+
+    @classmethod
+    def of(cls, context):
+        """Those of the processor that is compiled for."""
+        features = _features(context)
+        if "+avx512bitalg" in features:
+            return cls(ir.VectorType(ir.IntType(16), 32))
+        if "+avx512bw" in features:
+            return cls(_bytes(64), "llvm.x86.avx512.pshuf.b.512")
+        if "+avx2" in features:
+            return cls(_bytes(32), "llvm.x86.avx2.pshuf.b")
+        return cls(_bytes(16))
+
+    @property
+    def bits(self):
+        """Bits of a lane."""
+        return self.vector.element.width
+
+    @property
+    def countable_bytes(self):
+        """Bytes, in whole lanes, whose differing bits a lane can count for certain."""
+        n_bytes = self.bits // 8
+        return (2**self.bits - 1) // 8 // n_bytes * n_bytes
+
+    @property
+    def bytes_of_word(self):
+        """Bytes that a word takes where it is laid out."""
+        return 16 if self.shuffle else 8
+
+    def pieces(self, builder, lane):
+        """Pieces of one lane, or of those of a vector: itself, or its lower and upper half."""
+        if not self.shuffle:
+            return [lane]
+        n = getattr(lane.type, "count", None)
+        low, four = (ir.Constant(lane.type, [i] * n if n else i) for i in (15, 4))
+        return [builder.and_(lane, low), builder.lshr(lane, four)]
+
+    def differing(self, builder, piece):
+        """Bits by which a piece of the query differs from those of a vector, as a function."""
+        if not self.shuffle:
+            repeated = _repeated(builder, piece, self.vector)
+            return lambda rows: _popcount(builder, builder.xor(repeated, rows))
+        table = ir.Constant(ir.ArrayType(BYTE, len(DIFFERING)), DIFFERING)
+        table = cgutils.global_constant(builder, "differing_bits", table)
+        first = builder.gep(table, [WORD(0), builder.shl(builder.zext(piece, WORD), WORD(4))])
+        entries = _load(builder, builder.bitcast(first, _bytes(16).as_pointer()))
+        entries = _take(builder, entries, [*range(16)] * (self.vector.count // 16))
+        return lambda rows: _call(builder, self.shuffle, self.vector, entries, rows)
+
+
 @intrinsic
-def lay_out_group(typingctx, rows, position, n_words, blocks, place):
-    """Lay out a word of eight rows from a position on: half byte by half byte, row by row."""
+def bytes_of_word(typingctx):
+    """Bytes that a word takes where it is laid out."""
 
     def codegen(context, builder, signature, args):
-        row_words, position, n_words, laid_out, place = args
-        words = []
-        for i in range(GROUP_ROWS):
-            at = builder.add(position, builder.mul(n_words, WORD(i)))
-            words.append(_load(builder, _pointer(context, builder, rows, row_words, at, _bytes(8))))
-        by_byte = [8 * row + byte for byte in range(8) for row in range(GROUP_ROWS)]
-        both = _take(builder, _join(builder, words), by_byte)
-        low = builder.and_(both, ir.Constant(both.type, [15] * both.type.count))
-        high = builder.lshr(both, ir.Constant(both.type, [4] * both.type.count))
-        for byte in range(8):
-            for half, halves in enumerate((low, high)):
-                column = _take(builder, halves, range(byte * GROUP_ROWS, (byte + 1) * GROUP_ROWS))
-                at = builder.add(place, WORD((2 * byte + half) * BLOCK_ROWS))
-                pointer = _pointer(context, builder, blocks, laid_out, at, column.type)
-                builder.store(column, pointer).align = 1
+        return context.get_constant(types.intp, _Lanes.of(context).bytes_of_word)
+
+    return types.intp(), codegen
+
+
+def _columns(builder, vectors, n):
+    """Every n-th lane of some vectors, as vectors, from the first lane on, the second, ..."""
+    if n == 1:
+        return [vectors]
+    halves = (_columns(builder, half, n // 2) for half in _even_and_odd(builder, vectors))
+    return [column for pair in zip(*halves, strict=True) for column in pair]
+
+
+@intrinsic
+def lay_out_words(typingctx, words, blocks, place):
+    """Lay out a word of a block of rows: the first piece of all of them, the second, ..."""
+
+    def codegen(context, builder, signature, args):
+        row_words, laid_out, place = args
+        lanes = _Lanes.of(context)
+        vector = ir.VectorType(lanes.vector.element, 8 * LANES // lanes.bits)
+        lines = [
+            _load(builder, _pointer(context, builder, words, row_words, WORD(i), vector))
+            for i in range(0, BLOCK_ROWS, LINE)
+        ]
+        for column in _columns(builder, lines, 64 // lanes.bits):
+            pieces = zip(*(lanes.pieces(builder, part) for part in column), strict=True)
+            for part in chain.from_iterable(pieces):
+                pointer = _pointer(context, builder, blocks, laid_out, place, vector)
+                builder.store(part, pointer).align = 1
+                place = builder.add(place, WORD(8 * LINE))
         return context.get_dummy_value()
 
-    return types.void(rows, types.intp, types.intp, blocks, types.intp), codegen
+    return types.void(words, blocks, types.intp), codegen
 
 
 @jit
-def lay_out_by_halves(rows, start, stop, blocks):
-    """Half bytes of rows start..stop: those of a block of rows, half byte by half byte."""
+def lay_out_strip(rows, start, stop, blocks):
+    """Lay out rows start..stop, block by block; what fills up the last block is anything."""
     n_words = rows.shape[1]
-    part = rows[start:stop]
-    flat = part.reshape(part.size)
-    flat_bytes = flat.view(np.uint8)
-    n = stop - start
-    for j in range(0, n, GROUP_ROWS):
-        block, row = j // BLOCK_ROWS, j % BLOCK_ROWS
+    words = np.empty(BLOCK_ROWS, dtype=np.uint64)
+    place = 0
+    for j in range(start, stop, BLOCK_ROWS):
         for w in range(n_words):
-            place = (block * n_words + w) * HALVES * BLOCK_ROWS + row
-            if j + GROUP_ROWS <= n:
-                lay_out_group(flat, j * n_words + w, n_words, blocks, place)
-            else:
-                for i in range(n - j):
-                    for b in range(8):
-                        byte = flat_bytes[8 * ((j + i) * n_words + w) + b]
-                        here = place + i + 2 * b * BLOCK_ROWS
-                        blocks[here] = byte & np.uint8(15)
-                        blocks[here + BLOCK_ROWS] = byte >> np.uint8(4)
-
-
-def half_bytes(packed):
-    """Half bytes of packed codes, the lower one of a byte first."""
-    return _read_only(
-        np.stack([packed & 15, packed >> 4], axis=2).reshape(len(packed), 2 * packed.shape[1])
-    )
-
-
-def _byte_shuffle(context):
-    """Name of LLVM's function that shuffles bytes, and how many; no name where there is none."""
-    features = _features(context)
-    if "+avx512bw" in features:
-        return "llvm.x86.avx512.pshuf.b.512", 64
-    if "+avx2" in features:
-        return "llvm.x86.avx2.pshuf.b", 32
-    return None, 16
-
-
-def _entries(builder, half, lanes):
-    """How many bits a half byte differs by from all others, as often as it fits into a vector."""
-    table = ir.Constant(ir.ArrayType(BYTE, len(DIFFERING)), DIFFERING)
-    table = cgutils.global_constant(builder, "differing_bits", table)
-    first = builder.gep(table, [WORD(0), builder.shl(builder.zext(half, WORD), WORD(4))])
-    entries = _load(builder, builder.bitcast(first, _bytes(16).as_pointer()))
-    return _take(builder, entries, [*range(16)] * (lanes.count // 16))
+            for i in range(min(BLOCK_ROWS, stop - j)):
+                words[i] = rows[j + i, w]
+            lay_out_words(words, blocks, place)
+            place += BLOCK_ROWS * bytes_of_word()
 
 
 @intrinsic
-def distances_by_halves(typingctx, blocks, n_words, queries, i, n_halves, out, n):
-    """Distances of query i to n rows that are laid out half byte by half byte, into `out`.
+def distances_by_pieces(typingctx, blocks, queries, i, n_bytes, out, n):
+    """Distances of query i to n rows that are laid out piece by piece, into the front of `out`.
 
-    Queries are half bytes, and may end before the last word of the rows does, in zeros.
+    Bytes of the query's words from `n_bytes` on are zero, as those of the rows are.
     """
 
     def codegen(context, builder, signature, args):
-        laid_out, n_words, query_halves, i, n_halves, distances, n = args
-        shuffle, width = _byte_shuffle(context)
-        lanes = _bytes(width)
-        wide = ir.VectorType(context.get_value_type(out.dtype), width)
-        firsts = range(0, BLOCK_ROWS, width)
-        counts = [cgutils.alloca_once(builder, lanes) for _ in firsts]
-        of_query = builder.mul(i, n_halves)
+        laid_out, query_words, i, n_bytes, distances, n = args
+        lanes = _Lanes.of(context)
+        kind = lanes.vector
+        narrow = context.get_value_type(out.dtype)
+        block_lanes = ir.VectorType(narrow, BLOCK_ROWS)
+        shape = context.make_array(queries)(context, builder, query_words).shape
+        n_words = builder.extract_value(shape, 1)
+        at = builder.mul(i, n_words)
+        of_query = _pointer(context, builder, queries, query_words, at, BYTE)
+        sums = [cgutils.alloca_once(builder, kind) for _ in range(0, BLOCK_ROWS, kind.count)]
+
+        def count(block, start, stop):
+            for total in sums:
+                builder.store(ir.Constant(kind, None), total)
+            with cgutils.for_range_slice(builder, start, stop, WORD(lanes.bits // 8)) as (byte, _):
+                place = builder.gep(of_query, [byte])
+                lane = _load(builder, builder.bitcast(place, kind.element.as_pointer()))
+                at = builder.mul(byte, WORD(BLOCK_ROWS * lanes.bytes_of_word // 8))
+                at = builder.add(block, at)
+                for piece in lanes.pieces(builder, lane):
+                    differing = lanes.differing(builder, piece)
+                    for total in sums:
+                        place = _pointer(context, builder, blocks, laid_out, at, kind)
+                        counts = differing(_load(builder, place))
+                        builder.store(builder.add(builder.load(total), counts), total)
+                        at = builder.add(at, WORD(kind.count * lanes.bits // 8))
+            return _join(builder, [_as_wide(builder, builder.load(t), narrow) for t in sums])
+
         with cgutils.for_range_slice(builder, WORD(0), n, WORD(BLOCK_ROWS)) as (j, _):
-            block = builder.mul(builder.mul(j, n_words), WORD(HALVES))
-            results = [
-                _pointer(context, builder, out, distances, builder.add(j, WORD(first)), wide)
-                for first in firsts
-            ]
-            for result in results:
-                builder.store(ir.Constant(wide, None), result).align = 1
-            part_starts = cgutils.for_range_slice(builder, WORD(0), n_halves, WORD(COUNTABLE))
-            with part_starts as (start, _):
-                rest = builder.sub(n_halves, start)
-                few = builder.icmp_signed("<", rest, WORD(COUNTABLE))
-                for count in counts:
-                    builder.store(ir.Constant(lanes, None), count)
-                with cgutils.for_range(builder, builder.select(few, rest, WORD(COUNTABLE))) as loop:
-                    number = builder.add(start, loop.index)
-                    at = builder.add(of_query, number)
-                    half = builder.load(_pointer(context, builder, queries, query_halves, at, BYTE))
-                    of_half = _entries(builder, half, lanes) if shuffle else None
-                    repeated = _repeated(builder, half, lanes)
-                    row = builder.add(block, builder.mul(number, WORD(BLOCK_ROWS)))
-                    for first, count in zip(firsts, counts, strict=True):
-                        at = builder.add(row, WORD(first))
-                        halves = _pointer(context, builder, blocks, laid_out, at, lanes)
-                        halves = _load(builder, halves)
-                        if shuffle:
-                            differing = _call(builder, shuffle, lanes, of_half, halves)
-                        else:
-                            differing = _popcount(builder, builder.xor(repeated, halves))
-                        builder.store(builder.add(builder.load(count), differing), count)
-                for result, count in zip(results, counts, strict=True):
-                    added = builder.load(count)
-                    if wide != lanes:
-                        added = builder.zext(added, wide)
-                    added = builder.add(_load(builder, result), added)
-                    builder.store(added, result).align = 1
+            block = builder.mul(builder.mul(j, n_words), WORD(lanes.bytes_of_word))
+            result = _pointer(context, builder, out, distances, j, block_lanes)
+            if narrow.width <= lanes.bits:
+                builder.store(count(block, WORD(0), n_bytes), result).align = 1
+            else:
+                builder.store(ir.Constant(block_lanes, None), result).align = 1
+                n_part = WORD(lanes.countable_bytes)
+                with cgutils.for_range_slice(builder, WORD(0), n_bytes, n_part) as (start, _):
+                    stop = builder.add(start, n_part)
+                    last = builder.icmp_signed("<", n_bytes, stop)
+                    counts = count(block, start, builder.select(last, n_bytes, stop))
+                    counts = builder.add(_load(builder, result), counts)
+                    builder.store(counts, result).align = 1
         return context.get_dummy_value()
 
     query = queries, types.intp, types.intp
-    return types.void(blocks, types.intp, *query, out, types.intp), codegen
+    return types.void(blocks, *query, out, types.intp), codegen
+
+
+def _as_wide(builder, numbers, element):
+    """The numbers of a vector as those of another type."""
+    kind = ir.VectorType(element, numbers.type.count)
+    if numbers.type == kind:
+        return numbers
+    wider = numbers.type.element.width < element.width
+    return (builder.zext if wider else builder.trunc)(numbers, kind)
 
 
 @jit
@@ -723,18 +675,10 @@ def _strip(database, by_rows):
 
 
 @jit
-def _worth_laying_out(by_words, n_queries, n_words):
-    if not by_words:
-        return n_queries >= SEVERAL_QUERIES
-    # Rows of one word lie word by word already.
-    return n_words > 1 and n_queries >= SEVERAL_QUERIES + MORE_QUERIES // n_words
-
-
-@jit
-def _strip_of_blocks(by_words, n_words):
+def _strip_of_blocks(n_words):
     """Rows of a strip that is laid out, in whole blocks, and bytes of a row."""
-    n_rows, n_bytes = (LANES, 8 * n_words) if by_words else (BLOCK_ROWS, HALVES * n_words)
-    return max(1, BLOCK_BYTES // (n_bytes * n_rows)) * n_rows, n_bytes
+    n_bytes = bytes_of_word() * n_words
+    return max(1, STRIP_BYTES // (n_bytes * BLOCK_ROWS)) * BLOCK_ROWS, n_bytes
 
 
 @jit
@@ -745,32 +689,27 @@ def _empty_lines(n_bytes):
     return enough[first : first + n_bytes]
 
 
-NO_HALVES = half_bytes(np.empty((0, 1), dtype=np.uint8))
-
-
 def top_k(database, queries, k, limits, n_bits):
     """Find the k nearest rows, as `Backend` says; -1 where fewer are near enough."""
     words = _query_words(queries, *database)
-    halves = half_bytes(queries) if len(queries) >= SEVERAL_QUERIES else NO_HALVES
     none = distance_dtype(n_bits + 1).type(n_bits + 1)
-    return _top_k(*database, words, halves, k, limits.astype(np.intp), none)
+    return _top_k(*database, words, queries.shape[1], k, limits.astype(np.intp), none)
 
 
 @jit
-def _top_k(database, by_rows, queries, halves, k, limits, none):
+def _top_k(database, by_rows, queries, n_bytes, k, limits, none):
     n_queries = len(queries)
     distances = np.full((n_queries, k), none)
     indices = np.full((n_queries, k), np.intp(-1))
     n_words = database.shape[1]
-    by_words = counts_vectors()
-    several = by_rows and _worth_laying_out(by_words, n_queries, n_words)
+    several = by_rows and n_queries >= SEVERAL_QUERIES
     n, n_strip = _strip(database, by_rows)
-    n_bytes = 0
+    n_row = 0
     if several:
-        n_strip, n_bytes = _strip_of_blocks(by_words, n_words)
+        n_strip, n_row = _strip_of_blocks(n_words)
     dtype = distances.dtype
     buffer = np.empty(n_strip + LANES, dtype=dtype)
-    blocks = _empty_lines(n_strip * n_bytes)
+    blocks = _empty_lines(n_strip * n_row)
     # Per query of a tile: the rows kept so far in their order, how many are kept at every
     # distance, how many below the limit; a row at the limit or above comes too late.
     n_tile = min(n_queries, TILE, max(1, TILE_ROWS // k))
@@ -791,18 +730,13 @@ def _top_k(database, by_rows, queries, halves, k, limits, none):
         for start in range(0, n, n_strip):
             stop = min(start + n_strip, n)
             if several:
-                if by_words:
-                    lay_out_by_words(database, start, stop, blocks)
-                else:
-                    lay_out_by_halves(database, start, stop, blocks)
+                lay_out_strip(database, start, stop, blocks)
             for t in tile:
                 i, m = first + t, stop - start
-                if several and by_words:
-                    distances_by_words(blocks, n_words, queries, i, buffer, m)
-                elif several:
-                    distances_by_halves(blocks, n_words, halves, i, halves.shape[1], buffer, m)
+                if several:
+                    distances_by_pieces(blocks, queries, i, n_bytes, buffer, m)
                 else:
-                    strip_distances(database, by_rows, queries[first + t], start, stop, buffer)
+                    strip_distances(database, by_rows, queries[i], start, stop, buffer)
                 # The largest value, which is below no limit, fills the last lanes.
                 buffer[stop - start : stop - start + LANES] = -1
                 for j in range(0, stop - start, LANES):
