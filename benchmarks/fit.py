@@ -45,7 +45,7 @@ import numpy as np
 from scipy import sparse
 
 WIDTHS = [500, 1000]
-LABELS, BLOCK, TIMED_BLOCKS = 10, 4096, 4
+LABELS, BLOCK, TIMED_BLOCKS = 10, 2048, 8
 
 
 def make_data(rows, modalities, dtype):

@@ -10,7 +10,13 @@ from sklearn import config_context
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, MultimodalData
-from sklearn_cmh.features import MappedRows, StoredRows, _mapped_rows, stored_features
+from sklearn_cmh.features import (
+    MappedRows,
+    ScaledRows,
+    StoredRows,
+    _mapped_rows,
+    stored_features,
+)
 from sklearn_cmh.shallow import ALECH, BATCH, DCH, LEMON, SCRATCH, SRLCH, _aah, _dsah
 from sklearn_cmh.solvers import (
     _linalg,
@@ -90,6 +96,30 @@ def test_rows_in_a_file_are_the_rows_in_memory():
         np.testing.assert_array_equal(product, same)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("options", [{}, {"with_mean": False}, {"with_std": False}])
+def test_rows_scaled_when_they_are_read_are_what_the_scaler_gives(dtype, options):
+    X = (np.random.RandomState(0).randn(50, 4) * [1, 10, 0, 1e-3] + [0, 5, 7, 0]).astype(dtype)
+    before, scaler = X.copy(), StandardScaler(copy=False, **options)
+    with config_context(**NO_MEMORY):
+        F = stored_features(scaler, X)
+    assert isinstance(F, ScaledRows) and F.shape == (50, 4) and F.dtype == dtype
+    np.testing.assert_array_equal(X, before)
+    expected = scaler.transform(X.copy())
+    for rows in (slice(None), [3, 1, 1], slice(7, 9), slice(9, 3), slice(1, None, 2)):
+        np.testing.assert_array_equal(F[rows], expected[rows])
+    assert F.largest == np.abs(expected).max()
+
+
+def test_rows_whose_scaled_values_overflow_are_refused_outside_of_memory_too(paired):
+    image = paired.image.astype(np.float32)
+    image[0], image[1] = 3e38, -3e38
+    hasher = AAH(8, feature_map=StandardScaler(with_std=False))
+    for memory in ({}, NO_MEMORY):
+        with config_context(**memory), pytest.raises(ValueError, match=r"'image'.*(infinity|near)"):
+            hasher.fit(MultimodalData(image=image, text=paired.text.astype(np.float32)), paired.y)
+
+
 def test_without_room_for_a_file_features_are_made_anew(monkeypatch, paired):
     def full(self, rows, values):
         raise OSError(28, "No space left on device")
@@ -101,7 +131,7 @@ def test_without_room_for_a_file_features_are_made_anew(monkeypatch, paired):
     with config_context(**NO_MEMORY), pytest.warns(UserWarning, match="TMPDIR"):
         np.testing.assert_array_equal(hasher.fit(X, paired.y).codes_, expected)
     with config_context(**NO_MEMORY), pytest.warns(UserWarning, match="No space left"):
-        assert isinstance(stored_features(StandardScaler(), paired.image), MappedRows)
+        assert isinstance(stored_features(FunctionTransformer(), paired.image), MappedRows)
 
 
 def test_maps_that_give_no_numbers_are_refused_outside_of_memory_too(paired):
@@ -121,7 +151,7 @@ def test_labels_are_completed_from_rows_in_a_file(paired):
     F = [paired.image, paired.text]
     expected = complete_labels(L, F)
     with config_context(**NO_MEMORY):
-        stored = [stored_features(StandardScaler(with_mean=False, with_std=False), f) for f in F]
+        stored = [stored_features(FunctionTransformer(), f) for f in F]
     assert all(isinstance(f, StoredRows) for f in stored)
     np.testing.assert_allclose(complete_labels(L, stored).toarray(), expected.toarray())
 
@@ -171,8 +201,8 @@ def peak_of_a_fit(hasher, n):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Passes over rows in blocks that are small beside few rows, too."""
-    for module in (_linalg, _similarities):
-        monkeypatch.setattr(module, "_BLOCK_ENTRIES", 2**15)
+    monkeypatch.setattr(_similarities, "_BLOCK_ENTRIES", 2**15)
+    monkeypatch.setattr(_linalg, "_MANY_ROWS", 256)
     for module in (_linalg, _dsah, _aah, _mapped_rows):
         monkeypatch.setattr(module, "_BLOCK_ROWS", 256)
 

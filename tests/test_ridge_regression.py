@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from sklearn_cmh.solvers import RidgeRegression, _linalg, cross, ridge_projection, ridge_solve
+from sklearn_cmh.solvers import RidgeRegression, _linalg, cross, gram, ridge_projection, ridge_solve
 
 
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
@@ -12,10 +12,14 @@ from sklearn_cmh.solvers import RidgeRegression, _linalg, cross, ridge_projectio
 def test_cross_in_blocks(kind, dtype, monkeypatch):
     rng = np.random.RandomState(0)
     F, A = (1e3 * rng.randn(50, 4)).astype(dtype), rng.randn(50, 3)
-    monkeypatch.setattr(_linalg, "_BLOCK_ENTRIES", 28)
+    monkeypatch.setattr(_linalg, "_BLOCK_ROWS", 7)
     product = cross(kind(F), A)
     assert product.dtype == np.float64
     np.testing.assert_allclose(product, F.astype(float).T @ A, rtol=1e-12)
+    G = gram(kind(F))
+    assert G.dtype == np.float64
+    np.testing.assert_array_equal(G, G.T)
+    np.testing.assert_allclose(G, F.astype(float).T @ F.astype(float), rtol=1e-12)
 
 
 def test_regression_is_the_least_penalised():

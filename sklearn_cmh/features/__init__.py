@@ -10,6 +10,7 @@ from ._chunked_rows import (
 )
 from ._mapped_rows import (
     MappedRows,
+    ScaledRows,
     StoredRows,
     features_fit_in_memory,
     mapped_rows,
@@ -23,6 +24,7 @@ __all__ = [
     "AnchorRBF",
     "FeatureMapsMixin",
     "MappedRows",
+    "ScaledRows",
     "SharedSpace",
     "StoredRows",
     "check_scale",

@@ -253,7 +253,7 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     Notes
     -----
     Time is :math:`O(n d q)` for q anchors. Beside the input and the (n, q) output, memory holds
-    a few blocks of 512 rows and a few more copies of the anchors; `fit` alone holds no (n, q)
+    a few blocks of 256 rows and a few more copies of the anchors; `fit` alone holds no (n, q)
     array either. Sparse rows stay sparse. float32 rows give float32 features.
 
     Rounding changes a kernel value by at most about 1e-4 of it, at widths of the order of

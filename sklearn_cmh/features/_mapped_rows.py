@@ -20,6 +20,7 @@ from ._anchor_rbf import AnchorRBF, fit_into
 
 __all__ = [
     "MappedRows",
+    "ScaledRows",
     "StoredRows",
     "features_fit_in_memory",
     "mapped_rows",
@@ -50,6 +51,44 @@ class MappedRows(LazyRows):
 
     def __getitem__(self, rows: Any) -> Floats:
         return transform(self.feature_map, self.block[rows])
+
+
+class ScaledRows(LazyRows):
+    """The features of a fitted StandardScaler for dense rows, scaled when they are read.
+
+    That is faster than to read them from a file, and needs no room.
+
+    Parameters
+    ----------
+    scaler : StandardScaler
+        Fitted.
+    block : ndarray of shape (n, d)
+        Rows.
+
+    Attributes
+    ----------
+    largest : float
+        Largest magnitude of the features.
+    """
+
+    def __init__(self, scaler: StandardScaler, block: Floats):
+        self.block, self.shape, self.dtype = block, block.shape, block.dtype
+        one = self.dtype.type(1)
+        self._shift = scaler.mean_.astype(self.dtype) if scaler.with_mean else one * 0
+        self._scale = scaler.scale_.astype(self.dtype) if scaler.with_std else one
+        ends = self._scaled(np.stack([block.min(axis=0), block.max(axis=0)]))
+        self.largest = np.abs(ends).max()
+
+    def __getitem__(self, rows: Any) -> Floats:
+        return self._scaled(self.block[rows])
+
+    def _scaled(self, block):
+        """Rows are scaled a few at a time while they are in the caches."""
+        values = np.empty(block.shape, self.dtype)
+        for few in strips(*block.shape):
+            np.subtract(block[few], self._shift, out=values[few])
+            values[few] /= self._scale
+        return values
 
 
 class StoredRows(LazyRows):
@@ -149,13 +188,16 @@ def stored_features(feature_map: Any, block: Features) -> Features | LazyRows:
 
     Returns
     -------
-    features : {ndarray, sparse, StoredRows, MappedRows} of shape (n, q)
+    features : {ndarray, sparse, ScaledRows, StoredRows, MappedRows} of shape (n, q)
         An array, or a sparse matrix where the map gives such, within half of scikit-learn's
-        `working_memory`; else a temporary file, or where there is no room for that, with a
-        warning, what is made anew part by part.
+        `working_memory`; else, of StandardScaler, rows scaled when they are read; of other maps a
+        temporary file, or where there is no room for that, with a warning, what is made anew part
+        by part.
     """
     if features_fit_in_memory(feature_map, block):
         return fit_transform_by_parts(feature_map, block)
+    if _scales_dense_rows(feature_map, block):
+        return ScaledRows(fit_by_parts(feature_map, block), block)
     n = block.shape[0]
     try:
         if type(feature_map) is AnchorRBF:
@@ -174,24 +216,24 @@ def stored_features(feature_map: Any, block: Features) -> Features | LazyRows:
         return MappedRows(fit(feature_map, block), block)
 
 
+def _scales_dense_rows(feature_map, block):
+    return type(feature_map) is StandardScaler and not sparse.issparse(block)
+
+
 def fit_by_parts(feature_map: Any, block: Features) -> Any:
     """Fit a map; StandardScaler without its copies of all rows in float64."""
-    if type(feature_map) is not StandardScaler or sparse.issparse(block):
+    if not _scales_dense_rows(feature_map, block):
         return fit(feature_map, block)
-    for rows in gen_batches(len(block), _BLOCK_ROWS):
+    for rows in gen_batches(len(block), _BLOCK_ROWS // 4):
         feature_map.partial_fit(block[rows])
     return feature_map
 
 
 def fit_transform_by_parts(feature_map: Any, block: Features) -> Features:
     """Fit a map as `fit_by_parts` does, and return the features in memory."""
-    if type(feature_map) is not StandardScaler or sparse.issparse(block):
+    if not _scales_dense_rows(feature_map, block):
         return fit_transform(feature_map, block)
-    rows = MappedRows(fit_by_parts(feature_map, block), block)
-    F = np.empty(rows.shape, dtype=rows.dtype)
-    for few in gen_batches(len(rows), _BLOCK_ROWS // 4):
-        F[few] = rows[few]
-    return F
+    return ScaledRows(fit_by_parts(feature_map, block), block)[:]
 
 
 def _stored(rows):

@@ -62,7 +62,7 @@ from ..utils._transformers import inner_clone
 
 __all__ = ["AAH"]
 
-_BLOCK_ROWS = 4096
+_BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def objective(problem, weights, state):
         if weights.alpha:
             within = inner(problem.degrees_between, sum(norms[:j]) + j * norms[j])
             value += weights.alpha * within
-            value -= 2 * weights.alpha * inner(total(U[:j]), problem.between @ U[j])
+            value -= 2 * weights.alpha * problem.between.inner(total(U[:j]), U[j])
         for i in range(j):
             apart = U[i] - U[j]
             value += weights.beta * inner(apart, apart)

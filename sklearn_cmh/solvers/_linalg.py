@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.blas import dsyrk
 from sklearn.utils import gen_batches
 
 from ..data import ChunkedRows
@@ -29,8 +30,8 @@ __all__ = [
     "weighted_sum",
 ]
 
-_BLOCK_ENTRIES = 2**20
-_BLOCK_ROWS = 4096
+_BLOCK_ROWS = 1024
+_MANY_ROWS = 4096
 _TINY = 1e-12
 # Relative to the largest singular value: what is zero but for rounding, and completed at random,
 # and the smallest that a Gram matrix tells.
@@ -131,11 +132,11 @@ def gram(X):
         X = X.astype(np.float64)
         return (X.T @ X).toarray()
     d = X.shape[1]
-    G = np.zeros((d, d))
-    for rows in gen_batches(len(X), max(d, _BLOCK_ENTRIES // d)):
-        block = X[rows].astype(np.float64, copy=False)
-        G += block.T @ block
-    return G
+    upper = np.zeros((d, d), order="F")
+    for rows in gen_batches(len(X), _BLOCK_ROWS):
+        block = np.ascontiguousarray(X[rows], dtype=np.float64)
+        upper = dsyrk(1, block.T, beta=1, c=upper, overwrite_c=True)
+    return upper + np.triu(upper, 1).T
 
 
 _gram = gram
@@ -276,7 +277,7 @@ def orthonormal_basis(Z, rng):
     array([ 1., -1., -1.,  1.])
     """
     n, k = Z.shape
-    if n > max(_BLOCK_ROWS, 8 * k):
+    if n > max(_MANY_ROWS, 8 * k):
         return _polar_from_grams(Z - Z.mean(axis=0, dtype=np.float64), rng)
     filled = rng.standard_normal((n, k))
     if isinstance(Z, ChunkedRows):
@@ -349,7 +350,16 @@ def _orthonormal(A, bases):
     """Orthonormal columns nearest to A, close to such, apart from the bases: ``A (A'A)^(-1/2)``."""
     A = _apart(A, bases)
     w, W = np.linalg.eigh(A.T @ A)
-    return A @ ((W / np.sqrt(w)) @ W.T)
+    return _turned(A, (W / np.sqrt(w)) @ W.T)
+
+
+def _turned(A, M):
+    """``A M`` for a square M, in place of A where that is here."""
+    if isinstance(A, ChunkedRows):
+        return A @ M
+    for rows in gen_batches(len(A), _BLOCK_ROWS):
+        A[rows] = A[rows] @ M
+    return A
 
 
 def polar_factor(A):

@@ -65,8 +65,7 @@ class StableFactor:
 
     def batches(self, n):
         """Slices of n rows: enough for a fast product, few enough for the caches."""
-        most = 512 if self.n_slices == 1 else 256
-        return gen_batches(n, int(np.clip(most * 1024 // max(self.high.shape), 16, most)))
+        return gen_batches(n, int(np.clip(256 * 1024 // max(self.high.shape), 16, 256)))
 
 
 def strips(n, k):
