@@ -268,9 +268,26 @@ def _fetch(context, builder, pointer):
     # Vectors take so little time that an AMD fetches better by itself, and an Intel does not.
     if _counts_vectors(context) and _processor(context).startswith("znver"):
         return
-    ahead = builder.bitcast(builder.gep(pointer, [WORD(AHEAD)]), BYTE.as_pointer())
+    _prefetch(builder, builder.gep(pointer, [WORD(AHEAD)]))
+
+
+def _prefetch(builder, pointer):
+    """Fetch what a pointer points to into the cache, and do not wait for it."""
     to_read, to_stay, data = HALF_WORD(0), HALF_WORD(3), HALF_WORD(1)
-    _call(builder, "llvm.prefetch.p0", ir.VoidType(), ahead, to_read, to_stay, data)
+    place = builder.bitcast(pointer, BYTE.as_pointer())
+    _call(builder, "llvm.prefetch.p0", ir.VoidType(), place, to_read, to_stay, data)
+
+
+@intrinsic
+def fetch(typingctx, array, position):
+    """Fetch what is at a position into the cache, and do not wait for it."""
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(array)(context, builder, args[0]).data
+        _prefetch(builder, builder.gep(data, [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
 
 
 @intrinsic(prefer_literal=True)
@@ -614,10 +631,20 @@ def layout(rows, n_queries):
 def as_row_words(rows):
     """Packed rows as words of 64 bits, (n, n_words), without a copy where that can be."""
     rows = np.ascontiguousarray(rows)
+    words = _words_in_place(rows)
+    if words is not None:
+        return words
     if rows.shape[1] % 8:
         return _read_only(_whole_words(_read_only(rows.ravel()), rows.shape[1]))
-    words = rows.view(np.uint64)
-    return _read_only(words if words.flags.aligned else words.copy())
+    return _read_only(rows.view(np.uint64).copy())
+
+
+def _words_in_place(rows):
+    """View of packed rows as words of 64 bits, or None where they have to be copied."""
+    if rows.shape[1] % 8 or not rows.flags.c_contiguous:
+        return None
+    words = _read_only(rows.view(np.uint64))
+    return words if words.flags.aligned else None
 
 
 @intrinsic
@@ -805,40 +832,52 @@ def _within(database, by_rows, query, limit):
 
 def look_up(packed, starts, table_rows, queries, *asked):
     """Find the candidates within a radius, as `Backend` says."""
-    in_words = packed.shape[1] % 8 == 0 and packed.flags.c_contiguous
-    if not in_words or packed.__array_interface__["data"][0] % 8:
+    words = _words_in_place(packed)
+    if words is None:
         # All rows would be copied for the sake of a few.
         return _numpy.look_up(packed, starts, table_rows, queries, *asked)
-    index = as_row_words(packed), _read_only(starts), _read_only(table_rows)
+    index = words, _read_only(starts), _read_only(table_rows)
     return _look_up(*index, as_row_words(queries), *asked)
 
 
 @jit
+def _bucket(starts, keys, table, mask):
+    """Where the rows of a bucket start and stop among those of all tables."""
+    key = np.intp(keys[table] ^ mask)
+    return starts[table, key], starts[table, key + 1]
+
+
+@jit
 def _look_up(words, starts, table_rows, queries, keys, tables, masks, radius, most):
+    n_words = words.shape[1]
+    all_rows, all_words = table_rows.reshape(table_rows.size), words.reshape(words.size)
     n_candidates = np.zeros(len(queries), dtype=np.intp)
     for i in range(len(queries)):
         for bucket in range(len(tables)):
-            table = tables[bucket]
-            key = np.intp(keys[i, table] ^ masks[bucket])
-            n_candidates[i] += starts[table, key + 1] - starts[table, key]
+            start, stop = _bucket(starts, keys[i], tables[bucket], masks[bucket])
+            fetch(all_rows, start)
+            n_candidates[i] += stop - start
     answered = n_candidates <= most
     n = (n_candidates * answered).sum()
     numbers, rows = np.empty(n, dtype=np.intp), np.empty(n, dtype=np.intp)
     distances = np.empty(n, dtype=np.int32)
-    all_rows = table_rows.reshape(table_rows.size)
     end = 0
     for i in range(len(queries)):
         if not answered[i]:
             continue
+        # Candidates lie anywhere in memory: all are asked for before the first is waited for.
+        for bucket in range(len(tables)):
+            start, stop = _bucket(starts, keys[i], tables[bucket], masks[bucket])
+            for place in range(start, stop):
+                fetch(all_words, np.intp(all_rows[place]) * n_words)
         first = end
         for bucket in range(len(tables)):
-            table = tables[bucket]
-            key = np.intp(keys[i, table] ^ masks[bucket])
+            start, stop = _bucket(starts, keys[i], tables[bucket], masks[bucket])
             at = first
-            for place in range(starts[table, key], starts[table, key + 1]):
+            for place in range(start, stop):
                 row = np.intp(all_rows[place])
                 distance = np.uint64(0)
-                for w in range(words.shape[1]):
+                for w in range(n_words):
                     distance += popcount(words[row, w] ^ queries[i, w])
                 if np.intp(distance) > radius:
                     continue
