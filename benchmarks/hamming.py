@@ -48,8 +48,10 @@ def one_thread(avx2):
     slow = {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"}
     environment = {name: v for name, v in os.environ.items() if name not in slow} | threads
     if avx2:
-        environment |= {"NPY_DISABLE_CPU_FEATURES": " ".join(AVX512), "NUMBA_CPU_NAME": "znver3"}
-        environment["NUMBA_CPU_FEATURES"] = "+avx2,+popcnt"
+        environment |= {"NUMBA_CPU_NAME": "znver3", "NUMBA_CPU_FEATURES": "+avx2,+popcnt"}
+        # Once they are disabled, NumPy finds none.
+        if AVX512:
+            environment["NPY_DISABLE_CPU_FEATURES"] = " ".join(AVX512)
     if environment != dict(os.environ):
         os.execve(sys.executable, [sys.executable, *sys.argv], environment)
     if find_spec("faiss"):
