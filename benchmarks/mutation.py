@@ -1,6 +1,7 @@
 """Do the tests notice when the code changes? Mutants of the core, a fixed random sample of them.
 
     python benchmarks/mutation.py --minutes 30
+    python benchmarks/mutation.py --minutes 5 --n-jobs 8
 
 Every mutant is one module with one change: a comparison or an arithmetic operator turned into its
 neighbour, a constant moved, a condition negated, an argument dropped. The tests of the module's
@@ -15,12 +16,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
+from joblib import Parallel, delayed
 
 ROOT = Path(__file__).resolve().parents[1]
+LOCK = threading.Lock()  # of the iterator of mutants
 
 # Modules, and the test files that are theirs.
 ROOMS = {
@@ -128,27 +132,26 @@ def noticed(copied, tests):
     return done.returncode != 0
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="modules whose path holds this")
-    arguments = parser.parse_args()
-    rooms = {name: tests for name, tests in ROOMS.items() if arguments.only in name}
-    present = [name for name in rooms if (ROOT / name).exists()]
-    mutants = [(name, *mutant) for name in present for mutant in mutants_of(ROOT / name)]
-    order = np.random.default_rng(arguments.seed).permutation(len(mutants))
-    print(f"{len(mutants)} mutants of {len(present)} modules", flush=True)
-    start, tried, found = time.monotonic(), 0, 0
+def copied_package(folder):
+    """A copy of what the tests need, for mutants to be written into."""
+    copied = Path(folder)
+    for part in ("sklearn_cmh", "tests", "pyproject.toml"):
+        copy_of = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy_of(ROOT / part, copied / part)
+    return copied
+
+
+def try_mutants(mutants, rooms, deadline):
+    """Numbers of mutants tried and noticed, of an iterator that others take from too."""
+    tried = found = 0
     with tempfile.TemporaryDirectory() as folder:
-        copied = Path(folder)
-        for part in ("sklearn_cmh", "tests", "pyproject.toml"):
-            copy_of = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
-            copy_of(ROOT / part, copied / part)
-        for i in order:
-            if (time.monotonic() - start) / 60 > arguments.minutes:
+        copied = copied_package(folder)
+        while time.monotonic() < deadline:
+            with LOCK:
+                mutant = next(mutants, None)
+            if mutant is None:
                 break
-            name, number, way = mutants[i]
+            name, number, way = mutant
             line, before, after, source = mutated(ROOT / name, number, way)
             (copied / name).write_text(source, encoding="utf-8")
             hit = noticed(copied, rooms[name])
@@ -156,6 +159,26 @@ def main():
             tried, found = tried + 1, found + hit
             if not hit:
                 print(f"survived: {name}:{line}: {before}  ->  {after}", flush=True)
+    return tried, found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="modules whose path holds this")
+    parser.add_argument("--n-jobs", type=int, default=1)
+    arguments = parser.parse_args()
+    rooms = {name: tests for name, tests in ROOMS.items() if arguments.only in name}
+    present = [name for name in rooms if (ROOT / name).exists()]
+    mutants = [(name, *mutant) for name in present for mutant in mutants_of(ROOT / name)]
+    order = np.random.default_rng(arguments.seed).permutation(len(mutants))
+    print(f"{len(mutants)} mutants of {len(present)} modules", flush=True)
+    sample = iter([mutants[i] for i in order])
+    deadline = time.monotonic() + 60 * arguments.minutes
+    jobs = [delayed(try_mutants)(sample, rooms, deadline)] * arguments.n_jobs
+    counts = Parallel(arguments.n_jobs, prefer="threads")(jobs)
+    tried, found = np.sum(counts, axis=0)
     print(f"noticed {found} of {tried}: {found / max(tried, 1):.0%}")
 
 

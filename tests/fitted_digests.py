@@ -10,6 +10,9 @@ from interrupted_fits import rows, small
 from sklearn_cmh import HammingRanker
 from sklearn_cmh.utils.discovery import all_estimators
 
+# Of many more bits than classes, some repeat each other.
+SIZES = {"small": {}, "wide": {"n_bits": 40, "max_iter": 30, "n_restarts": 4, "pool_bits": 40}}
+
 
 def digest(*arrays):
     """Of values and types."""
@@ -27,15 +30,18 @@ def digests(n_jobs=None, ranker_jobs=None):
     found = {}
     for kind in ("shallow", "refined", "baseline"):
         for name, cls in all_estimators(kind=kind):
-            estimator = small(cls)
-            if "n_jobs" in estimator.get_params(deep=False):
-                estimator.set_params(n_jobs=n_jobs)
-            if hasattr(estimator, "hash_functions"):
-                estimator.set_params(n_bits=3)  # a logistic regression for every bit
-            codes = estimator.fit(X, y).codes_
-            queries = [estimator.encode(new, modality=m) for m in (None, *X.names)]
-            ranker = HammingRanker(n_neighbors=9, n_jobs=ranker_jobs).fit(codes)
-            found[name] = digest(codes, *queries, *ranker.kneighbors(queries[0]))
+            for size, settings in SIZES.items():
+                known = small(cls).get_params(deep=False)
+                settings = {**settings, "n_jobs": n_jobs}
+                if "hash_functions" in known:
+                    settings["n_bits"] = 3  # a logistic regression for every bit
+                estimator = cls(**known).set_params(
+                    **{n: settings[n] for n in settings.keys() & known}
+                )
+                codes = estimator.fit(X, y).codes_
+                queries = [estimator.encode(new, modality=m) for m in (None, *X.names)]
+                ranker = HammingRanker(n_neighbors=9, n_jobs=ranker_jobs).fit(codes)
+                found[f"{name}, {size}"] = digest(codes, *queries, *ranker.kneighbors(queries[0]))
     return found
 
 

@@ -44,7 +44,7 @@ def test_every_update_solves_its_subproblem(point):
     B = lemon.update_codes(problem, state.V, state.R, WEIGHTS.alpha)
     assert_best_codes(lambda B: value(B=B), B)
     V = lemon.update_embedding(problem, state, WEIGHTS, rng)
-    R = lemon.update_rotation(state.V, state.B)
+    R = lemon.update_rotation(state.V, state.B, state.R)
     for scale in (1e-3, 1e-1, 1.0):
         for _ in range(10):
             other = orthonormal_basis(V + scale * rng.randn(N, K), rng)

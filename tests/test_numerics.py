@@ -260,6 +260,29 @@ def test_batch(L, B, rng):
 EXPLAINED = re.compile("max_iter|encoded alike|bits? .*constant|n_anchors|has no effect")
 
 
+@pytest.mark.parametrize("shape", [(6, 6), (4, 8), (8, 4)])
+@pytest.mark.parametrize("rank", [1, 3])
+def test_of_several_polar_factors_the_nearest(shape, rank):
+    """Whatever rounding adds, where A has not full rank."""
+    rng = np.random.RandomState(0)
+    A = rng.randn(shape[0], rank) @ rng.randn(rank, shape[1])
+    last = polar_factor(rng.randn(*shape))
+    Q = polar_factor(A, last)
+    short = Q if shape[0] <= shape[1] else Q.T
+    np.testing.assert_allclose(short @ short.T, np.eye(len(short)), atol=1e-12)
+    assert np.trace(Q.T @ A) == pytest.approx(np.linalg.svd(A, compute_uv=False).sum())
+    U, _, Vt = np.linalg.svd(A)
+    told = U[:, :rank] @ Vt[:rank]
+    open_shape = (shape[0] - rank, shape[1] - rank)
+    for _ in range(50):
+        rest = U[:, rank:] @ polar_factor(rng.randn(*open_shape)) @ Vt[rank:]
+        assert np.linalg.norm(Q - last) < np.linalg.norm(told + rest - last)
+    for _ in range(5):
+        noise = 1e-14 * rng.randn(*shape)
+        np.testing.assert_allclose(polar_factor(A + noise, last), Q, atol=1e-11)
+    np.testing.assert_allclose(polar_factor(np.zeros(shape), last), last, atol=1e-14)
+
+
 @pytest.mark.parametrize(("name", "cls"), all_estimators("shallow"))
 def test_grids_of_the_papers_run_whole(name, cls):
     """Some points, all in the long form: finite objectives, warnings that say what to do."""

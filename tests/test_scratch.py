@@ -53,7 +53,7 @@ def test_every_update_solves_its_subproblem(point):
     G = scratch.update_label_loading(VV, state.LV, WEIGHTS)
     assert_lowest_point(lambda G: value(G=G), G, rng)
     assert_best_codes(lambda B: value(B=B), scratch.update_codes(state.V, state.R))
-    R = scratch.update_rotation(state.V, state.B)
+    R = scratch.update_rotation(state.V, state.B, state.R)
     for scale in (1e-3, 1e-1, 1.0):
         for _ in range(10):
             assert value(R=polar_factor(R + scale * rng.randn(K, K))) > value(R=R)

@@ -99,7 +99,7 @@ class _FoldedFeatures:
     def scales(self, fold: int, ridge: float) -> Floats:
         """Factors that whiten the coordinates."""
         values = self.eigenvalues[fold]
-        return 1 / np.sqrt(values + ridge * values.sum() / self.width)
+        return (1 / np.sqrt(values + ridge * values.sum() / self.width)).astype(np.float32)
 
 
 def folded_features(F, folds: NDArray) -> _FoldedFeatures:

@@ -128,7 +128,7 @@ def update_label_map(problem, state, omega):
 
 def update_rotation(problem, state):
     """R, eq. (16): the polar factor of ``V'G G'L M``."""
-    return polar_factor(state.GV.T @ (problem.GL @ state.M))
+    return polar_factor(state.GV.T @ (problem.GL @ state.M), state.R)
 
 
 def update_basis(problem, state, lambdas, rng):

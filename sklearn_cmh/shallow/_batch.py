@@ -89,7 +89,7 @@ def update_basis(problem, state, theta, lambdas, rng):
 
 def update_rotation(problem, state, theta):
     """R: the polar factor of ``V'(k G G' + theta I) B``."""
-    return polar_factor(state.V.T @ pulled(problem, state.B, theta))
+    return polar_factor(state.V.T @ pulled(problem, state.B, theta), state.R)
 
 
 def update_codes(problem, state, theta):

@@ -85,9 +85,9 @@ def update_embedding(problem, state, weights, rng):
     return orthonormal_basis(Z, rng)
 
 
-def update_rotation(V, B):
-    """R: the polar factor of ``V'B``."""
-    return polar_factor(V.T @ B)
+def update_rotation(V, B, R):
+    """R: the polar factor of ``V'B``, the nearest to the last R if there are several."""
+    return polar_factor(V.T @ B, R)
 
 
 def update_codes(problem, V, R, alpha):
@@ -119,7 +119,7 @@ def start(problem, n_bits, gamma, rng):
 def sweep(problem, state, weights, rng):
     """One sweep, in place: V, R, B, P. The objective does not rise."""
     state.V = update_embedding(problem, state, weights, rng)
-    state.R = update_rotation(state.V, state.B)
+    state.R = update_rotation(state.V, state.B, state.R)
     state.B = update_codes(problem, state.V, state.R, weights.alpha)
     state.P = update_label_map(problem, state.V, weights.gamma)
 

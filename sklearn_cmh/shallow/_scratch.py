@@ -112,9 +112,9 @@ def update_latent(problem, state, weights):
     return ridge_solve(M, ridge, N.T).T
 
 
-def update_rotation(V, B):
-    """R: the polar factor of ``V'B``."""
-    return polar_factor(V.T @ B)
+def update_rotation(V, B, R):
+    """R: the polar factor of ``V'B``, the nearest to the last R if there are several."""
+    return polar_factor(V.T @ B, R)
 
 
 def update_codes(V, R):
@@ -164,7 +164,7 @@ def start(problem, n_bits, weights, rng):
 def sweep(problem, state, weights):
     """The state after V, R, B, every U_m, G, every W_m. The objective does not rise."""
     V = update_latent(problem, state, weights)
-    R = update_rotation(V, state.B)
+    R = update_rotation(V, state.B, state.R)
     return fitted_to(problem, V, R, update_codes(V, R), weights)
 
 

@@ -85,7 +85,7 @@ def quantising_rotation(
     R = polar_factor(rng.standard_normal((V.shape[1], n_bits)))
     for _ in range(50) if sweeps is None else sweeps:
         B = sign(V @ R)
-        R = polar_factor(V.T @ B)
+        R = polar_factor(V.T @ B, R)
         if sweeps is not None:
             sweeps.record(quantisation_loss(V @ R))
     return R

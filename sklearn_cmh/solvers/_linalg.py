@@ -37,6 +37,8 @@ _TINY = 1e-12
 # and the smallest that a Gram matrix tells.
 _NOISE = 1e-13
 _DISTINCT = 1e-4
+# What two processors do not agree on, as they round rows differently.
+_OPEN = 1e-8
 
 
 def dense(A: Any) -> NDArray:
@@ -362,13 +364,16 @@ def _turned(A, M):
     return A
 
 
-def polar_factor(A):
+def polar_factor(A, last=None):
     """Return the orthogonal polar factor of `A`: the maximiser of ``tr(Q'A)``.
 
     Parameters
     ----------
     A : ndarray of shape (d, k)
         Any matrix.
+    last : ndarray of shape (d, k), default=None
+        Another such factor. Where A has not full rank it leaves part of Q open, as bits that repeat
+        each other do, and rounding would decide: of all maximisers, Q is the nearest to this one.
 
     Returns
     -------
@@ -378,14 +383,22 @@ def polar_factor(A):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from sklearn_cmh.solvers import polar_factor
     >>> polar_factor(np.diag([3.0, -2.0]))
     array([[ 1.,  0.],
            [ 0., -1.]])
+    >>> polar_factor(np.diag([3.0, 0.0]), last=np.diag([-1.0, -1.0]))
+    array([[ 1.,  0.],
+           [ 0., -1.]])
     """
-    U, _, Vt = np.linalg.svd(A.astype(np.float64, copy=False), full_matrices=False)
-    return U @ Vt
+    U, values, Vt = np.linalg.svd(A.astype(np.float64, copy=False), full_matrices=False)
+    told = values > _OPEN * values.max(initial=0.0)
+    if last is None or told.all():
+        return U @ Vt
+    U, Vt, n_open = U[:, told], Vt[told], np.count_nonzero(~told)
+    apart = last - U @ (U.T @ last)
+    W, _, Zt = np.linalg.svd(apart - (apart @ Vt.T) @ Vt, full_matrices=False)
+    return U @ Vt + W[:, :n_open] @ Zt[:n_open]
 
 
 def squared_norm(X):
