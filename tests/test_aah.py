@@ -61,7 +61,7 @@ def test_every_update_solves_its_subproblem(widths):
     graph = GraphSimilarity(sparse.csr_array(S))
     problem = aah.Problem.from_data(X, [graph] * len(X), graph, ridge=0.0)
     XW = [x @ w for x, w in zip(X, W, strict=True)]
-    state = aah.State(U, P, C, B, mu, XW, XSU=[None] * len(X))
+    state = aah.State(U, P, C, B, mu, XW, EU=U, XSU=[None] * len(X))
     rng = np.random.RandomState(1)
 
     def value(W=W, U=U, P=P, B=B):
@@ -111,7 +111,7 @@ def test_objective_is_the_double_sum_of_the_paper(n_modalities, averaging):
         X, [GraphSimilarity(S) for S in within], GraphSimilarity(between), ridge=0.0
     )
     XSU = [aah.reconstruction_product(problem, U, m) for m in range(n_modalities)]
-    state = aah.State(U, P, C, B, 0.1, [None] * n_modalities, XSU)
+    state = aah.State(U, P, C, B, 0.1, [None] * n_modalities, U, XSU)
     value = aah.objective(problem, aah.Weights(theta, alpha, beta, averaging), state)
     expected = averaging * np.linalg.norm(B - sum(U) / n_modalities) ** 2
     for m, x in enumerate(X):

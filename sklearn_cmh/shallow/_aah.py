@@ -82,8 +82,8 @@ class Problem:
     `features` holds X_m, `within` the similarity S_m of each modality's own rows and `between`
     the one that joins modalities, whose dtype is that of the relaxed codes. `factors` are the
     Cholesky factors of X_m'X_m plus the ridge, `pooled` the products ``E'X_m`` of
-    ``S_m = E C E'``, `degrees` and `degrees_between` the row sums of the similarities, columns, and
-    `energies` the sums ``sum_i deg_i ||x_i||^2``.
+    ``S_m = E C_m E'``, of which E is that of all similarities, `degrees` and `degrees_between` the
+    row sums of the similarities, columns, and `energies` the sums ``sum_i deg_i ||x_i||^2``.
     """
 
     features: list
@@ -120,7 +120,7 @@ class Problem:
 
 @dataclass
 class State:
-    """All variables, the penalty, and the products X_m W_m and ``X_m'S_m U_m``."""
+    """All variables, the penalty, and the products X_m W_m, ``E'U_m`` and ``X_m'S_m U_m``."""
 
     U: list
     P: list
@@ -128,6 +128,7 @@ class State:
     B: np.ndarray
     mu: float
     XW: list
+    EU: list
     XSU: list
 
 
@@ -141,14 +142,15 @@ def update_projection(problem, state, m):
 def update_relaxed(problem, weights, state, m):
     """U_m, eqs. (21) and (23), for any number of modalities."""
     S, theta, alpha, beta = problem.within[m], weights.theta[m], weights.alpha, weights.beta
-    others = [U for j, U in enumerate(state.U) if j != m]
+    others = [j for j in range(len(state.U)) if j != m]
     average = 1 / len(state.U) if weights.averaging else 0.0
     P = state.P[m].astype(problem.between.dtype)
-    terms = [(1.0, S.expand(2 * theta * S.core(problem.pooled[m] @ P)))]
-    terms += [(state.mu, state.XW[m]), (1.0, state.C[m]), (2 * average, state.B)]
-    terms += [(2 * beta - 2 * average**2, U) for U in others]
+    similar = 2 * theta * S.core(problem.pooled[m] @ P)
     if others and alpha:
-        terms.append((2 * alpha, problem.between @ total(others)))
+        similar += 2 * alpha * problem.between.core(total([state.EU[j] for j in others]))
+    terms = [(1.0, S.expand(similar)), (state.mu, state.XW[m]), (1.0, state.C[m])]
+    terms += [(2 * average, state.B)]
+    terms += [(2 * beta - 2 * average**2, state.U[j]) for j in others]
     numerator = weighted_sum(*terms)
     denominator = 2 * theta * problem.degrees[m]
     denominator += 2 * alpha * len(others) * problem.degrees_between
@@ -157,10 +159,9 @@ def update_relaxed(problem, weights, state, m):
     return numerator
 
 
-def reconstruction_product(problem, U, m):
+def reconstruction_product(problem, EU, m):
     """``X_m'S_m U_m``."""
-    S = problem.within[m]
-    return problem.pooled[m].T @ S.core(S.pool(U[m]))
+    return problem.pooled[m].T @ problem.within[m].core(EU[m])
 
 
 def update_reconstruction(XSU):
@@ -191,7 +192,8 @@ def objective(problem, weights, state):
         if weights.alpha:
             within = inner(problem.degrees_between, sum(norms[:j]) + j * norms[j])
             value += weights.alpha * within
-            value -= 2 * weights.alpha * problem.between.inner(total(U[:j]), U[j])
+            EU = state.EU
+            value -= 2 * weights.alpha * inner(total(EU[:j]), problem.between.core(EU[j]))
         for i in range(j):
             apart = U[i] - U[j]
             value += weights.beta * inner(apart, apart)
@@ -208,7 +210,8 @@ def total(arrays):
 
 def start(problem, U, mu, discrete):
     """The state at relaxed codes [(n, k) arrays]: multipliers zero, P_m and B fitted to them."""
-    XSU = [reconstruction_product(problem, U, m) for m in range(len(U))]
+    EU = [problem.between.pool(u) for u in U]
+    XSU = [reconstruction_product(problem, EU, m) for m in range(len(U))]
     return State(
         U=list(U),
         P=[update_reconstruction(product) for product in XSU],
@@ -216,6 +219,7 @@ def start(problem, U, mu, discrete):
         B=update_codes(U, discrete),
         mu=mu,
         XW=[None] * len(U),
+        EU=EU,
         XSU=XSU,
     )
 
@@ -227,8 +231,9 @@ def sweep(problem, weights, state, discrete):
         state.XW[m] = dot(problem.features[m], update_projection(problem, state, m))
     for m in modalities:
         state.U[m] = update_relaxed(problem, weights, state, m)
+        state.EU[m] = problem.between.pool(state.U[m])
     for m in modalities:
-        state.XSU[m] = reconstruction_product(problem, state.U, m)
+        state.XSU[m] = reconstruction_product(problem, state.EU, m)
         state.P[m] = update_reconstruction(state.XSU[m])
     state.B = update_codes(state.U, discrete)
     for m in modalities:

@@ -78,7 +78,8 @@ def cross(A: Any, B: Any, dtype: DTypeLike = np.float64) -> NDArray:
         return cross(B, A).T
     total = np.zeros((A.shape[1], B.shape[1]))
     dtype = np.float64 if sparse.issparse(A) else dtype
-    for rows in gen_batches(A.shape[0], _BLOCK_ROWS):
+    # Of wide products, blocks are so high that adding them up takes less time than they do.
+    for rows in gen_batches(A.shape[0], max(_BLOCK_ROWS, 2 * min(total.shape))):
         total += dense(A[rows].T.astype(dtype, copy=False) @ B[rows].astype(dtype, copy=False))
     return total
 

@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import gen_batches
 
 from ..data import ChunkedRows, label_patterns
-from ._linalg import dense, inner
+from ._linalg import dense
 
 __all__ = [
     "CosineSimilarity",
@@ -53,10 +53,6 @@ class _Similarity(LinearOperator):
         return self
 
     _transpose = _adjoint
-
-    def inner(self, A, B):
-        """``tr(A'S B)``, without a product of n rows where there are few groups."""
-        return inner(self.pool(A), self.core(self.pool(B)))
 
     def degrees(self):
         """Row sums, of shape (n,)."""
