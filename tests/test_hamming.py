@@ -208,7 +208,7 @@ def test_nearest_equals_brute_force(backend, search):
     queries, database, chunks, k = search
     n_bits = queries.shape[1]
     expected = brute_force(queries, database)
-    for n_jobs in (1, 2):
+    for n_jobs in (1, 2, 3):
         distances, rows = nearest(
             chunks, pack_codes(queries), k, n_bits=n_bits, backend=backend, n_jobs=n_jobs
         )

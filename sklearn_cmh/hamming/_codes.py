@@ -1,6 +1,7 @@
 """Binary codes: what counts as one, packing into bytes, and bytes laid out word by word."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,15 @@ from sklearn.utils.validation import check_array
 from ..utils._typing import ArrayLike, NDArray
 from ._distances import slices
 
-__all__ = ["as_words", "check_codes", "first_non_code", "pack_codes", "row_blocks", "whole_words"]
+__all__ = [
+    "as_words",
+    "check_codes",
+    "first_non_code",
+    "pack_codes",
+    "row_blocks",
+    "row_parts",
+    "whole_words",
+]
 
 
 def check_codes(codes: ArrayLike, *, input_name: str = "codes") -> NDArray[Any]:
@@ -177,3 +186,31 @@ def row_blocks(
         for rows in slices(len(chunk), n_rows):
             yield first + rows.start, chunk[rows]
         first += len(chunk)
+
+
+def row_parts(
+    chunks: Sequence[NDArray[np.uint8]], n_parts: int
+) -> Iterator[tuple[int, list[NDArray[np.uint8]]]]:
+    """Divide a database into consecutive parts of about as many rows.
+
+    Parameters
+    ----------
+    chunks : list of ndarray of shape (n_chunk, n_bytes), uint8
+        Packed codes of consecutive rows, memory-mapped perhaps.
+    n_parts : int
+        Parts, of which none is empty if there are as many rows.
+
+    Yields
+    ------
+    first : int
+        Database row of the first code of the part.
+    part : list of ndarray of shape (n_piece, n_bytes)
+        The codes of the part, without a copy.
+    """
+    bounds = np.linspace(0, sum(map(len, chunks)), n_parts + 1).astype(int)
+    for start, stop in pairwise(bounds.tolist()):
+        part, first = [], 0
+        for chunk in chunks:
+            part.append(chunk[max(start - first, 0) : max(stop - first, 0)])
+            first += len(chunk)
+        yield start, [piece for piece in part if len(piece)]

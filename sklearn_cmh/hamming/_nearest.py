@@ -10,7 +10,7 @@ from joblib import effective_n_jobs
 
 from ..utils._typing import NDArray
 from ._backends import load_backend
-from ._codes import row_blocks
+from ._codes import row_blocks, row_parts
 from ._distances import distance_dtype, interruptible_batches
 
 __all__ = ["in_threads", "nearest"]
@@ -65,17 +65,30 @@ def nearest(
     """
     engine = load_backend(backend)
     # One query is answered in fractions of a millisecond: nothing that it can do without.
-    n_parts = 1 if len(queries) == 1 else min(effective_n_jobs(n_jobs), len(queries))
+    n_parts = 1 if len(queries) == 1 else effective_n_jobs(n_jobs)
     if n_parts == 1:
         distances, indices = _search(chunks, queries, k, n_bits, engine, NEVER)
         return distances.astype(np.int32), indices
-    parts = np.array_split(queries, n_parts)
 
-    def search(part: NDArray[np.uint8], interrupted: Event):
-        return _search(chunks, part, k, n_bits, engine, interrupted)
+    # Every part of the rows is laid out once, of the queries by all threads; but every part of the
+    # rows finds k of them for every query.
+    if n_parts * len(queries) * k <= sum(map(len, chunks)):
 
-    found = in_threads(search, parts)
-    distances, indices = map(np.concatenate, zip(*found, strict=True))
+        def search_rows(part: tuple[int, list[NDArray[np.uint8]]], interrupted: Event):
+            first, rows = part
+            distances, indices = _search(rows, queries, k, n_bits, engine, interrupted)
+            return distances, indices + first
+
+        found = in_threads(search_rows, list(row_parts(chunks, n_parts)))
+        distances, indices = (np.concatenate(part, axis=1) for part in zip(*found, strict=True))
+        distances, indices = _first_k(distances, indices, k)
+    else:
+
+        def search(part: NDArray[np.uint8], interrupted: Event):
+            return _search(chunks, part, k, n_bits, engine, interrupted)
+
+        found = in_threads(search, np.array_split(queries, min(n_parts, len(queries))))
+        distances, indices = map(np.concatenate, zip(*found, strict=True))
     return distances.astype(np.int32), indices
 
 
@@ -140,9 +153,14 @@ def _merge(distances, indices, new_distances, new_indices):
     better = np.flatnonzero(new_distances[:, 0] < distances[:, -1])
     if not len(better):
         return
-    k = distances.shape[1]
-    all_distances = np.concatenate([distances[better], new_distances[better]], axis=1)
-    all_indices = np.concatenate([indices[better], new_indices[better]], axis=1)
-    order = np.argsort(all_distances, axis=1, kind="stable")[:, :k]
-    distances[better] = np.take_along_axis(all_distances, order, axis=1)
-    indices[better] = np.take_along_axis(all_indices, order, axis=1)
+    distances[better], indices[better] = _first_k(
+        np.concatenate([distances[better], new_distances[better]], axis=1),
+        np.concatenate([indices[better], new_indices[better]], axis=1),
+        distances.shape[1],
+    )
+
+
+def _first_k(distances, indices, k):
+    """The k nearest of more; of equal distances, those that stand first."""
+    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(distances, order, axis=1), np.take_along_axis(indices, order, axis=1)
