@@ -20,17 +20,17 @@ def candidate_weights(n_bits):
     """Pair weights to choose from, the least first.
 
     By a weight p, the own pair is nearer than others by some ``p * n_bits`` bits, and fewer than
-    six do not stand out. So the shorter the codes, the more weight it takes to tell rows apart.
+    eight do not stand out. So the shorter the codes, the more weight it takes to tell rows apart.
 
     Examples
     --------
     >>> from sklearn_cmh.refine._pair_weight import candidate_weights
     >>> candidate_weights(64)
-    [0.1, 0.15, 0.2, 0.3, 0.5, 0.7]
+    [0.15, 0.2, 0.3, 0.5, 0.7]
     >>> candidate_weights(16)
     [0.3, 0.5, 0.7]
     """
-    least = min(6 / n_bits, 0.3)
+    least = min(8 / n_bits, 0.3)
     return [p for p in _WEIGHTS if p >= least]
 
 

@@ -384,6 +384,7 @@ def polar_factor(A, last=None):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from sklearn_cmh.solvers import polar_factor
     >>> polar_factor(np.diag([3.0, -2.0]))
     array([[ 1.,  0.],
