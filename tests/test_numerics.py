@@ -283,6 +283,23 @@ def test_of_several_polar_factors_the_nearest(shape, rank):
     np.testing.assert_allclose(polar_factor(np.zeros(shape), last), last, atol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("A", "last"),
+    [
+        (np.diag([1.0, 0.0]), np.array([[0.0, 1.0], [1.0, 0.0]])),
+        (np.diag([0.0, 3.0, 0.0]), np.roll(np.eye(3), 1, axis=0)),
+        (np.eye(3, 5, k=1) * [[2.0], [0.0], [0.0]], np.eye(3, 5)),
+        (np.eye(5, 3, k=-1) * [2.0, 0.0, 0.0], np.eye(5, 3)),
+    ],
+)
+def test_polar_factor_where_the_last_one_contradicts_it(A, last):
+    """Rows and columns that A settles take all that the last one says of others."""
+    Q = polar_factor(A, last)
+    short = Q if A.shape[0] <= A.shape[1] else Q.T
+    np.testing.assert_allclose(short @ short.T, np.eye(len(short)), atol=1e-14)
+    assert np.trace(Q.T @ A) == pytest.approx(np.linalg.svd(A, compute_uv=False).sum())
+
+
 @pytest.mark.parametrize(("name", "cls"), all_estimators("shallow"))
 def test_grids_of_the_papers_run_whole(name, cls):
     """Some points, all in the long form: finite objectives, warnings that say what to do."""

@@ -397,10 +397,11 @@ def polar_factor(A, last=None):
     told = values > _OPEN * values.max(initial=0.0)
     if last is None or told.all():
         return U @ Vt
-    U, Vt, n_open = U[:, told], Vt[told], np.count_nonzero(~told)
-    apart = last - U @ (U.T @ last)
-    W, _, Zt = np.linalg.svd(apart - (apart @ Vt.T) @ Vt, full_matrices=False)
-    return U @ Vt + W[:, :n_open] @ Zt[:n_open]
+    # Within all that is open, so that it is orthogonal to what is not, even if `last` is not there.
+    U, _, Vt = np.linalg.svd(A.astype(np.float64, copy=False))
+    rank = np.count_nonzero(told)
+    rest = polar_factor(U[:, rank:].T @ last @ Vt[rank:].T)
+    return U[:, :rank] @ Vt[:rank] + U[:, rank:] @ rest @ Vt[rank:]
 
 
 def squared_norm(X):
