@@ -254,6 +254,16 @@ def test_score_of_folded_features_is_that_of_refitting():
     assert score == pytest.approx(expected, abs=0.02)
 
 
+@pytest.mark.parametrize("ridge", [1e12, 1e30, 1e60])
+def test_scores_do_not_vanish_with_a_large_ridge(X, ridge):
+    """Beside a ridge far above all variances these no longer count, however large it is."""
+    folds = np.random.RandomState(0).permutation(np.arange(300) % 3)
+    left, right = (_shared_space.folded_features(X[name], folds) for name in X.names)
+    large, larger = _shared_space.pair_scores(left, right, [(1e8, 1e8), (ridge, ridge)], 4)
+    assert larger == pytest.approx(large, abs=1e-3)
+    assert large > 1 - np.log(100), "better than by chance in a fold of 100"
+
+
 def test_own_pair_ranks_share_ties():
     A = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     np.testing.assert_array_equal(_shared_space.own_pair_ranks(A, A), [1.0, 1.5, 1.5])

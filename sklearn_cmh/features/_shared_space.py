@@ -97,9 +97,13 @@ class _FoldedFeatures:
     width: int
 
     def scales(self, fold: int, ridge: float) -> Floats:
-        """Factors that whiten the coordinates."""
+        """Factors that whiten the coordinates, but for a power of two: the leading one is near one.
+
+        Scores do not depend on it, and what a large ridge leaves would vanish in single precision.
+        """
         values = self.eigenvalues[fold]
-        return (1 / np.sqrt(values + ridge * values.sum() / self.width)).astype(np.float32)
+        factors = 1 / np.sqrt(values + ridge * values.sum() / self.width)
+        return np.ldexp(factors, -np.frexp(factors[-1])[1]).astype(np.float32)
 
 
 def folded_features(F, folds: NDArray) -> _FoldedFeatures:
