@@ -40,4 +40,5 @@ def test_shallow_methods_are_read_when_asked_for():
     for name in shallow.__all__:
         assert getattr(shallow, name).__name__ == name
     assert set(shallow.__all__) <= set(dir(shallow))
+    assert len(set(dir(shallow))) == len(dir(shallow)), "named twice once it is read"
     assert not hasattr(shallow, "NoMethod")
