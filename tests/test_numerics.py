@@ -178,7 +178,8 @@ def test_aah(L, B, rng):
     P = [aah.update_reconstruction(rng.randn(f.shape[1], K)) for f in F]
     W = [rng.randn(f.shape[1], K) for f in F]
     XW = [f @ w for f, w in zip(F, W, strict=True)]
-    state = aah.State(U, P, M, B, mu, XW, XSU=[None] * 2)
+    EU = [graph.pool(u) for u in U]
+    state = aah.State(U, P, M, B, mu, XW, EU, XSU=[None] * 2)
     weights = aah.Weights(theta, alpha, beta)
     s, X = exact(S), [exact(f) for f in F]
     degrees = s.sum(axis=1)[:, None]
