@@ -1,5 +1,6 @@
 """Many rows: mapped features outside of memory, passes over parts of the rows, memory."""
 
+import gc
 import tracemalloc
 import warnings
 
@@ -96,6 +97,17 @@ def test_rows_in_a_file_are_the_rows_in_memory():
         np.testing.assert_array_equal(product, same)
 
 
+def test_a_file_is_closed_with_its_rows():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        F = StoredRows((2, 3), np.float64)
+        F[0:2] = np.ones((2, 3))
+        file = F._file
+        del F
+        gc.collect()
+    assert file.closed
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("options", [{}, {"with_mean": False}, {"with_std": False}])
 def test_rows_scaled_when_they_are_read_are_what_the_scaler_gives(dtype, options):
@@ -139,7 +151,8 @@ def test_maps_that_give_no_numbers_are_refused_outside_of_memory_too(paired):
         return np.where(X > 0, np.nan, X)
 
     hasher = DSAH(8, feature_map=FunctionTransformer(spoil), random_state=0)
-    with config_context(**NO_MEMORY), pytest.raises(ValueError, match="'image' returned what no"):
+    message = "'image' returned what no.*NaN.*rescale the modality, by MaxAbsScaler"
+    with config_context(**NO_MEMORY), pytest.raises(ValueError, match=message):
         hasher.fit(MultimodalData(**paired.blocks), paired.y)
     assert not hasattr(hasher, "codes_")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+import weakref
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,8 @@ class StoredRows(LazyRows):
         self.largest = 0.0
         self.shift: Floats | None = None
         self._file = tempfile.TemporaryFile()
+        # Python warns of files that nobody closes.
+        weakref.finalize(self, self._file.close)
 
     def __setitem__(self, rows: slice, values: Floats) -> None:
         values = np.ascontiguousarray(values, dtype=self.dtype)

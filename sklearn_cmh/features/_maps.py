@@ -143,7 +143,7 @@ class FeatureMapsMixin:
         complaint = f"The feature map of {name!r} returned what no hasher takes"
         largest = getattr(F, "largest", None)
         if largest is not None and not np.isfinite(largest):
-            raise ValueError(f"{complaint}: it contains NaN or infinity. {_RESCALE.capitalize()}.")
+            raise ValueError(f"{complaint}: it contains NaN or infinity; {_RESCALE}.")
         if isinstance(F, LazyRows):
             return F
         try:

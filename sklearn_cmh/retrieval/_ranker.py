@@ -63,7 +63,8 @@ class HammingRanker(BaseRanker):
         the codes, up to 128 bytes; codes of 32 bits or more have them. Results are the
         same, and all rows are compared where that is quicker.
     n_jobs : int, default=None
-        Threads that share the queries of `kneighbors`; None is one, -1 all processors.
+        Threads that share the rows of `kneighbors`, or the queries where these are many; None is
+        one, -1 all processors.
     verbose : bool or int, default=False
         Whether to print a line when numba compiles its kernels, which takes some seconds;
         later processes load them.
