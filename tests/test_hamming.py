@@ -33,6 +33,7 @@ from sklearn_cmh.hamming import (
     with_fallback,
     within_radius,
 )
+from sklearn_cmh.hamming._codes import row_parts
 from sklearn_cmh.hamming._nearest import in_threads
 from sklearn_cmh.metrics.core import Retrieval, _counts
 
@@ -214,6 +215,21 @@ def test_nearest_equals_brute_force(backend, search):
         )
         assert_array_equal(distances, expected[0][:, :k])
         assert_array_equal(rows, expected[1][:, :k])
+
+
+@given(sizes=st.lists(st.integers(0, 9), min_size=1, max_size=5), n_parts=st.integers(1, 7))
+def test_parts_of_a_database_are_its_rows_once(sizes, n_parts):
+    rows = np.arange(sum(sizes), dtype=np.uint8)[:, None]
+    chunks = np.split(rows, np.cumsum(sizes)[:-1])
+    parts = list(row_parts(chunks, n_parts))
+    for first, part in parts:
+        assert all(len(piece) for piece in part)
+        for piece in part[:1]:
+            assert piece[0] == first
+    pieces = [piece for _, part in parts for piece in part]
+    assert_array_equal(np.concatenate([rows[:0], *pieces]), rows)
+    n_rows = [sum(map(len, part)) for _, part in parts]
+    assert len(n_rows) == n_parts and max(n_rows) - min(n_rows) <= 1
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
