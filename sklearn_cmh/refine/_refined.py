@@ -121,9 +121,9 @@ class RefinedHasher(BaseHasher):
         Weight of the pairing in the targets, in [0, 1]: 0 is labels alone, 1 pairs alone,
         which needs no y. "auto" is 1 without y, and the estimator's own pair weight where one
         is given (0 where it has none). Else it is the one of 0.1, 0.15, 0.2, 0.3, 0.5 and 0.7 (from
-        0.2 on at 32 bits, 0.3 on at 16) by which leave-one-out codes score best, where twice the
-        mean reciprocal rank of own pairs that the space has not seen is worth 2 per cent of class
-        mAP (the least of them with fewer than six labelled rows, 0.1 without
+        0.15 on at 64 bits, 0.3 on at 32 and fewer) by which leave-one-out codes score best, where
+        twice the mean reciprocal rank of own pairs that the space has not seen is worth 2 per cent
+        of class mAP (the least of them with fewer than six labelled rows, 0.1 without
         `select_bits`); 0 where there is one modality only.
     shared_space : SharedSpace, default=None
         Space of the modalities in which pairs are alike, cloned and fitted. None is one
