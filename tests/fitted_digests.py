@@ -31,13 +31,12 @@ def digests(n_jobs=None, ranker_jobs=None):
     for kind in ("shallow", "refined", "baseline"):
         for name, cls in all_estimators(kind=kind):
             for size, settings in SIZES.items():
-                known = small(cls).get_params(deep=False)
+                estimator = small(cls)
                 settings = {**settings, "n_jobs": n_jobs}
-                if "hash_functions" in known:
+                if hasattr(estimator, "hash_functions"):
                     settings["n_bits"] = 3  # a logistic regression for every bit
-                estimator = cls(**known).set_params(
-                    **{n: settings[n] for n in settings.keys() & known}
-                )
+                known = settings.keys() & estimator.get_params(deep=False)
+                estimator.set_params(**{name: settings[name] for name in known})
                 codes = estimator.fit(X, y).codes_
                 queries = [estimator.encode(new, modality=m) for m in (None, *X.names)]
                 ranker = HammingRanker(n_neighbors=9, n_jobs=ranker_jobs).fit(codes)

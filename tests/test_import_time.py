@@ -1,7 +1,12 @@
 """What `import sklearn_cmh` loads: little beside scikit-learn's base and scipy.sparse."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
+
+import sklearn_cmh
+from sklearn_cmh import shallow
 
 HEAVY = [
     "sklearn.ensemble",
@@ -13,8 +18,6 @@ HEAVY = [
     "numba",
     "onnx",
     "torch",
-    "sklearn_cmh.shallow._fsh",
-    "sklearn_cmh.shallow._seph",
 ]
 # What the rooms load on use: kernels are not compiled, and figures may never be drawn.
 ON_USE = ["matplotlib", "numba", "faiss", "torch"]
@@ -35,10 +38,24 @@ def test_imports_load_nothing_heavy():
 
 
 def test_shallow_methods_are_read_when_asked_for():
-    from sklearn_cmh import shallow
-
+    program = "import sys, sklearn_cmh; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    read = {f"sklearn_cmh.shallow.{file}" for file in shallow._FILES.values()}
+    asked = {
+        f"sklearn_cmh.shallow.{shallow._FILES[n]}"
+        for n in sklearn_cmh.__all__
+        if n in shallow._FILES
+    }
+    assert read & set(done.stdout.split()) == asked, done.stderr
     for name in shallow.__all__:
         assert getattr(shallow, name).__name__ == name
     assert set(shallow.__all__) <= set(dir(shallow))
     assert len(set(dir(shallow))) == len(dir(shallow)), "named twice once it is read"
     assert not hasattr(shallow, "NoMethod")
+
+
+def test_type_checkers_know_the_methods_that_are_read_when_asked_for():
+    tree = ast.parse(Path(shallow.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    known = {line.names[0].asname: line.module for line in block.body}
+    assert known == shallow._FILES
