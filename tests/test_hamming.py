@@ -343,6 +343,26 @@ def test_no_code_within_the_radius_is_missed():
     assert len(index.within(pack_codes(bits), 4, np.inf)[0].rows) == 0
 
 
+@pytest.mark.parametrize("n_bits", [16, 31, 32, 40, 63, 64, 100, 128, 255, 512, 640, 1000, 4096])
+def test_keys_of_an_index_share_no_byte_and_have_no_spare_bit(n_bits):
+    """Or near rows would be missed, as one bit would count in two tables."""
+    index = MultiIndex(pack_codes(random_bits(3, n_bits)), n_bits)
+    assert index.n_tables == min(32, n_bits // 16)
+    assert len(np.unique(index.key_bytes)) == len(index.key_bytes) == 2 * index.n_tables
+    assert index.key_bytes.min() >= 0 and index.key_bytes.max() < n_bits // 8
+
+
+def test_pieces_with_an_index_keep_it():
+    """Of enough rows and of two substrings at least; the others have none."""
+    few, enough = _multi_index.MIN_ROWS - 1, _multi_index.MIN_ROWS
+    for n_bits, any_index in [(31, False), (32, True)]:
+        pieces = [pack_codes(random_bits(n, n_bits)) for n in (few, enough, enough + 1)]
+        indexes = _multi_index.index_chunks(pieces[:2], n_bits)
+        assert [index is not None for index in indexes] == [False, any_index]
+        more = _multi_index.index_chunks(pieces, n_bits, indexes)
+        assert more[:2] == indexes and (more[2] is not None) == any_index
+
+
 def test_memory_of_an_index_is_as_stated():
     index = MultiIndex(pack_codes(random_bits(20_000, 128)), 128)
     rows = sum(rows.nbytes for rows in index.rows)

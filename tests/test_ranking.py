@@ -17,7 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.pipeline import make_pipeline
 
 from sklearn_cmh import HammingRanker
-from sklearn_cmh.hamming import _backends, _multi_index, _nearest, _scan
+from sklearn_cmh.hamming import _backends, _multi_index, _nearest, _scan, check_codes
 from sklearn_cmh.metrics import mean_average_precision
 from sklearn_cmh.metrics.core import _counts
 from sklearn_cmh.retrieval import _base
@@ -232,6 +232,13 @@ def test_forms_of_codes(data, form):
     expected = HammingRanker().fit(data.database).kneighbors(data.queries)
     found = HammingRanker().fit(convert(data.database)).kneighbors(convert(data.queries))
     assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("dtype", "hint"), [(np.uint8, "unpacked"), (np.int8, "Binarise")])
+def test_bytes_that_are_no_codes_are_refused_with_what_to_do(data, dtype, hint):
+    """Packed codes, as bytes of no sign are taken to be, and numbers."""
+    with pytest.raises(ValueError, match=rf"binary codes.* it holds 3\..*{hint}"):
+        check_codes(np.array([[0, 3, 1], [1, 1, 0]], dtype=dtype))
 
 
 def test_threshold(data):

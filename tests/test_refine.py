@@ -1,6 +1,7 @@
 """RefinedHasher: equal to its parts, honest about the rows it has not seen."""
 
 import pickle
+import time
 import warnings
 
 import numpy as np
@@ -25,10 +26,12 @@ from sklearn_cmh.deep import DSPAH
 from sklearn_cmh.metrics import average_precision_scores, lookup_precision
 from sklearn_cmh.refine import LeaveOneOutRidge, RefinedHasher
 from sklearn_cmh.refine._search import (
+    anchor_map,
     coordinate_search,
     cross_modal_score,
     leave_one_out_codes,
 )
+from sklearn_cmh.solvers import ridge_leave_one_out
 
 
 class LabelCodes(ShallowHasher):
@@ -537,8 +540,22 @@ def test_search_finds_the_candidates_that_match(paired):
 
 
 def test_errors_of_candidates_are_returned(paired):
+    start = time.perf_counter()
     outcome, seconds = leave_one_out_codes(Broken(), paired.image, None, [1.0], None)
-    assert isinstance(outcome, FloatingPointError) and seconds >= 0
+    assert isinstance(outcome, FloatingPointError)
+    assert 0 <= seconds <= time.perf_counter() - start
+
+
+def test_codes_of_a_candidate_are_leave_one_out_and_timed(paired):
+    B = np.where(np.random.default_rng(0).random((120, 6)) < 0.5, -1, 1)
+    rows, start = np.arange(0, 120, 7), time.perf_counter()
+    candidate = anchor_map("raw", 1.0, 20, 0)
+    codes, seconds = leave_one_out_codes(candidate, paired.image, B, [0.1, 1.0], rows)
+    assert 0 < seconds <= time.perf_counter() - start
+    F = clone(candidate).fit_transform(paired.image)
+    expected = np.where(ridge_leave_one_out(F, B, [0.1, 1.0])[1][:, rows] >= 0, 1, -1)
+    assert codes.dtype == np.int8
+    assert_array_equal(codes, expected)
 
 
 # --- LeaveOneOutRidge -----------------------------------------------------------------------

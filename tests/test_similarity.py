@@ -12,8 +12,10 @@ from sklearn_cmh.data import encode_labels, labelled_rows, normalise_rows
 from sklearn_cmh.solvers import (
     CosineSimilarity,
     GraphSimilarity,
+    MixedSimilarity,
     SharedLabelSimilarity,
     label_targets,
+    mix_targets,
 )
 from sklearn_cmh.solvers import _similarities as similarity
 
@@ -60,6 +62,30 @@ def test_cosine_is_its_dense_matrix(L, scale_shift):
     S, dense = CosineSimilarity(label_targets(L), *scale_shift), dense_cosine(L, *scale_shift)
     check_operator(S, dense)
     assert S.squared_norm() == pytest.approx(np.linalg.norm(dense) ** 2, rel=1e-9, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(indicators(), st.sampled_from([0.0, 0.3, 1.0]), st.sampled_from([(1.0, 0.0), (2.0, 1.0)]))
+def test_cosine_of_labels_and_pairs_is_its_dense_matrix(L, pair_weight, scale_shift):
+    scale, shift = scale_shift
+    Z = np.random.RandomState(0).randn(L.shape[0], 2)
+    Z[::3] = 0
+    T = mix_targets(normalise_rows(L), Z, pair_weight)
+    S = CosineSimilarity(T, scale, shift)
+    u = T.toarray().any(axis=1).astype(float)
+    dense = scale * T.toarray() @ T.toarray().T - shift * np.outer(u, u)
+    check_operator(S, dense)
+    assert S.squared_norm() == pytest.approx(np.linalg.norm(dense) ** 2, rel=1e-9, abs=1e-9)
+    X = np.random.RandomState(1).randint(0, 3, (L.shape[0], 4)).astype(float)
+    np.testing.assert_allclose(S.pool(sparse.csr_array(X)), S.pool(X), atol=1e-12)
+
+
+@settings(deadline=None, max_examples=50)
+@given(indicators(), st.sampled_from([0.0, 0.25, 1.0]))
+def test_mixture_is_its_dense_matrix(L, weight):
+    dense = dense_shared(L), dense_cosine(L, 1.0, 0.0)
+    parts = SharedLabelSimilarity(L), CosineSimilarity(label_targets(L))
+    check_operator(MixedSimilarity(*parts, weight), (1 - weight) * dense[0] + weight * dense[1])
 
 
 @settings(deadline=None)

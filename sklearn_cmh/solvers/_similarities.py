@@ -113,8 +113,6 @@ class CosineSimilarity(_Similarity):
         """``T'A``, and the sum of the rows that have targets in a last row: (t + 1, k)."""
         c, pairs = self._targets.labels.shape[1], self._targets.pairs
         sums = dense(sum_rows(self._marked_labels, A))
-        if pairs.shape[1] == 0:
-            return sums
         return np.vstack([sums[:c], dense(sum_rows(pairs, A)), sums[c:]])
 
     def core(self, G):
