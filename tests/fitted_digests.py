@@ -11,7 +11,11 @@ from sklearn_cmh import HammingRanker
 from sklearn_cmh.utils.discovery import all_estimators
 
 # Of many more bits than classes, some repeat each other.
-SIZES = {"small": {}, "wide": {"n_bits": 40, "max_iter": 30, "n_restarts": 4, "pool_bits": 40}}
+SIZES = {
+    "small": {},
+    "wide": {"n_bits": 40, "max_iter": 30, "n_restarts": 4, "pool_bits": 40},
+    "paired": {"pair_weight": 0.3},
+}
 
 
 def digest(*arrays):
@@ -32,6 +36,8 @@ def digests(n_jobs=None, ranker_jobs=None):
         for name, cls in all_estimators(kind=kind):
             for size, settings in SIZES.items():
                 estimator = small(cls)
+                if settings and settings.keys().isdisjoint(estimator.get_params(deep=False)):
+                    continue
                 settings = {**settings, "n_jobs": n_jobs}
                 if hasattr(estimator, "hash_functions"):
                     settings["n_bits"] = 3  # a logistic regression for every bit

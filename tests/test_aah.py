@@ -61,7 +61,9 @@ def test_every_update_solves_its_subproblem(widths):
     graph = GraphSimilarity(sparse.csr_array(S))
     problem = aah.Problem.from_data(X, [graph] * len(X), graph, ridge=0.0)
     XW = [x @ w for x, w in zip(X, W, strict=True)]
-    state = aah.State(U, P, C, B, mu, XW, EU=U, XSU=[None] * len(X))
+    H = [aah.regressed(u, c, mu) for u, c in zip(U, C, strict=True)]
+    XH = [x.T @ h for x, h in zip(X, H, strict=True)]
+    state = aah.State(U, P, C, B, mu, XH, EU=U, XSU=[None] * len(X))
     rng = np.random.RandomState(1)
 
     def value(W=W, U=U, P=P, B=B):
@@ -71,7 +73,16 @@ def test_every_update_solves_its_subproblem(widths):
         return [new if j == m else v for j, v in enumerate(variables)]
 
     for m in range(len(X)):
-        best_U = aah.update_relaxed(problem, weights, state, m)
+        best_U = aah.update_relaxed(
+            weights,
+            mu,
+            aah.group_similarities(problem, weights, state, m),
+            aah.pulls(problem, weights, m),
+            XW[m],
+            C[m],
+            B,
+            U[:m] + U[m + 1 :],
+        )
         best_W = aah.update_projection(problem, state, m)
         best_P = aah.update_reconstruction(aah.reconstruction_product(problem, U, m))
         np.testing.assert_allclose(best_P.T @ best_P, np.eye(K), atol=1e-10)
@@ -111,7 +122,7 @@ def test_objective_is_the_double_sum_of_the_paper(n_modalities, averaging):
         X, [GraphSimilarity(S) for S in within], GraphSimilarity(between), ridge=0.0
     )
     XSU = [aah.reconstruction_product(problem, U, m) for m in range(n_modalities)]
-    state = aah.State(U, P, C, B, 0.1, [None] * n_modalities, U, XSU)
+    state = aah.State(U, P, C, B, 0.1, XH=[], EU=U, XSU=XSU)
     value = aah.objective(problem, aah.Weights(theta, alpha, beta, averaging), state)
     expected = averaging * np.linalg.norm(B - sum(U) / n_modalities) ** 2
     for m, x in enumerate(X):

@@ -179,13 +179,17 @@ def test_aah(L, B, rng):
     W = [rng.randn(f.shape[1], K) for f in F]
     XW = [f @ w for f, w in zip(F, W, strict=True)]
     EU = [graph.pool(u) for u in U]
-    state = aah.State(U, P, M, B, mu, XW, EU, XSU=[None] * 2)
+    XH = [f.T @ aah.regressed(u, c, mu) for f, u, c in zip(F, U, M, strict=True)]
+    state = aah.State(U, P, M, B, mu, XH, EU, XSU=[None] * 2)
     weights = aah.Weights(theta, alpha, beta)
     s, X = exact(S), [exact(f) for f in F]
     degrees = s.sum(axis=1)[:, None]
     for m in range(2):
         other = exact(U[1 - m])
-        best = exact(aah.update_relaxed(problem, weights, state, m))
+        similar = aah.group_similarities(problem, weights, state, m)
+        pull = aah.pulls(problem, weights, m)
+        best = aah.update_relaxed(weights, mu, similar, pull, XW[m], M[m], B, [U[1 - m]])
+        best = exact(best)
         assert_balanced(
             (best + other) / 4 * 2 - exact(B),
             2 * mpmath.mpf(theta[m]) * (degrees * best - s @ X[m] @ exact(P[m])),

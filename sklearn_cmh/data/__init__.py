@@ -17,7 +17,7 @@ from ._labels import (
     normalise_rows,
 )
 from ._lazy import is_lazy, joined, lazy_blocks, refuse_lazy
-from ._lazy_rows import ChunkedRows, LazyRows, shifted, stacked
+from ._lazy_rows import ChunkedRows, LazyRows, over_rows, shifted, stacked
 from ._modalities import (
     Modality,
     named_transformers,
@@ -49,6 +49,7 @@ __all__ = [
     "modality_weights",
     "named_transformers",
     "normalise_rows",
+    "over_rows",
     "refuse_lazy",
     "refuse_views",
     "resolve_modalities",

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import getitem
 from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-from ..utils._dask import added_up, computed, culled_chunks, delayed_call, in_flight, remote, shared
+from ..utils._dask import (
+    added_up,
+    computed,
+    culled_chunks,
+    delayed_call,
+    in_flight,
+    pass_over,
+    remote,
+    shared,
+)
 from ..utils._typing import Features, Floats, NDArray
 from ._estimator import FLOATS, checked
 
-__all__ = ["ChunkedRows", "LazyRows", "shifted", "stacked"]
+__all__ = ["ChunkedRows", "LazyRows", "over_rows", "shifted", "stacked"]
 
 _BLOCK_ROWS = 4096
 
@@ -239,10 +249,54 @@ class _Transposed:
         return self.rows.total(_inner_products, other)
 
 
+def over_rows(function: Callable, changed: Any, rows: Any, **settings: Any) -> tuple[Any, Any]:
+    """Call a function that overwrites some rows, and returns a sum over rows.
+
+    Parameters
+    ----------
+    function : callable
+        Called as ``function(*changed, *rows, **settings)``, with all rows or those of a chunk.
+    changed, rows : sequence of {array-like, ChunkedRows}
+        Rows that it overwrites, those of chunks in copies, and others; there is one at least.
+    **settings : object
+        Sent to every worker once.
+
+    Returns
+    -------
+    changed : list of {array-like, ChunkedRows}
+        The rows that it has overwritten.
+    total : object
+        The sum.
+    """
+    together = (*changed, *rows)
+    if not isinstance(together[0], ChunkedRows):
+        return list(changed), function(*together, **settings)
+    chunks, shifts = _together(together)
+    tasks, total = pass_over(
+        _changed, [(parts,) for parts in chunks], shifts, len(changed), function, settings
+    )
+    parts = [delayed_call(getitem, tasks, i) for i in range(len(changed))]
+    return [
+        ChunkedRows(part, some.heights, some.shape[1], some.dtype, False)
+        for part, some in zip(parts, changed, strict=True)
+    ], total
+
+
+def _changed(chunks, shifts, count, function, settings):
+    copies = [np.array(chunk) for chunk in chunks[:count]]
+    others = map(shifted, chunks[count:], shifts[count:])
+    return copies, function(*copies, *others, **settings)
+
+
+def _together(rows):
+    """Chunks of the same rows, and what is to be subtracted from them."""
+    chunks = [list(of_rows) for of_rows in zip(*(some.chunks for some in rows), strict=True)]
+    return chunks, [some.shift for some in rows]
+
+
 def _calls(function, rows, args):
     """Tasks ``function(*chunks, *args)``, one for all chunks of the same rows."""
-    shifts = [some.shift for some in rows]
-    chunks = [list(of_rows) for of_rows in zip(*(some.chunks for some in rows), strict=True)]
+    chunks, shifts = _together(rows)
     return delayed_call(_called, chunks, *map(shared, (shifts, function, args)))
 
 

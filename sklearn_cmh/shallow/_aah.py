@@ -19,11 +19,12 @@ d_m < k, P_m cannot have orthonormal columns: its rows are orthonormal then, whi
 method on X_m padded with zero columns to width k.
 
 The paper forms S and so subsamples large data; here S acts through its few label patterns
-(`similarity`), and a sweep passes twice over every X_m.
+(`similarity`), and a sweep passes once over every X_m.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -41,13 +42,13 @@ from ..base import (
     parametrised,
     warn_ignored,
 )
-from ..data import ChunkedRows, label_patterns, labelled_rows
+from ..data import ChunkedRows, label_patterns, labelled_rows, over_rows
 from ..solvers import (
     GraphSimilarity,
     MixedSimilarity,
     SharedLabelSimilarity,
     cross,
-    dot,
+    dense,
     gram,
     inner,
     label_similarity,
@@ -57,12 +58,15 @@ from ..solvers import (
     weighted_sum,
 )
 from ..utils._callbacks import report
+from ..utils._products import strips
 from ..utils._sklearn import HasMethods, Interval, StrOptions
 from ..utils._transformers import inner_clone
 
 __all__ = ["AAH"]
 
 _BLOCK_ROWS = 1024
+# Of features of some rows, which stay in the caches from one product to the next.
+_BLOCK_ENTRIES = 2**18
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,10 @@ class Weights:
     alpha: float
     beta: float
     averaging: bool = True
+
+    def average(self, n_modalities):
+        """Share of every modality in the codes, as the relaxed codes see it."""
+        return 1 / n_modalities if self.averaging else 0.0
 
 
 @dataclass
@@ -120,43 +128,77 @@ class Problem:
 
 @dataclass
 class State:
-    """All variables, the penalty, and the products X_m W_m, ``E'U_m`` and ``X_m'S_m U_m``."""
+    """All variables but W, the penalty, and products.
+
+    These are ``X_m'H_m`` of the next regression, ``E'U_m`` and ``X_m'S_m U_m``.
+    """
 
     U: list
     P: list
     C: list
     B: np.ndarray
     mu: float
-    XW: list
+    XH: list
     EU: list
     XSU: list
 
 
 def update_projection(problem, state, m):
-    """W_m, eqs. (17) and (19): regress ``U_m - C_m / mu`` on the features."""
-    X = problem.features[m]
-    H = weighted_sum((1, state.U[m]), (-1 / state.mu, state.C[m]))
-    return cho_solve(problem.factors[m], cross(X, H, X.dtype)).astype(X.dtype)
+    """W_m, eqs. (17) and (19): regress H_m on the features."""
+    return cho_solve(problem.factors[m], state.XH[m]).astype(problem.features[m].dtype)
 
 
-def update_relaxed(problem, weights, state, m):
-    """U_m, eqs. (21) and (23), for any number of modalities."""
-    S, theta, alpha, beta = problem.within[m], weights.theta[m], weights.alpha, weights.beta
-    others = [j for j in range(len(state.U)) if j != m]
-    average = 1 / len(state.U) if weights.averaging else 0.0
+def regressed(U, C, mu):
+    """``H_m = U_m - C_m / mu``, of some rows."""
+    return U - C / mu
+
+
+def update_relaxed(weights, mu, similar, pull, XW, C, B, others):
+    """U_m of some rows, eqs. (21) and (23), for any number of modalities.
+
+    `others` are the U_j, `similar` and `pull` what `group_similarities` and `pulls` hand the rows.
+    """
+    average = weights.average(1 + len(others))
+    U = similar + mu * XW + C + 2 * average * B
+    for u in others:
+        U += (2 * weights.beta - 2 * average**2) * u
+    U /= 2 * pull + (2 * weights.beta * len(others) + 2 * average**2 + mu)
+    return U
+
+
+def update_multiplier(mu, XW, C, U):
+    """C_m of some rows, eqs. (31) and (32)."""
+    return C + mu * (XW - U)
+
+
+def update_rows(U, C, X, groups, pull, B, *others, weights, mu, next_mu, W, similar):
+    """U_m and C_m, overwritten, in one pass over X_m; returns ``X_m'H_m`` for the next W_m."""
+    XH = np.zeros((X.shape[1], U.shape[1]))
+    dtype = np.float64 if sparse.issparse(X) else X.dtype  # as in `cross`
+    for rows in gen_batches(len(U), _height(X.shape[1])):
+        x, u, c = X[rows], U[rows], C[rows]
+        xw, near, far = x @ W, np.take(similar, groups[rows], axis=0), [V[rows] for V in others]
+        u[:] = update_relaxed(weights, mu, near, pull[rows], xw, c, B[rows], far)
+        c[:] = update_multiplier(mu, xw, c, u)
+        XH += dense(x.T @ regressed(u, c, next_mu).astype(dtype, copy=False))
+    return XH
+
+
+def group_similarities(problem, weights, state, m):
+    """What is similar to a row in (21), ``2 S_m (theta_m X_m P_m + alpha sum_j U_j)``: by group."""
     P = state.P[m].astype(problem.between.dtype)
-    similar = 2 * theta * S.core(problem.pooled[m] @ P)
-    if others and alpha:
-        similar += 2 * alpha * problem.between.core(total([state.EU[j] for j in others]))
-    terms = [(1.0, S.expand(similar)), (state.mu, state.XW[m]), (1.0, state.C[m])]
-    terms += [(2 * average, state.B)]
-    terms += [(2 * beta - 2 * average**2, state.U[j]) for j in others]
-    numerator = weighted_sum(*terms)
-    denominator = 2 * theta * problem.degrees[m]
-    denominator += 2 * alpha * len(others) * problem.degrees_between
-    denominator += 2 * beta * len(others) + 2 * average**2 + state.mu
-    numerator /= denominator
-    return numerator
+    similar = 2 * weights.theta[m] * problem.within[m].core(problem.pooled[m] @ P)
+    others = state.EU[:m] + state.EU[m + 1 :]
+    if others and weights.alpha:
+        similar += 2 * weights.alpha * problem.between.core(total(others))
+    return similar
+
+
+def pulls(problem, weights, m):
+    """Weight of ``||u_i^m||^2`` in the similarities of (8): a column."""
+    others = len(problem.features) - 1
+    within = weights.theta[m] * problem.degrees[m]
+    return within + weights.alpha * others * problem.degrees_between
 
 
 def reconstruction_product(problem, EU, m):
@@ -164,9 +206,9 @@ def reconstruction_product(problem, EU, m):
     return problem.pooled[m].T @ problem.within[m].core(EU[m])
 
 
-def update_reconstruction(XSU):
-    """P_m, eqs. (26) and (28): the polar factor of ``X_m'S_m U_m``."""
-    return polar_factor(XSU)
+def update_reconstruction(XSU, last=None):
+    """P_m, eqs. (26) and (28): the polar factor of ``X_m'S_m U_m``, nearest to the last one."""
+    return polar_factor(XSU, np.eye(*XSU.shape) if last is None else last)
 
 
 def update_codes(U, discrete=False):
@@ -175,31 +217,29 @@ def update_codes(U, discrete=False):
     return sign(B).astype(B.dtype) if discrete else B
 
 
-def update_multiplier(state, m):
-    """C_m, eqs. (31) and (32)."""
-    return weighted_sum((1, state.C[m]), (state.mu, state.XW[m]), (-state.mu, state.U[m]))
-
-
 def objective(problem, weights, state):
     """Eq. (8) at the relaxed codes, as (13) writes it."""
-    U = state.U
-    norms = [_row_energy(u, np.float64) for u in U]
-    value = 0.0
+    U, EU = state.U, state.EU
+    rows = [pulls(problem, weights, m) for m in range(len(U))]
+    _, value = over_rows(row_terms, (), (state.B, *U, *rows), weights=weights)
     for m, theta in enumerate(weights.theta):
-        fit = inner(state.P[m], state.XSU[m])
-        value += theta * (problem.energies[m] - 2 * fit + inner(problem.degrees[m], norms[m]))
-    for j in range(1, len(U)):
-        if weights.alpha:
-            within = inner(problem.degrees_between, sum(norms[:j]) + j * norms[j])
-            value += weights.alpha * within
-            EU = state.EU
-            value -= 2 * weights.alpha * inner(total(EU[:j]), problem.between.core(EU[j]))
-        for i in range(j):
-            apart = U[i] - U[j]
-            value += weights.beta * inner(apart, apart)
-    if weights.averaging:
-        residual = weighted_sum((1, state.B), *((-1 / len(U), u) for u in U))
-        value += inner(residual, residual)
+        value += theta * (problem.energies[m] - 2 * inner(state.P[m], state.XSU[m]))
+        if m and weights.alpha:
+            value -= 2 * weights.alpha * inner(total(EU[:m]), problem.between.core(EU[m]))
+    return value
+
+
+def row_terms(B, *U_and_pulls, weights):
+    """Terms of (8) that add up over rows, each on its own."""
+    count = len(U_and_pulls) // 2
+    value = 0.0
+    for few in strips(*B.shape):
+        U, pull = [u[few] for u in U_and_pulls[:count]], [p[few] for p in U_and_pulls[count:]]
+        value += sum(inner(p, _row_energy(u, np.float64)) for p, u in zip(pull, U, strict=True))
+        value += weights.beta * sum(inner(u - v, u - v) for u, v in combinations(U, 2))
+        if weights.averaging:
+            residual = B[few] - total(U) / count
+            value += inner(residual, residual)
     return value
 
 
@@ -208,47 +248,72 @@ def total(arrays):
     return sum(arrays[1:], start=arrays[0])
 
 
-def start(problem, U, mu, discrete):
-    """The state at relaxed codes [(n, k) arrays]: multipliers zero, P_m and B fitted to them."""
+def start(problem, U, mu, discrete, XU=None):
+    """The state at relaxed codes [(n, k) arrays]: multipliers zero, P_m and B fitted to them.
+
+    XU are the ``X_m'U_m``, where they are known.
+    """
+    if XU is None:
+        XU = [cross(X, u, X.dtype) for X, u in zip(problem.features, U, strict=True)]
     EU = [problem.between.pool(u) for u in U]
     XSU = [reconstruction_product(problem, EU, m) for m in range(len(U))]
     return State(
-        U=list(U),
+        U=[u + u.dtype.type(0) for u in U],  # copies, to be overwritten
         P=[update_reconstruction(product) for product in XSU],
         C=[u * u.dtype.type(0) for u in U],
         B=update_codes(U, discrete),
         mu=mu,
-        XW=[None] * len(U),
+        XH=list(XU),
         EU=EU,
         XSU=XSU,
     )
 
 
-def sweep(problem, weights, state, discrete):
-    """One sweep of Algorithm 1, in place: every W_m, every U_m, every P_m, B, every C_m."""
+def turn(problem, weights, state, m, next_mu):
+    """The part of modality m in a sweep, in place: W_m, U_m, C_m, in one pass over its rows."""
+    others = state.U[:m] + state.U[m + 1 :]
+    changed, state.XH[m] = over_rows(
+        update_rows,
+        (state.U[m], state.C[m]),
+        (problem.features[m], problem.between.groups, pulls(problem, weights, m), state.B, *others),
+        weights=weights,
+        mu=state.mu,
+        next_mu=next_mu,
+        W=update_projection(problem, state, m),
+        similar=group_similarities(problem, weights, state, m),
+    )
+    state.U[m], state.C[m] = changed
+    state.EU[m] = problem.between.pool(state.U[m])
+
+
+def sweep(problem, weights, state, discrete, next_mu):
+    """One sweep of Algorithm 1, in place: every W_m, U_m and C_m, every P_m, B and the penalty.
+
+    C_m follows U_m at once, as no other update has a part of it.
+    """
     modalities = range(len(state.U))
     for m in modalities:
-        state.XW[m] = dot(problem.features[m], update_projection(problem, state, m))
-    for m in modalities:
-        state.U[m] = update_relaxed(problem, weights, state, m)
-        state.EU[m] = problem.between.pool(state.U[m])
+        turn(problem, weights, state, m, next_mu)
     for m in modalities:
         state.XSU[m] = reconstruction_product(problem, state.EU, m)
-        state.P[m] = update_reconstruction(state.XSU[m])
+        state.P[m] = update_reconstruction(state.XSU[m], state.P[m])
     state.B = update_codes(state.U, discrete)
-    for m in modalities:
-        state.C[m] = update_multiplier(state, m)
+    state.mu = next_mu
 
 
-def solve(problem, weights, U, *, mu, rho, mu_max, discrete, sweeps):
-    """Algorithm 1 for any number of modalities, from relaxed codes `U` on."""
-    state = start(problem, U, mu, discrete)
+def solve(problem, weights, U, *, mu, rho, mu_max, discrete, sweeps, XU=None):
+    """Algorithm 1 for any number of modalities, from relaxed codes `U` on; XU as in `start`."""
+    state = start(problem, U, mu, discrete, XU)
     for _ in sweeps:
-        sweep(problem, weights, state, discrete)
-        state.mu = min(rho * state.mu, mu_max)  # eq. (33)
+        sweep(problem, weights, state, discrete, min(rho * state.mu, mu_max))  # eq. (33)
         sweeps.record(objective(problem, weights, state))
     projections = [update_projection(problem, state, m) for m in range(len(U))]
-    return Solution(sign(update_codes(state.U)), projections, sweeps.objective, len(sweeps))
+    return Solution(sign(state.B), projections, sweeps.objective, len(sweeps))
+
+
+def _height(d):
+    """Rows at a time of d features."""
+    return int(np.clip(_BLOCK_ENTRIES // d, 256, _BLOCK_ROWS))
 
 
 def _factor(G, n, ridge):

@@ -397,11 +397,12 @@ def polar_factor(A, last=None):
     told = values > _OPEN * values.max(initial=0.0)
     if last is None or told.all():
         return U @ Vt
-    # Within all that is open, so that it is orthogonal to what is not, even if `last` is not there.
-    U, _, Vt = np.linalg.svd(A.astype(np.float64, copy=False))
-    rank = np.count_nonzero(told)
-    rest = polar_factor(U[:, rank:].T @ last @ Vt[rank:].T)
-    return U[:, :rank] @ Vt[:rank] + U[:, rank:] @ rest @ Vt[rank:]
+    # What is told has singular values of one. What `last` says of the open part is apart from it,
+    # and so is, by the decomposition, what even `last` leaves open.
+    U, Vt = U[:, told], Vt[told]
+    rest = last - U @ (U.T @ last)
+    rest -= (rest @ Vt.T) @ Vt
+    return polar_factor(U @ Vt + rest)
 
 
 def squared_norm(X):

@@ -41,7 +41,10 @@ def sum_rows(E, A):
 
 
 class _Similarity(LinearOperator):
-    """Symmetric (n, n) operator ``expand(core(pool(A)))``; subclasses say how."""
+    """Symmetric (n, n) operator ``expand(core(pool(A)))``; subclasses say how.
+
+    Where `groups` is known, ``expand(G)`` is ``G[groups]``.
+    """
 
     def __init__(self, n, dtype):
         super().__init__(np.dtype(dtype), (n, n))
@@ -159,14 +162,14 @@ class SharedLabelSimilarity(_Similarity):
 
     def __init__(self, L, dtype=np.float64):
         super().__init__(L.shape[0], dtype)
-        patterns, self._membership = label_patterns(L)
+        patterns, self.groups = label_patterns(L)
         # float32 counts labels exactly up to 2**24 of them.
         self._patterns = patterns.astype(np.float32)
         self._overlap = _kept_overlap(self._patterns, self.dtype)
 
     def pool(self, A):
         """Sum the rows of `A` (n, k) per label pattern."""
-        return _sum_by(A, self._membership, self._patterns.shape[0], self.dtype)
+        return _sum_by(A, self.groups, self._patterns.shape[0], self.dtype)
 
     def core(self, G):
         """Add up the sums of all patterns that share a label with a pattern."""
@@ -182,7 +185,7 @@ class SharedLabelSimilarity(_Similarity):
 
     def expand(self, G):
         """Hand every row what its pattern has."""
-        return np.take(G, self._membership, axis=0)
+        return np.take(G, self.groups, axis=0)
 
 
 def _sum_by(A, membership, g, dtype):
@@ -210,23 +213,23 @@ class ChunkedLabelSimilarity(SharedLabelSimilarity):
 
     def __init__(self, L, rows, dtype=np.float64):
         super().__init__(L, dtype)
-        self._kinds = rows.beside(self._membership)
+        self._counts = np.bincount(self.groups, minlength=self._patterns.shape[0])
+        self.groups = rows.beside(self.groups)
 
     def pool(self, A):
         """Sum the rows of `A` (n, k) per label pattern."""
-        return A.total(_sum_by, self._kinds, args=(self._patterns.shape[0], self.dtype))
+        return A.total(_sum_by, self.groups, args=(self._patterns.shape[0], self.dtype))
 
     def expand(self, G):
         """Hand every row what its pattern has."""
-        return self._kinds.take(G)
+        return self.groups.take(G)
 
     def __matmul__(self, A):
         return self.expand(self.core(self.pool(A)))
 
     def degree_column(self):
         """Row sums, of shape (n, 1)."""
-        counts = np.bincount(self._membership, minlength=self._patterns.shape[0])
-        return self.expand(self.core(counts[:, None]))
+        return self.expand(self.core(self._counts[:, None]))
 
 
 def label_similarity(L, rows, dtype=np.float64):
@@ -286,6 +289,7 @@ class GraphSimilarity(_Similarity):
     def __init__(self, graph, dtype=np.float64):
         super().__init__(graph.shape[0], dtype)
         self._graph = sparse.csr_array(graph, dtype=self.dtype)
+        self.groups = np.arange(self.shape[0])
 
     def pool(self, A):
         """Return `A` itself: every row is its own group."""
@@ -322,6 +326,7 @@ class MixedSimilarity(_Similarity):
 
     def __init__(self, S, T, weight):
         super().__init__(S.shape[0], S.dtype)
+        self.groups = np.arange(self.shape[0])
         self._parts = ((self.dtype.type(1 - weight), S), (self.dtype.type(weight), T))
 
     def pool(self, A):
