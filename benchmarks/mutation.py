@@ -16,7 +16,10 @@ What by its kind changes no result is left alone, or the score would say how muc
   `..._at_once`, and the sizes that `gen_batches` and `slices` are given. Tests of memory and
   benchmarks look at these;
 - arguments that save a copy or a computation (`copy=False`, `overwrite_...`, `maxsize` of a
-  cache), or that guard against a mistake of ours (`strict` of zip, which no right code trips);
+  cache, `prefer_skip_nested_validation`), or that guard against a mistake of ours (`strict` of
+  zip, which no right code trips);
+- at a limit with a name in capitals, whether it is within (`<` or `<=`): what is right on both
+  sides of a limit is right at it;
 - `stacklevel`, the line that a warning points to.
 """
 
@@ -40,19 +43,29 @@ LOCK = threading.Lock()  # of the iterator of mutants
 
 # What changes no result; the docstring says why.
 AT_ONCE = re.compile(r"[A-Z_]*(BLOCK|STRIP|PIECE|AT_ONCE)[A-Z_]*|\w+_at_once")
+LIMIT = re.compile(r"[A-Z_]{3,}")
 BATCHES = {"gen_batches", "slices"}
-SAVING = re.compile(r"strict=.*|copy=False|overwrite_\w+=.*|maxsize=.*|stacklevel=.*")
+SAVING = re.compile(
+    r"strict=.*|copy=False|(overwrite_\w+|maxsize|prefer_skip_nested_validation|stacklevel)=.*"
+)
 
-# Modules, and the test files that are theirs, the quickest first.
+# Tests that look at every module, and modules with the test files that are theirs, the quickest
+# first.
+OF_ALL = ["test_signatures"]
 ROOMS = {
-    "sklearn_cmh/solvers/_linalg.py": ["test_ridge_regression", "test_numerics", "test_large_data"],
+    "sklearn_cmh/solvers/_linalg.py": [
+        "test_ridge_regression",
+        "test_numerics",
+        "test_large_data",
+        "test_dask_fit",
+    ],
     "sklearn_cmh/solvers/_ridge.py": ["test_numerics", "test_refine"],
     "sklearn_cmh/solvers/_canonical.py": ["test_canonical", "test_numerics"],
-    "sklearn_cmh/solvers/_codes.py": ["test_products", "test_base"],
+    "sklearn_cmh/solvers/_codes.py": ["test_products", "test_base", "test_dask_fit"],
     "sklearn_cmh/solvers/_itq.py": ["test_itq"],
-    "sklearn_cmh/solvers/_similarities.py": ["test_similarity", "test_aah"],
+    "sklearn_cmh/solvers/_similarities.py": ["test_similarity", "test_aah", "test_dask_fit"],
     "sklearn_cmh/solvers/_sweeps.py": ["test_sweeps"],
-    "sklearn_cmh/solvers/_targets.py": ["test_targets", "test_pair_weight"],
+    "sklearn_cmh/solvers/_targets.py": ["test_targets", "test_pair_weight", "test_dask_fit"],
     "sklearn_cmh/refine/_bits.py": ["test_bits", "test_refine"],
     "sklearn_cmh/refine/_search.py": ["test_pair_weight", "test_refine"],
     "sklearn_cmh/refine/_ridge.py": ["test_bits", "test_refine"],
@@ -94,7 +107,7 @@ def changes_of(node):
     found = []
     if isinstance(node, (ast.BinOp, ast.AugAssign, ast.BoolOp)) and type(node.op) in NEIGHBOURS:
         found.append(lambda n: setattr(n, "op", NEIGHBOURS[type(n.op)]()))
-    if isinstance(node, ast.Compare) and type(node.ops[0]) in NEIGHBOURS:
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in NEIGHBOURS and not limit(node):
         found.append(lambda n: n.ops.__setitem__(0, NEIGHBOURS[type(n.ops[0])]()))
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         found.append(lambda n: setattr(n, "value", n.value + 1))
@@ -119,6 +132,13 @@ def done_at_once(node):
     names = [getattr(name, "id", getattr(name, "name", "")) for name in names]
     kinds = (ast.Assign, ast.FunctionDef)
     return isinstance(node, kinds) and all(map(AT_ONCE.fullmatch, names))
+
+
+def limit(node):
+    """Whether a node compares numbers with a constant that has a name, or a part done at once."""
+    names = [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)]
+    named = any(LIMIT.fullmatch(name) or AT_ONCE.fullmatch(name) for name in names)
+    return named and isinstance(node.ops[0], (ast.Lt, ast.LtE, ast.Gt, ast.GtE))
 
 
 def left_alone(node):
@@ -190,7 +210,7 @@ def try_mutants(mutants, rooms, deadline):
             name, number, way = mutant
             line, before, after, source = mutated(ROOT / name, number, way)
             (copied / name).write_text(source, encoding="utf-8")
-            hit = noticed(copied, name, rooms[name])
+            hit = noticed(copied, name, OF_ALL + rooms[name])
             shutil.copy(ROOT / name, copied / name)
             tried, found = tried + 1, found + hit
             if not hit:

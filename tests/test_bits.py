@@ -205,6 +205,16 @@ def test_swaps_never_make_a_set_worse(seed, size):
             assert bit_alignment(q, G, other) <= value + 1e-9 * abs(value)
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+def test_the_choice_does_not_depend_on_the_scale_of_the_terms(scale):
+    bits, T = pool(np.random.default_rng(1), p=12)
+    q, G = selection_terms(bits, T)
+    greedy = greedy_bits(q, G, 5)
+    assert_array_equal(greedy_bits(scale * q, scale * G, 5), greedy)
+    for start in (greedy, np.arange(5), np.arange(7, 12)):
+        assert_array_equal(swap_bits(scale * q, scale * G, start), swap_bits(q, G, start))
+
+
 # --- Signed square root ---------------------------------------------------------------------
 
 

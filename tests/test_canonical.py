@@ -96,6 +96,17 @@ def test_two_modalities_agree_with_the_generalised_problem():
         np.testing.assert_allclose(np.abs(U.T @ V), np.eye(4), atol=1e-9)
 
 
+@pytest.mark.parametrize("ridges", [(0.0, 0.0), (0.1, 2.0)])
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+def test_the_scale_of_a_modality_does_not_matter(ridges, scale):
+    first, second = shared_signal()
+    bases, rho = canonical_bases(centred_grams([first, second]), ridges, 5)
+    scaled, scaled_rho = canonical_bases(centred_grams([scale * first, second]), ridges, 5)
+    np.testing.assert_allclose(scaled_rho, rho, rtol=1e-9)
+    np.testing.assert_allclose(scale * scaled[0], bases[0], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(scaled[1], bases[1], rtol=1e-6, atol=1e-9)
+
+
 # --- Many modalities -------------------------------------------------------------------------
 
 

@@ -189,6 +189,18 @@ def test_basis_of_many_rows_is_the_maximiser(rank, decades):
         np.testing.assert_allclose(V, np.sqrt(5000) * U @ Wt, atol=1e-9)
 
 
+@pytest.mark.parametrize("n", [50, 5000])
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_basis_does_not_depend_on_the_scale(n, scale):
+    """Nor do directions that are drawn, where Z has not full rank."""
+    rng = np.random.RandomState(0)
+    Z = rng.randn(n, 3) @ rng.randn(3, 6)
+    V, scaled = (orthonormal_basis(A, np.random.RandomState(1)) for A in (Z, scale * Z))
+    np.testing.assert_allclose(scaled.T @ scaled, n * np.eye(6), atol=1e-10 * n)
+    np.testing.assert_allclose(scaled.sum(axis=0), 0, atol=1e-10 * n)
+    assert np.sum(scaled * Z) == pytest.approx(np.sum(V * Z), rel=1e-9)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_weighted_sums_in_strips(dtype):
     A, B, C = np.random.RandomState(0).randn(3, 9000, 7).astype(dtype)

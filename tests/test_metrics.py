@@ -274,6 +274,22 @@ def test_metrics_by_name_are_the_metrics():
         assert_allclose(values[has_relevant].mean(), function(*problem), rtol=1e-14)
 
 
+@pytest.mark.parametrize("ties", ["expected", "index"])
+@settings(deadline=None, max_examples=30)
+@given(problem=small_problems(), max_k=st.one_of(st.none(), st.integers(1, 7)))
+def test_curves_are_the_metrics_at_every_k(ties, problem, max_k):
+    n = len(problem[1])
+    retrieval = retrieval_of(*problem)
+    for curve, metric in [
+        (per_query.precision_by_k, precision_at_k),
+        (per_query.recall_by_k, recall_at_k),
+    ]:
+        at, values = curve(retrieval, max_k, ties, "zero")
+        assert_array_equal(at, np.arange(1, min(max_k or n, n) + 1))
+        expected = [metric(*problem, k=k, ties=ties, no_relevant="zero") for k in at.tolist()]
+        assert_allclose(values, expected, atol=1e-12)
+
+
 # --- The partner as the one relevant row -------------------------------------------------------
 
 

@@ -113,7 +113,7 @@ def principal_directions(V: Floats, n_directions: int) -> Floats:
     rank = max(1, int((values > 1e-12 * len(values) * values[0]).sum()))
     apart = np.diff(values[:rank]) < -1e-10 * values[0]
     for alike in np.split(np.arange(rank), np.flatnonzero(apart) + 1):
-        if alike[0] < n_directions and len(alike) > 1:
+        if alike[0] < n_directions:
             drawn = np.random.RandomState(0).standard_normal((len(P), len(alike)))
             P[:, alike] = P[:, alike] @ polar_factor(P[:, alike].T @ drawn)
     P = P[:, : min(n_directions, rank)]

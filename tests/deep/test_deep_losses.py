@@ -155,12 +155,17 @@ def test_label_profile_is_the_mean_of_the_neighbours():
     labels = torch.nn.functional.one_hot((references[:, 0] > 5).long(), 2).float()
     profile = losses.label_profile(K, references, labels)
     torch.testing.assert_close(profile, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
-    # Row 9 does not count as its own neighbour.
-    labels[9] = torch.tensor([1.0, 0.0])
-    own = torch.tensor([-1, 9])
-    torch.testing.assert_close(
-        losses.label_profile(K, references, labels, own=own)[1], torch.tensor([0.0, 1.0])
-    )
+
+
+@pytest.mark.parametrize("row", [0, 9, 19])
+def test_label_profile_leaves_a_row_itself_out(row):
+    references = torch.arange(20.0)[:, None]
+    labels = (torch.arange(20) == row).float()[:, None]
+    profile = losses.label_profile(references[[5, row]], references, labels)
+    torch.testing.assert_close(profile, torch.tensor([[0.0], [0.5]]))
+    own = torch.tensor([-1, row])
+    profile = losses.label_profile(references[[5, row]], references, labels, own=own)
+    torch.testing.assert_close(profile, torch.zeros(2, 1))
 
 
 @pytest.mark.parametrize("n_references, n_neighbors", [(5, 1), (40, 4), (300, 10)])

@@ -333,11 +333,10 @@ class PairRetrieval(Retrieval):
         ------
         i : int
             Query.
-        shared : ndarray of shape (n,), uint8
-            One at the place of the partner, zero elsewhere.
+        shared : ndarray of shape (n,), bool
+            Whether a place is that of the partner.
         """
         nearer, _, earlier = self.own_places()
+        places = np.arange(self.n_database)
         for i, place in enumerate(nearer + earlier):
-            shared = np.zeros(self.n_database, dtype=np.uint8)
-            shared[place] = 1
-            yield i, shared
+            yield i, places == place
