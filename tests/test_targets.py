@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn.linear_model import RidgeCV
 
 from sklearn_cmh.data import labelled_rows, normalise_rows
 from sklearn_cmh.solvers import complete_labels, mix_targets
+from sklearn_cmh.solvers._targets import predict_scores
 
 
 @st.composite
@@ -61,6 +63,17 @@ def test_rows_without_labels_get_those_that_their_features_tell(paired, dtype):
     assert_allclose(np.linalg.norm(Lt.toarray(), axis=1), 1, rtol=1e-6)
     guess = Lt.toarray()[~known].argmax(axis=1)
     assert np.mean(guess == paired.y[~known]) > 0.9
+
+
+@pytest.mark.parametrize("noise", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_scores_are_those_of_the_ridge_with_the_least_leave_one_out_error(noise, scale):
+    rng = np.random.default_rng(0)
+    F, F_new = (scale * (rng.standard_normal((n, 6)) + 2) for n in (40, 7))
+    Y = 1 + F @ rng.standard_normal((6, 3)) / scale + noise * rng.standard_normal((40, 3))
+    mean_eigenvalue = np.square(F - F.mean(axis=0)).sum() / 6
+    best = RidgeCV(np.logspace(-3, 1, 5) * mean_eigenvalue).fit(F, Y)
+    assert_allclose(predict_scores(F, Y, F_new), best.predict(F_new), rtol=1e-9)
 
 
 def test_complete_labels_stay_as_they_are(paired):

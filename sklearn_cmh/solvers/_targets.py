@@ -305,7 +305,9 @@ def predict_scores(F: Any, Y: NDArray, F_new: Any) -> Floats:
     penalties = np.array(_PENALTIES) * (max(scatter, rounding) or 1.0)
     coef, decisions = ridge_leave_one_out(F, Y, penalties)
     Y_mean = Y.mean(axis=0, dtype=np.float64)
-    errors = [np.square(decision + Y_mean - Y).sum() for decision in decisions]
+    # Decisions are about the mean of the other rows.
+    mean_of_others = (n * Y_mean - Y) / (n - 1)
+    errors = [np.square(decision + mean_of_others - Y).sum() for decision in decisions]
     best = coef[int(np.argmin(errors))]
     offset = Y_mean - mean @ best
     return dot(F_new, best) + offset.astype(F_new.dtype)
