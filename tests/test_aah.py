@@ -151,7 +151,7 @@ def test_two_modalities_follow_the_paper_number_for_number():
     ours = aah.solve(
         aah.Problem.from_data([image, text], [S, S], S, ridge=0.0),
         aah.Weights([1.0, theta], alpha, beta),
-        start,
+        [u.copy() for u in start],
         mu=mu,
         rho=rho,
         mu_max=mu_max,
@@ -212,13 +212,13 @@ def test_patterns_give_what_the_dense_graph_gives(widths, alpha, discrete, avera
     X, L, *_ = make_problem(widths, seed)
     patterns = SharedLabelSimilarity(L)
     graph = GraphSimilarity(sparse.csr_array(dense_similarity(L)))
-    start = [np.random.RandomState(seed).randn(N, K)] * len(X)
+    start = np.random.RandomState(seed).randn(N, K)
     weights = aah.Weights([1.0] * len(X), alpha, 1.0, averaging)
     both = [
         aah.solve(
             aah.Problem.from_data(X, [S] * len(X), S, ridge=0.1),
             weights,
-            start,
+            [start.copy() for _ in X],
             mu=0.1,
             rho=1.01,
             mu_max=1e8,
@@ -230,6 +230,24 @@ def test_patterns_give_what_the_dense_graph_gives(widths, alpha, discrete, avera
     np.testing.assert_allclose(both[0].objective, both[1].objective, rtol=1e-8)
     for P, Q in zip(both[0].projections, both[1].projections, strict=True):
         np.testing.assert_allclose(P, Q, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "every row its group"])
+def test_sums_of_features_are_their_definition(kind, monkeypatch):
+    monkeypatch.setattr(aah, "_BLOCK_ROWS", 3)
+    n = N if kind == "every row its group" else 200
+    X = np.random.RandomState(0).randn(n, 4)
+    if kind == "every row its group":
+        S = GraphSimilarity(random_graph(0))
+    else:
+        S = SharedLabelSimilarity(sparse.csr_array(np.eye(4, dtype=np.int8)[np.arange(n) % 4]))
+    degrees = S.degree_column()
+    given = sparse.csr_array(X) if kind == "sparse" else X
+    G, EX, energy = aah.feature_sums(given, S, degrees)
+    np.testing.assert_allclose(G, X.T @ X)
+    EX = EX.toarray() if sparse.issparse(EX) else EX
+    np.testing.assert_allclose(EX, S.pool(np.eye(n)) @ X, atol=1e-12)
+    assert energy == pytest.approx((degrees * X**2).sum())
 
 
 def test_narrow_modality_is_the_method_on_zero_columns():

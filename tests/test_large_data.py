@@ -127,6 +127,22 @@ def test_rows_scaled_when_they_are_read_are_what_the_scaler_gives(dtype, options
     assert F.largest == np.abs(F[:]).max()
 
 
+@pytest.mark.parametrize("n", [2, 256, 513, 1000])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("options", [{}, {"with_mean": False}, {"with_std": False}])
+def test_a_scaler_that_sees_parts_learns_what_it_learns_of_all(n, dtype, options):
+    X = (np.random.RandomState(0).randn(n, 4) * [1, 10, 0, 1e-3] + [0, 1e4, 7.1, 0]).astype(dtype)
+    found = _mapped_rows.fit_by_parts(StandardScaler(**options), X)
+    expected = StandardScaler(**options).fit(X)
+    assert vars(found).keys() == vars(expected).keys()
+    assert found.n_samples_seen_ == n and found.n_features_in_ == 4
+    np.testing.assert_allclose(found.mean_, expected.mean_, rtol=1e-12)
+    if found.with_std:
+        np.testing.assert_allclose(found.scale_, expected.scale_, rtol=1e-9)
+        np.testing.assert_allclose(found.var_, expected.var_, rtol=1e-9, atol=1e-12)
+        assert found.scale_[2] == 1  # constant
+
+
 def test_rows_whose_scaled_values_overflow_are_refused_outside_of_memory_too(paired):
     image = paired.image.astype(np.float32)
     image[0], image[1] = 3e38, -3e38

@@ -227,9 +227,26 @@ def fit_by_parts(feature_map: Any, block: Features) -> Any:
     """Fit a map; StandardScaler without its copies of all rows in float64."""
     if not _scales_dense_rows(feature_map, block):
         return fit(feature_map, block)
-    for rows in gen_batches(len(block), _BLOCK_ROWS // 4):
-        feature_map.partial_fit(block[rows])
+    parts = list(gen_batches(len(block), _BLOCK_ROWS // 16))
+    for rows in parts:
+        inner = rows not in (parts[0], parts[-1])
+        if inner and feature_map.with_mean and feature_map.with_std:
+            _add_moments(feature_map, block[rows])
+        else:  # what it learns beside moments
+            feature_map.partial_fit(block[rows])
     return feature_map
+
+
+def _add_moments(scaler, rows):
+    """What `partial_fit` does to the mean and the variance, in a third of the time."""
+    x = rows.astype(np.float64)
+    mean = np.ones(len(x)) @ x / len(x)
+    x -= mean
+    n, apart = scaler.n_samples_seen_, mean - scaler.mean_
+    total = n + len(x)
+    squares = n * scaler.var_ + np.einsum("ij,ij->j", x, x) + apart**2 * (n * len(x) / total)
+    scaler.n_samples_seen_, scaler.var_ = total, squares / total
+    scaler.mean_ = scaler.mean_ + apart * (len(x) / total)
 
 
 def fit_transform_by_parts(feature_map: Any, block: Features) -> Features:

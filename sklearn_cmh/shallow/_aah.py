@@ -44,6 +44,7 @@ from ..base import (
 )
 from ..data import ChunkedRows, label_patterns, labelled_rows, over_rows
 from ..solvers import (
+    GramSum,
     GraphSimilarity,
     MixedSimilarity,
     SharedLabelSimilarity,
@@ -55,7 +56,6 @@ from ..solvers import (
     polar_factor,
     ridge_factor,
     sign,
-    weighted_sum,
 )
 from ..utils._callbacks import report
 from ..utils._products import strips
@@ -66,7 +66,7 @@ __all__ = ["AAH"]
 
 _BLOCK_ROWS = 1024
 # Of features of some rows, which stay in the caches from one product to the next.
-_BLOCK_ENTRIES = 2**18
+_BLOCK_ENTRIES = 2**19
 
 
 @dataclass(frozen=True)
@@ -104,26 +104,44 @@ class Problem:
     energies: list
 
     @classmethod
-    def from_data(cls, features, within, between, ridge, grams=None):
+    def from_data(cls, features, within, between, ridge, sums=None):
         """Prepare features [(n, d_m) arrays] and similarities; `ridge` as the estimator has it.
 
-        `grams` are the X_m'X_m; None stands for such that are computed here.
+        `sums` are the `feature_sums`; None stands for such that are computed here.
         """
-        grams = [gram(X) for X in features] if grams is None else grams
         degrees = [S.degree_column() for S in within]
+        if sums is None:
+            sums = list(map(feature_sums, features, within, degrees))
+        grams, pooled, energies = zip(*sums, strict=True)
         return cls(
             features=features,
             within=within,
             between=between,
             factors=[_factor(G, len(degrees[0]), ridge) for G in grams],
-            pooled=[
-                S.pool(X).astype(between.dtype, copy=False)
-                for S, X in zip(within, features, strict=True)
-            ],
+            pooled=[EX.astype(between.dtype, copy=False) for EX in pooled],
             degrees=degrees,
             degrees_between=between.degree_column(),
-            energies=[inner(_row_energy(X), deg) for X, deg in zip(features, degrees, strict=True)],
+            energies=list(energies),
         )
+
+
+def feature_sums(X, S, degrees):
+    """``X'X``, ``E'X`` and ``sum_i deg_i ||x_i||^2``; of dense rows in groups by one pass."""
+    n, d = X.shape
+    if isinstance(X, ChunkedRows) or sparse.issparse(X) or S.n_groups == n:
+        return gram(X), S.pool(X), inner(_row_energy(X), degrees)
+    G, EX, energy = GramSum(d), np.zeros((S.n_groups, d)), 0.0
+    # Of several times as many rows as groups, so that adding up takes less time than summing does.
+    exact = np.empty((min(n, max(_BLOCK_ROWS, 4 * S.n_groups)), d))
+    for rows in gen_batches(n, len(exact)):
+        for few in gen_batches(rows.stop - rows.start, _height(d)):
+            these = slice(rows.start + few.start, rows.start + few.stop)
+            exact[few] = x = X[these]
+            energy += inner(_few_energies(x), degrees[these])
+        x = exact[: rows.stop - rows.start]
+        G.add(x)
+        EX += S.pool_part(x, rows)
+    return G.total(), EX, energy
 
 
 @dataclass
@@ -212,8 +230,8 @@ def update_reconstruction(XSU, last=None):
 
 
 def update_codes(U, discrete=False):
-    """B, eq. (30): the mean of the relaxed codes, or its sign."""
-    B = weighted_sum(*((1 / len(U), u) for u in U))
+    """B of some rows, eq. (30): the mean of the relaxed codes, or its sign."""
+    B = total(U) / len(U)
     return sign(B).astype(B.dtype) if discrete else B
 
 
@@ -229,17 +247,23 @@ def objective(problem, weights, state):
     return value
 
 
+def average_rows(B, *U, discrete):
+    """B, overwritten, a few rows at a time."""
+    for few in strips(*B.shape):
+        B[few] = update_codes([u[few] for u in U], discrete)
+    return 0
+
+
 def row_terms(B, *U_and_pulls, weights):
     """Terms of (8) that add up over rows, each on its own."""
     count = len(U_and_pulls) // 2
     value = 0.0
     for few in strips(*B.shape):
         U, pull = [u[few] for u in U_and_pulls[:count]], [p[few] for p in U_and_pulls[count:]]
-        value += sum(inner(p, _row_energy(u, np.float64)) for p, u in zip(pull, U, strict=True))
-        value += weights.beta * sum(inner(u - v, u - v) for u, v in combinations(U, 2))
+        value += sum(inner(p, _few_energies(u)) for p, u in zip(pull, U, strict=True))
+        value += weights.beta * sum(_few_energies(u - v).sum() for u, v in combinations(U, 2))
         if weights.averaging:
-            residual = B[few] - total(U) / count
-            value += inner(residual, residual)
+            value += _few_energies(B[few] - total(U) / count).sum()
     return value
 
 
@@ -251,14 +275,14 @@ def total(arrays):
 def start(problem, U, mu, discrete, XU=None):
     """The state at relaxed codes [(n, k) arrays]: multipliers zero, P_m and B fitted to them.
 
-    XU are the ``X_m'U_m``, where they are known.
+    U are overwritten by the sweeps; XU are the ``X_m'U_m``, where they are known.
     """
     if XU is None:
         XU = [cross(X, u, X.dtype) for X, u in zip(problem.features, U, strict=True)]
     EU = [problem.between.pool(u) for u in U]
     XSU = [reconstruction_product(problem, EU, m) for m in range(len(U))]
     return State(
-        U=[u + u.dtype.type(0) for u in U],  # copies, to be overwritten
+        U=list(U),
         P=[update_reconstruction(product) for product in XSU],
         C=[u * u.dtype.type(0) for u in U],
         B=update_codes(U, discrete),
@@ -297,7 +321,7 @@ def sweep(problem, weights, state, discrete, next_mu):
     for m in modalities:
         state.XSU[m] = reconstruction_product(problem, state.EU, m)
         state.P[m] = update_reconstruction(state.XSU[m], state.P[m])
-    state.B = update_codes(state.U, discrete)
+    (state.B,), _ = over_rows(average_rows, (state.B,), state.U, discrete=discrete)
     state.mu = next_mu
 
 
@@ -321,15 +345,18 @@ def _factor(G, n, ridge):
     return ridge_factor(G, ridge * np.trace(G) / n)
 
 
-def _row_energy(X, dtype=None):
-    """Squared norms of the rows, (n, 1) in float64, added up in a dtype; None is that of X."""
+def _row_energy(X):
+    """Squared norms of the rows, (n, 1) in float64, added up in the dtype of X."""
     if isinstance(X, ChunkedRows):
-        return X.made(1, np.float64, _row_energy, args=(dtype,))
+        return X.made(1, np.float64, _row_energy)
     if sparse.issparse(X):
         return np.asarray(X.power(2).sum(axis=1), dtype=np.float64).reshape(-1, 1)
-    blocks = (X[rows] for rows in gen_batches(len(X), _BLOCK_ROWS))
-    energies = [np.einsum("ij,ij->i", x, x, dtype=dtype) for x in blocks]
-    return np.concatenate(energies).astype(np.float64)[:, None]
+    return np.concatenate([_few_energies(X[few]) for few in strips(*X.shape)])
+
+
+def _few_energies(x):
+    """`_row_energy` of rows that stay in the caches."""
+    return (np.square(x) @ np.ones((x.shape[1], 1), x.dtype)).astype(np.float64)
 
 
 def mutual_neighbours(X, n_neighbors, neighbors=None, n_jobs=None):
@@ -540,16 +567,23 @@ class AAH(LinearHasher):
     def _solve(self, features, L, rng):
         X = list(features.values())
         within, between = self._similarities(X, L, rng)
-        theta = self._theta_of(list(features))
+        degrees = [S.degree_column() for S in within]
+        of_modalities = zip(X, within, degrees, strict=True)
+        sums = [self._cached(feature_sums, *of_one) for of_one in of_modalities]
+        problem = Problem.from_data(X, within, between, self.ridge, sums)
+        U, XU = self._relaxed_start(problem, L, rng)
         return solve(
-            Problem.from_data(X, within, between, self.ridge, [self._cached(gram, x) for x in X]),
-            Weights(theta, float(self.alpha), float(self.beta), self.averaging),
-            self._relaxed_start(X, L, between.dtype, rng),
+            problem,
+            Weights(
+                self._theta_of(list(features)), float(self.alpha), float(self.beta), self.averaging
+            ),
+            U,
             mu=float(self.mu),
             rho=float(self.rho),
             mu_max=float(self.mu_max),
             discrete=self.discrete,
             sweeps=self._sweeps(),
+            XU=XU,
         )
 
     def _similarities(self, X, L, rng):
@@ -574,29 +608,30 @@ class AAH(LinearHasher):
         neighbors = None if self.neighbors is None else inner_clone(self.neighbors, rng)
         return mutual_neighbours(X, self.n_neighbors, neighbors, self.n_jobs)
 
-    def _relaxed_start(self, X, L, dtype, rng):
-        """Relaxed codes to start from, near binary ones where labels give such.
+    def _relaxed_start(self, problem, L, rng):
+        """Relaxed codes to start from, near binary ones where labels give such, and ``X_m'U_m``.
 
         The paper starts from random projections, as AAH_knn does here. But a solution
         turned in code space has the same objective but for the last term, which is small,
         so the sweeps keep much of the turn that they begin with; from random codes of the
         labels, less is lost when the signs are taken.
         """
+        X, dtype = problem.features, problem.between.dtype
         if self._knn_weight == 1:
             W = [rng.standard_normal((x.shape[1], self.n_bits)) for x in X]
-            return [(x @ w.astype(x.dtype)).astype(dtype) for x, w in zip(X, W, strict=True)]
+            U = [(x @ w.astype(x.dtype)).astype(dtype) for x, w in zip(X, W, strict=True)]
+            return U, None
         A = rng.standard_normal((L.shape[1], self.n_bits))
+        patterns, membership = label_patterns(L)
         # Centred, so that hardly a bit is constant even when classes are few; of the small size
         # that the sweeps lead to, which saves some of them.
-        centre = L.mean(axis=0) @ A
-        if isinstance(X[0], ChunkedRows):
-            patterns, membership = label_patterns(L)
-            kinds = sign(patterns @ A - centre).astype(dtype)
-            return [X[0].beside(membership).take(kinds / 10)] * len(X)
-        B = sign(L @ A - centre).astype(dtype)
+        kinds = sign(patterns @ A - L.mean(axis=0) @ A).astype(dtype) / 10
         # Rows without labels begin at zero, and follow their neighbours.
-        B[~labelled_rows(L)] = 0
-        return [B / 10] * len(X)
+        kinds[~labelled_rows(patterns)] = 0
+        if self._knn_weight == 0:  # rows of a pattern are a group
+            U = [problem.between.expand(kinds) for _ in X]
+            return U, [EX.T @ kinds for EX in problem.pooled]
+        return [np.take(kinds, membership, axis=0) for _ in X], None
 
     def _theta_of(self, names):
         if isinstance(self.theta, Mapping):

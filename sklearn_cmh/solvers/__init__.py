@@ -20,6 +20,7 @@ from ._codes import (
 from ._cyclic import cyclic_bits
 from ._itq import itq_rotation, principal_directions, quantising_rotation
 from ._linalg import (
+    GramSum,
     RidgeRegression,
     cross,
     dense,
@@ -57,6 +58,7 @@ from ._targets import (
 
 __all__ = [
     "CosineSimilarity",
+    "GramSum",
     "GraphSimilarity",
     "MixedSimilarity",
     "Moments",

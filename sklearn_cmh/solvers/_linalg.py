@@ -14,6 +14,7 @@ from ..utils._products import strips
 from ..utils._typing import NDArray
 
 __all__ = [
+    "GramSum",
     "RidgeRegression",
     "cross",
     "dense",
@@ -134,15 +135,45 @@ def gram(X):
     if sparse.issparse(X):
         X = X.astype(np.float64)
         return (X.T @ X).toarray()
-    d = X.shape[1]
-    upper = np.zeros((d, d), order="F")
+    G = GramSum(X.shape[1])
     for rows in gen_batches(len(X), _BLOCK_ROWS):
-        block = np.ascontiguousarray(X[rows], dtype=np.float64)
-        upper = dsyrk(1, block.T, beta=1, c=upper, overwrite_c=True)
-    return upper + np.triu(upper, 1).T
+        G.add(np.ascontiguousarray(X[rows], dtype=np.float64))
+    return G.total()
 
 
 _gram = gram
+
+
+class GramSum:
+    """``X'X``, added up over blocks of d columns.
+
+    Parameters
+    ----------
+    d : int
+        Columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.solvers import GramSum
+    >>> G = GramSum(2)
+    >>> G.add(np.array([[3.0, 0.0]]))
+    >>> G.add(np.array([[4.0, 1.0]]))
+    >>> G.total()
+    array([[25.,  4.],
+           [ 4.,  1.]])
+    """
+
+    def __init__(self, d):
+        self._upper = np.zeros((d, d), order="F")
+
+    def add(self, block):
+        """Add the product of a block, C-contiguous, float64."""
+        self._upper = dsyrk(1, block.T, beta=1, c=self._upper, overwrite_c=True)
+
+    def total(self):
+        """The sum, symmetric."""
+        return self._upper + np.triu(self._upper, 1).T
 
 
 def ridge_factor(G, ridge):

@@ -43,7 +43,7 @@ def sum_rows(E, A):
 class _Similarity(LinearOperator):
     """Symmetric (n, n) operator ``expand(core(pool(A)))``; subclasses say how.
 
-    Where `groups` is known, ``expand(G)`` is ``G[groups]``.
+    Where the `n_groups` `groups` of the rows are known, ``expand(G)`` is ``G[groups]``.
     """
 
     def __init__(self, n, dtype):
@@ -165,11 +165,16 @@ class SharedLabelSimilarity(_Similarity):
         patterns, self.groups = label_patterns(L)
         # float32 counts labels exactly up to 2**24 of them.
         self._patterns = patterns.astype(np.float32)
+        self.n_groups = patterns.shape[0]
         self._overlap = _kept_overlap(self._patterns, self.dtype)
 
     def pool(self, A):
         """Sum the rows of `A` (n, k) per label pattern."""
-        return _sum_by(A, self.groups, self._patterns.shape[0], self.dtype)
+        return self.pool_part(A, slice(None))
+
+    def pool_part(self, A, rows):
+        """What some rows, which are `A`, add to those sums."""
+        return _sum_by(A, self.groups[rows], self.n_groups, self.dtype)
 
     def core(self, G):
         """Add up the sums of all patterns that share a label with a pattern."""
@@ -213,12 +218,12 @@ class ChunkedLabelSimilarity(SharedLabelSimilarity):
 
     def __init__(self, L, rows, dtype=np.float64):
         super().__init__(L, dtype)
-        self._counts = np.bincount(self.groups, minlength=self._patterns.shape[0])
+        self._counts = np.bincount(self.groups, minlength=self.n_groups)
         self.groups = rows.beside(self.groups)
 
     def pool(self, A):
         """Sum the rows of `A` (n, k) per label pattern."""
-        return A.total(_sum_by, self.groups, args=(self._patterns.shape[0], self.dtype))
+        return A.total(_sum_by, self.groups, args=(self.n_groups, self.dtype))
 
     def expand(self, G):
         """Hand every row what its pattern has."""
@@ -289,7 +294,8 @@ class GraphSimilarity(_Similarity):
     def __init__(self, graph, dtype=np.float64):
         super().__init__(graph.shape[0], dtype)
         self._graph = sparse.csr_array(graph, dtype=self.dtype)
-        self.groups = np.arange(self.shape[0])
+        self.n_groups = self.shape[0]
+        self.groups = np.arange(self.n_groups)
 
     def pool(self, A):
         """Return `A` itself: every row is its own group."""
@@ -326,7 +332,8 @@ class MixedSimilarity(_Similarity):
 
     def __init__(self, S, T, weight):
         super().__init__(S.shape[0], S.dtype)
-        self.groups = np.arange(self.shape[0])
+        self.n_groups = self.shape[0]
+        self.groups = np.arange(self.n_groups)
         self._parts = ((self.dtype.type(1 - weight), S), (self.dtype.type(weight), T))
 
     def pool(self, A):
