@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import joblib
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn import config_context
@@ -17,7 +19,14 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.pipeline import make_pipeline
 
 from sklearn_cmh import HammingRanker
-from sklearn_cmh.hamming import _backends, _multi_index, _nearest, _scan, check_codes
+from sklearn_cmh.hamming import (
+    _backends,
+    _multi_index,
+    _nearest,
+    _scan,
+    check_codes,
+    first_non_code,
+)
 from sklearn_cmh.metrics import mean_average_precision
 from sklearn_cmh.metrics.core import _counts
 from sklearn_cmh.retrieval import _base
@@ -232,6 +241,21 @@ def test_forms_of_codes(data, form):
     expected = HammingRanker().fit(data.database).kneighbors(data.queries)
     found = HammingRanker().fit(convert(data.database)).kneighbors(convert(data.queries))
     assert_array_equal(found, expected)
+
+
+@given(
+    values=st.lists(st.sampled_from([-2, -1, -0.5, 0, 0.5, 1, 2, 3]), min_size=1, max_size=4),
+    dtype=st.sampled_from([np.int8, np.int64, np.float32, np.float64]),
+)
+def test_codes_are_of_two_values_and_the_error_names_another(values, dtype):
+    codes = np.array([values]).astype(dtype)
+    found = set(codes.ravel().tolist())
+    strange = first_non_code(codes)
+    assert (strange is None) == (found <= {0, 1} or found <= {-1, 1})
+    if strange == "0.0 as well as -1" or strange == "0 as well as -1":
+        assert found >= {-1, 0}
+    elif strange is not None:
+        assert float(strange) in found - {-1, 0, 1}
 
 
 @pytest.mark.parametrize(("dtype", "hint"), [(np.uint8, "unpacked"), (np.int8, "Binarise")])

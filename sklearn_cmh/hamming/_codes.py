@@ -75,7 +75,7 @@ def first_non_code(codes: NDArray[Any]) -> str | None:
         odd = codes[(codes != 1) & (codes != low)]
         if not odd.size:
             return None
-        return f"{odd[0]!s} as well as {low!s} and {high!s}"
+        return f"{odd[0]!s} as well as -1" if odd[0] == 0 else f"{odd[0]!s}"
     return f"{(low if low < -1 else high)!s}"
 
 
