@@ -13,8 +13,9 @@ What by its kind changes no result is left alone, or the score would say how muc
 
 - annotations, `__all__`, and what goes into messages: f-strings, and all of a `raise`;
 - how much is done at once: constants named after blocks, strips or pieces, what is named
-  `..._at_once`, and the sizes that `gen_batches` and `slices` are given. Tests of memory and
-  benchmarks look at these;
+  `block_...`, `..._strip` or `..._at_once`, and the sizes that `gen_batches` and `slices` are
+  given. Tests of memory and benchmarks look at these;
+- the size -1 of `reshape`, for which any negative number serves;
 - arguments that save a copy or a computation (`copy=False`, `overwrite_...`, `maxsize` of a
   cache, `prefer_skip_nested_validation`), or that guard against a mistake of ours (`strict` of
   zip, which no right code trips);
@@ -42,7 +43,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCK = threading.Lock()  # of the iterator of mutants
 
 # What changes no result; the docstring says why.
-AT_ONCE = re.compile(r"[A-Z_]*(BLOCK|STRIP|PIECE|AT_ONCE)[A-Z_]*|\w+_at_once")
+AT_ONCE = re.compile(r"[A-Z_]*(BLOCK|STRIP|PIECE|AT_ONCE)[A-Z_]*|block_\w+|\w+_(at_once|strip)")
 LIMIT = re.compile(r"[A-Z_]{3,}")
 BATCHES = {"gen_batches", "slices"}
 SAVING = re.compile(
@@ -150,6 +151,8 @@ def left_alone(node):
         parts.append(node)
     if isinstance(node, ast.Call) and ast.unparse(node.func) in BATCHES:
         parts += node.args[1:]
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".reshape"):
+        parts += [size for size in node.args if ast.unparse(size) == "-1"]
     return filter(None, parts)
 
 
