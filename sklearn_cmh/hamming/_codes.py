@@ -76,7 +76,7 @@ def first_non_code(codes: NDArray[Any]) -> str | None:
         if not odd.size:
             return None
         return f"{odd[0]!s} as well as -1" if odd[0] == 0 else f"{odd[0]!s}"
-    return f"{(low if low < -1 else high)!s}"
+    return f"{(high if low in (-1, 0) else low)!s}"
 
 
 def pack_codes(codes: NDArray[Any], *, binarize: float = 0.0) -> NDArray[np.uint8]:
