@@ -1,12 +1,15 @@
 """Products are exact, so that no order of summation can tell rows apart."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from sklearn_cmh.features import stable_dot
-from sklearn_cmh.solvers import project, sign
+from sklearn_cmh.solvers import clear_columns, fuse, project, sign, warn_constant_bits
 from sklearn_cmh.utils._products import StableFactor, _slices, relative_error
 
 DTYPES = [np.float32, np.float64]
@@ -155,3 +158,53 @@ def test_codes_at_the_edge_of_zero_do_not_depend_on_other_rows(near_zero):
     np.testing.assert_array_equal(sign(project(np.asfortranarray(rows), P)), codes)
     for i in order[:50]:
         np.testing.assert_array_equal(sign(project(rows[i : i + 1], P))[0], codes[i])
+
+
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("share", [-0.8, -0.4, 0.4, 0.8])
+def test_what_is_zero_but_for_rounding_does_not_depend_on_the_scale_of_rows(near_zero, make, share):
+    F, P, step = near_zero
+    rows = np.vstack([F + side * width * step for side in (-1, 1) for width in (0, 2, 4, 8)])
+    rows = rows.astype(F.dtype)
+    power = int(share * np.finfo(F.dtype).maxexp)
+    expected = sign(project(make(rows), P))
+    assert 0.05 < (expected[:, 0] < 0).mean() < 0.5
+    np.testing.assert_array_equal(sign(project(make(np.ldexp(rows, power)), P)), expected)
+
+
+# What tells rows apart.
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_columns_of_rounding_and_of_constant_bits_are_cleared(dtype):
+    P = np.random.RandomState(0).standard_normal((30, 5)).astype(dtype)
+    edge = np.sqrt(np.finfo(dtype).eps) * np.linalg.norm(P, axis=0).max()
+    P[:, 1] *= dtype(0.9 * edge) / np.linalg.norm(P[:, 1])
+    P[:, 2] *= dtype(1.1 * edge) / np.linalg.norm(P[:, 2])
+    cleared = clear_columns(P, np.array([False, False, False, True, False]))
+    assert cleared.dtype == dtype
+    assert not cleared[:, [1, 3]].any()
+    np.testing.assert_array_equal(cleared[:, [0, 2, 4]], P[:, [0, 2, 4]])
+    assert not clear_columns(np.zeros_like(P), np.zeros(5, dtype=bool)).any()
+
+
+@pytest.mark.parametrize(
+    ("n_constant", "shown"),
+    [(1, r"\(0\)"), (10, r"\(0, 1, .*, 9\)"), (11, r"\(0, 1, .*, 9, \.\.\.\)")],
+)
+def test_constant_bits_are_counted_and_the_first_ten_named(n_constant, shown):
+    codes = np.ones((4, 15), dtype=np.int8)
+    codes[2, n_constant:] = -1
+    with pytest.warns(ConvergenceWarning, match=rf"{n_constant} of 15 bits {shown} are .* Cure\."):
+        warn_constant_bits(codes, "Cure.")
+    codes[1] = -1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_constant_bits(codes, "Cure.")
+
+
+def test_fused_projections_are_their_mean():
+    Z = np.random.RandomState(0).standard_normal((3, 5, 2))
+    np.testing.assert_allclose(fuse(dict(zip("abc", Z, strict=True))), Z.mean(axis=0))
+    with pytest.raises(ValueError, match="differ in their number of rows"):
+        fuse({"a": Z[0], "b": Z[1][:4]})
