@@ -69,6 +69,21 @@ def test_gradient_of_the_inter_modal_loss_holds_the_other_code():
     torch.testing.assert_close(F.grad, (residual @ G / (2 * 20 * 36)).detach())
 
 
+def test_pair_likelihood_is_that_of_sharing_a_label():
+    F, G = doubles(4, 6), doubles(5, 6)
+    S = (torch.rand(4, 5) < 0.5).double()
+    chance = torch.sigmoid(F @ G.T / 2)
+    expected = -torch.where(S > 0, chance, 1 - chance).log().sum() / 20
+    torch.testing.assert_close(losses.pair_likelihood(F, G, S), expected)
+    assert torch.autograd.gradcheck(lambda F, G: losses.pair_likelihood(F, G, S), (F, G))
+
+
+def test_balance_loss_is_zero_where_bits_are_balanced():
+    B = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 1.0, -1.0], [1.0, -1.0, -1.0]])
+    assert losses.balance_loss(B.mean(0)) == pytest.approx(1 / 3)
+    assert losses.balance_loss(B[:, 1:].mean(0)) == 0
+
+
 def test_quantisation_loss():
     F = doubles(3, 4)
     B = torch.where(F.detach() >= 0, 1.0, -1.0).double()
