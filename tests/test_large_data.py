@@ -195,7 +195,9 @@ def test_basis_of_many_rows_is_the_maximiser(rank, decades):
     rng = np.random.RandomState(0)
     scales = np.logspace(0, -decades, max(rank, 1))[:rank]
     Z = (rng.randn(5000, rank) * scales) @ rng.randn(rank, 6)
-    V = orthonormal_basis(Z + 3.0, rng)
+    given = Z + 3.0
+    V = orthonormal_basis(given, rng)
+    np.testing.assert_array_equal(given, Z + 3.0)
     np.testing.assert_allclose(V.T @ V, 5000 * np.eye(6), atol=1e-7)
     np.testing.assert_allclose(V.sum(axis=0), 0, atol=1e-8)
     largest = np.sqrt(5000) * np.linalg.svd(Z - Z.mean(axis=0), compute_uv=False).sum()
@@ -215,6 +217,14 @@ def test_basis_does_not_depend_on_the_scale(n, scale):
     np.testing.assert_allclose(scaled.T @ scaled, n * np.eye(6), atol=1e-10 * n)
     np.testing.assert_allclose(scaled.sum(axis=0), 0, atol=1e-10 * n)
     assert np.sum(scaled * Z) == pytest.approx(np.sum(V * Z), rel=1e-9)
+
+
+def test_basis_in_the_memory_of_what_it_is_made_of():
+    Z = np.random.RandomState(0).randn(5000, 6)
+    V = orthonormal_basis(Z, np.random.RandomState(1))
+    taken = orthonormal_basis(Z, np.random.RandomState(1), overwrite=True)
+    np.testing.assert_array_equal(taken, V)
+    assert np.shares_memory(taken, Z)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

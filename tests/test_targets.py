@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.linear_model import RidgeCV
 
 from sklearn_cmh.data import labelled_rows, normalise_rows
-from sklearn_cmh.solvers import complete_labels, mix_targets
+from sklearn_cmh.solvers import complete_labels, mix_targets, sign
 from sklearn_cmh.solvers._targets import predict_scores
 
 
@@ -37,6 +37,7 @@ def test_targets_equal_their_definition(case):
     A = rng.standard_normal((len(Z), 3))
     assert_allclose(T.pool(A), dense.T @ A, **tolerance)
     assert_allclose(T.expand(T.pool(A)), S @ A, rtol=1e-4, atol=1e-4 * max(1, len(Z)))
+    assert_array_equal(T.signs(T.pool(A)), sign(T.expand(T.pool(A))))
     assert_allclose(T.sum(), dense.sum(axis=0), **tolerance)
     some = rng.permutation(len(Z))[: len(Z) // 2]
     assert_array_equal(T[some].toarray(), T.toarray()[some])

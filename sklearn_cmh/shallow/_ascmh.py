@@ -28,16 +28,15 @@ from sklearn.utils import get_tags
 from ..base import KernelHasher, Solution, modality_weights, parametrised, warn_ignored
 from ..solvers import (
     Targets,
+    add_dot,
     constant_bits,
     cross,
-    dot,
     gram,
     inner,
     label_targets,
     orthonormal_basis,
     polar_factor,
     ridge_projection,
-    sign,
     squared_norm,
     standard_normal,
     targets_beside,
@@ -139,13 +138,13 @@ def update_basis(problem, state, lambdas, rng):
     k = len(state.R)
     Z = problem.targets.expand(k * (problem.GL @ state.M) @ state.R.T)
     for weight, F, P in zip(lambdas, problem.features, state.P, strict=True):
-        Z += weight * dot(F, P.T)
-    return orthonormal_basis(Z, rng)
+        Z = add_dot(Z, weight, F, P.T)
+    return orthonormal_basis(Z, rng, overwrite=True)
 
 
 def update_codes(problem, M):
     """B, eq. (22)."""
-    return sign(problem.labels.expand(M))
+    return problem.labels.signs(M)
 
 
 def objective(problem, state, omega, lambdas):
@@ -162,7 +161,7 @@ def objective(problem, state, omega, lambdas):
 
 def start(problem, k, rng):
     """Random V, R and B, and the P_m of that V."""
-    V = orthonormal_basis(standard_normal(rng, problem.features[0], k), rng)
+    V = orthonormal_basis(standard_normal(rng, problem.features[0], k), rng, overwrite=True)
     R = polar_factor(rng.standard_normal((k, k)))
     B = update_codes(problem, rng.standard_normal((problem.labels.shape[1], k)))
     GV, LB = problem.targets.pool(V), problem.labels.pool(B)

@@ -22,6 +22,7 @@ from ._itq import itq_rotation, principal_directions, quantising_rotation
 from ._linalg import (
     GramSum,
     RidgeRegression,
+    add_dot,
     cross,
     dense,
     dot,
@@ -68,6 +69,7 @@ __all__ = [
     "Solution",
     "Sweeps",
     "Targets",
+    "add_dot",
     "canonical_bases",
     "component_signs",
     "centred_grams",

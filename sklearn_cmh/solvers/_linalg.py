@@ -16,6 +16,7 @@ from ..utils._typing import NDArray
 __all__ = [
     "GramSum",
     "RidgeRegression",
+    "add_dot",
     "cross",
     "dense",
     "dot",
@@ -107,6 +108,43 @@ def dot(F: Any, P: NDArray) -> Any:
     for rows in gen_batches(F.shape[0], _BLOCK_ROWS):
         product[rows] = F[rows] @ P
     return product
+
+
+def add_dot(Z, weight, F, P):
+    """``Z + weight F P``, in place of Z where that is here, a block of rows at a time.
+
+    Parameters
+    ----------
+    Z : {ndarray, ChunkedRows} of shape (n, k)
+        What is added to.
+    weight : float
+        Of the product.
+    F : {ndarray, sparse, LazyRows} of shape (n, q)
+        Features.
+    P : ndarray of shape (q, k)
+        Right factor.
+
+    Returns
+    -------
+    total : {ndarray, ChunkedRows} of shape (n, k)
+        The sum.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cmh.solvers import add_dot
+    >>> Z = np.ones((2, 1))
+    >>> add_dot(Z, 0.5, np.eye(2), np.array([[2.0], [4.0]])) is Z
+    True
+    >>> Z.ravel()
+    array([2., 3.])
+    """
+    if isinstance(F, ChunkedRows):
+        return Z + weight * dot(F, P)
+    P = P.astype(F.dtype, copy=False)
+    for rows in gen_batches(F.shape[0], _BLOCK_ROWS):
+        Z[rows] += weight * (F[rows] @ P)
+    return Z
 
 
 def gram(X):
@@ -282,7 +320,7 @@ def _weighted_sum(*arrays_and_weights):
     return total
 
 
-def orthonormal_basis(Z, rng):
+def orthonormal_basis(Z, rng, overwrite=False):
     """Return the maximiser V of ``tr(V'Z)`` subject to ``V'V = n I`` and ``1'V = 0``.
 
     Centre Z, take its singular vectors, and complete those of singular value zero at random:
@@ -296,6 +334,8 @@ def orthonormal_basis(Z, rng):
         Any matrix.
     rng : RandomState
         Of the completion.
+    overwrite : bool, default=False
+        Whether Z, of float64, is no longer needed: of many rows, its memory is used.
 
     Returns
     -------
@@ -312,10 +352,10 @@ def orthonormal_basis(Z, rng):
     """
     n, k = Z.shape
     if n > max(_MANY_ROWS, 8 * k):
-        return _polar_from_grams(Z - Z.mean(axis=0, dtype=np.float64), rng)
+        return _polar_from_grams(Z if overwrite else Z.astype(np.float64), rng)
     filled = rng.standard_normal((n, k))
     if isinstance(Z, ChunkedRows):
-        return _polar_from_grams(Z - Z.mean(axis=0, dtype=np.float64), rng)
+        return _polar_from_grams(Z, rng)
     filled *= _NOISE * np.linalg.norm(Z) / np.sqrt(n)
     filled += Z
     Q, T = np.linalg.qr(np.column_stack([np.ones(n), filled]))
@@ -345,38 +385,38 @@ def standard_normal(rng, rows, k):
 
 
 def _polar_from_grams(Z, rng):
-    """Polar factor of a centred Z (n, k) times sqrt(n), completed at random where it is zero.
+    """Polar factor of the centred Z (n, k) times sqrt(n), completed at random where it is zero.
 
     A Gram matrix knows singular values down to 1e-8 of the largest alone. So directions are
     taken by their size, those of the largest first; what is left is made orthogonal to them, and
-    goes on.
+    goes on. Z is overwritten.
     """
     n, k = Z.shape
     bases: list[Any] = []
-    turns, turn = [], np.eye(k)
-    noise = float(_NOISE * np.sqrt(squared_norm(Z)))
+    turns, turn, noise = [], np.eye(k), None
+    memory = Z = _apart(Z, bases)
     while turn.shape[1]:
-        w, W = np.linalg.eigh(Z.T @ Z)
+        G = Z.T @ Z
+        noise = float(_NOISE * np.sqrt(np.trace(G))) if noise is None else noise
+        w, W = np.linalg.eigh(G)
         if w[-1] <= noise**2:
             Z, noise = _apart(standard_normal(rng, Z, Z.shape[1]), bases), 0.0
             continue
         large = w > _DISTINCT**2 * w[-1]
-        bases.append(_orthonormal(Z @ (W[:, large] / np.sqrt(w[large])), bases))
+        rest = None if large.all() else _turned(Z, W[:, ~large])
+        bases.append(_orthonormal(_turned(Z, W[:, large] / np.sqrt(w[large])), bases))
         turns.append(turn @ W[:, large])
-        if not large.all():
-            Z = _apart(Z @ W[:, ~large], bases)
+        if rest is not None:
+            Z = _apart(rest, bases)
         turn = turn @ W[:, ~large]
-    V = bases[0] @ (np.sqrt(n) * turns[0].T)
-    for U, turn in zip(bases[1:], turns[1:], strict=True):
-        V += U @ (np.sqrt(n) * turn.T)
-    return V
+    return _joined(bases, [np.sqrt(n) * turn.T for turn in turns], memory)
 
 
 def _apart(A, bases):
     """Centre A in place, and make it orthogonal to the orthonormal columns of the bases."""
     A -= A.mean(axis=0)
     for U in bases:
-        A -= U @ (U.T @ A)
+        A = add_dot(A, -1, U, U.T @ A)
     return A
 
 
@@ -388,12 +428,21 @@ def _orthonormal(A, bases):
 
 
 def _turned(A, M):
-    """``A M`` for a square M, in place of A where that is here."""
-    if isinstance(A, ChunkedRows):
+    """``A M``, in place of A where that is here and M is square."""
+    if isinstance(A, ChunkedRows) or M.shape[0] != M.shape[1]:
         return A @ M
     for rows in gen_batches(len(A), _BLOCK_ROWS):
         A[rows] = A[rows] @ M
     return A
+
+
+def _joined(bases, turns, memory):
+    """Sum of ``U T``, in an array of its shape where rows are here."""
+    if isinstance(memory, ChunkedRows):
+        return sum(U @ T for U, T in zip(bases, turns, strict=True))
+    for rows in gen_batches(len(memory), _BLOCK_ROWS):
+        memory[rows] = sum(U[rows] @ T for U, T in zip(bases, turns, strict=True))
+    return memory
 
 
 def polar_factor(A, last=None):

@@ -23,6 +23,7 @@ from sklearn.utils import gen_batches
 from ..data import ChunkedRows, label_patterns, labelled_rows, normalise_rows
 from ..utils._typing import Features, Floats, NDArray
 from ._canonical import canonical_bases
+from ._codes import sign
 from ._linalg import dense, dot, squared_norm
 from ._moments import Grams, centred_grams, column_means
 from ._ridge import ridge_leave_one_out
@@ -92,6 +93,13 @@ class Targets:
             product += self.pairs.astype(G.dtype, copy=False) @ G[c:]
         return product
 
+    def signs(self, G: Floats) -> NDArray:
+        """Signs of `expand`, as codes, a block of rows at a time."""
+        codes = np.empty((len(self), G.shape[1]), dtype=np.int8)
+        for rows in gen_batches(len(self), _BLOCK_ROWS):
+            codes[rows] = sign(self[rows].expand(G))
+        return codes
+
     def sum(self) -> Floats:
         """Column sums ``T'1`` (t,), float64."""
         labels = np.asarray(self.labels.sum(axis=0, dtype=np.float64)).ravel()
@@ -138,6 +146,10 @@ class ChunkedTargets(Targets):
     def expand(self, G):
         """``T G`` (n, k), with the workers."""
         return self.rows.made(G.shape[1], G.dtype, Targets.expand, args=(G,))
+
+    def signs(self, G):
+        """Signs of these, with the workers."""
+        return self.rows.made(G.shape[1], np.int8, Targets.signs, args=(G,))
 
 
 def _pooled(A, T):
