@@ -151,6 +151,11 @@ def test_a_new_method_is_found_everywhere(throwaway, monkeypatch, paired):
     assert "Throwaway" in common.names_of("shallow")
 
 
+def test_kinds_that_are_none_are_refused():
+    with pytest.raises(ValueError, match=r"kind must be 'hasher', .* or None; got 'shallows'"):
+        all_estimators(kind="shallows")
+
+
 def test_a_new_method_is_found_in_messages_of_export(throwaway, paired):
     pytest.importorskip("onnx")
     refined = RefinedHasher(

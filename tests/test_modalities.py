@@ -242,6 +242,15 @@ def test_a_name_must_be_that_of_one_column():
         resolve_modalities({"a": ["i0", "t0", "t1"]}, frame)
 
 
+def test_blocks_of_dropped_modalities_alone_are_refused(paired):
+    X = MultimodalData(**paired.blocks, number=np.arange(len(paired.y)))
+    kept = [(name, None, None) for name in paired.blocks]
+    hasher = DSAH(4, modalities=[*kept, ("number", "drop", None)], n_anchors=10)
+    hasher.fit(X, paired.y)
+    with pytest.raises(ValueError, match=r"X holds none of the modalities \['image', 'text'\]"):
+        hasher.transform(MultimodalData(number=np.arange(3)))
+
+
 def test_names_need_a_frame():
     with pytest.raises(ValueError, match="no column names"):
         resolve_modalities({"a": ["i0"]}, FRAME.to_numpy())

@@ -202,7 +202,7 @@ def test_a_multi_index_changes_nothing(n_bits, n_chunks, monkeypatch):
     for part in np.array_split(database, [250, 400, 440][: n_chunks - 1]):
         ranker.partial_fit(part)
     assert any(ranker._indexes) == (n_bits >= 32)
-    for X in (queries, None):
+    for X in (queries, *queries[:, None], None):
         for k in (1, 4, 30):
             assert_array_equal(ranker.kneighbors(X, k), plain.kneighbors(X, k))
         for radius in (0, 1, 2, 5, 12, n_bits):

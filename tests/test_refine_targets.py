@@ -21,6 +21,7 @@ from sklearn_cmh.metrics import (
 from sklearn_cmh.refine._bits import choose_bits
 from sklearn_cmh.refine._pair_weight import candidate_weights, weight_scores
 from sklearn_cmh.refine._pool import draw_hyperplanes, hyperplane_bits
+from sklearn_cmh.shallow import DCH
 from sklearn_cmh.solvers import mix_targets, ridge_leave_one_out, sign
 
 QUICK = {"n_bits": 24, "n_anchors": 60, "widths": (0.5,), "ridges": (0.1, 1.0), "random_state": 0}
@@ -115,6 +116,19 @@ def test_rows_without_labels_take_part_around_a_method(data):
     assert_array_equal(*codes)
     labels_alone = RefinedHasher(ASCMH(n_anchors=40), **options)
     assert (labels_alone.fit(X[:160], some).codes_ != codes[0]).any()
+
+
+def test_an_estimator_that_learns_from_labels_needs_them(data):
+    X, _ = data
+    with pytest.raises(ValueError, match="y is None, but DCH learns its codes from labels"):
+        RefinedHasher(estimator=DCH(), **QUICK).fit(X)
+
+
+def test_all_hyperplanes_are_bits_where_none_are_chosen(data):
+    X, y = data
+    hasher = RefinedHasher(n_bits=12, select_bits=False, n_anchors=30, random_state=0).fit(X, y)
+    assert hasher.codes_.shape == (X.shape[0], 12)
+    assert len(np.unique(hasher.codes_, axis=1).T) == 12
 
 
 def test_auto_follows_what_is_there(data):

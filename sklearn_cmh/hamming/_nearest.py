@@ -104,7 +104,7 @@ def in_threads(function: Callable[[Part, Event], Result], parts: Sequence[Part])
         Takes a part, and an event that is set when its result is no longer wanted, because
         the user has interrupted or another part has failed.
     parts : list
-        At least one part.
+        At least two parts.
 
     Returns
     -------
@@ -112,8 +112,6 @@ def in_threads(function: Callable[[Part, Event], Result], parts: Sequence[Part])
         What the function returns, in the order of the parts.
     """
     first, *others = parts
-    if not others:
-        return [function(first, NEVER)]
     interrupted = Event()
     with ThreadPoolExecutor(len(others)) as pool:
         try:
