@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from sklearn_cmh.features import stable_dot
 from sklearn_cmh.solvers import clear_columns, fuse, project, sign, warn_constant_bits
-from sklearn_cmh.utils._products import StableFactor, _slices, relative_error
+from sklearn_cmh.utils._products import StableFactor, _rounded, _slices, relative_error
 
 DTYPES = [np.float32, np.float64]
 
@@ -53,6 +53,20 @@ def test_sums_of_slices_are_whole_numbers_below_the_limit(d, dtype):
         np.testing.assert_array_equal(part, np.rint(part))
     # What is left over is half a unit of the low slice.
     assert np.abs(np.pi - (high + low) * unit).max() <= 0.5 * 2.0**-factor.bits * unit.max()
+
+
+@pytest.mark.parametrize("bits", [21, 22, 23, 25])
+@pytest.mark.parametrize("power", [-140, -126, -90, 0, 90, 127])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_one_slice_is_rounded_to_the_nearest_whole_number(bits, power, axis):
+    rng = np.random.RandomState(0)
+    A = np.ldexp(rng.uniform(-1, 1, (9, 50)) * rng.rand(9, 1), power)
+    A[0] = 0
+    A[1] = np.ldexp(np.round(2.0**bits * rng.rand(50)) + 0.5, power - bits)  # halves, to even ones
+    A = A.astype(np.float32)
+    largest = np.abs(A).max(axis=axis, keepdims=True).astype(np.float64)
+    unit = np.ldexp(1.0, np.frexp(largest)[1] - bits)
+    np.testing.assert_array_equal(_rounded(A, axis, bits), np.rint(A / unit) * unit)
 
 
 def test_the_error_is_that_of_the_slices(factors):

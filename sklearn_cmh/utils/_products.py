@@ -92,7 +92,7 @@ def relative_error(d, dtype):
 
 def _exponents(A, axis):
     """The power of two above the largest entry along an axis."""
-    top = np.maximum(A.max(axis=axis, keepdims=True), -A.min(axis=axis, keepdims=True))
+    top = np.abs(A).max(axis=axis, keepdims=True)
     # Below 2^-900, where the inverse of a unit would overflow, all is zero.
     return np.maximum(np.frexp(top.astype(np.float64))[1], -900)
 
@@ -103,11 +103,13 @@ def _rounded(A, axis, bits):
     Whole numbers times powers of two that float64 holds products of: their sums are as exact.
     """
     exponents = _exponents(A, axis)
-    # Powers of two change no digit, in float32 neither where it can hold them.
-    dtype = np.dtype(np.float32 if exponents.min(initial=0) > -100 else np.float64)
-    whole = A * np.ldexp(dtype.type(1), bits - exponents)
-    np.rint(whole, out=whole)
-    whole *= np.ldexp(dtype.type(1), exponents - bits)
+    # A sum with 1.5 times a power of two keeps as many digits of A as are wanted: in float32, where
+    # that has as many, and holds the power.
+    single = bits <= 22 and -100 < exponents.min(initial=0) and exponents.max(initial=0) < 100
+    dtype, digits = (np.float32, 23) if single else (np.float64, 52)
+    shift = np.ldexp(dtype(1.5), exponents + (digits - bits))
+    whole = A + shift
+    whole -= shift
     return whole.astype(np.float64, copy=False)
 
 
