@@ -107,6 +107,28 @@ def test_the_scale_of_a_modality_does_not_matter(ridges, scale):
     np.testing.assert_allclose(scaled[1], bases[1], rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("n_modalities", [2, 3])
+@pytest.mark.parametrize("n_components", [1, 2, 4])
+def test_of_components_that_correlate_alike_rounding_chooses_none(n_modalities, n_components):
+    """As all do between equal modalities without a ridge, in whatever basis they are whitened."""
+    rng = np.random.RandomState(0)
+    F = rng.randn(8, 4)
+    grams = centred_grams([F] * n_modalities)
+    bases, rho = canonical_bases(grams, [0.0] * n_modalities, n_components)
+    np.testing.assert_allclose(rho, 1)
+    for W in bases:
+        np.testing.assert_allclose(W, bases[0], atol=1e-9)
+        np.testing.assert_allclose(W.T @ grams[0, 0] @ W, np.eye(n_components), atol=1e-9)
+    for _ in range(5):
+        noisy = {}
+        for (i, j), G in grams.items():
+            noise = 1e-14 * rng.randn(*G.shape)
+            noisy[i, j] = G + (noise + noise.T if i == j else noise)
+        again, _ = canonical_bases(noisy, [0.0] * n_modalities, n_components)
+        for W, V in zip(again, bases, strict=True):
+            np.testing.assert_allclose(W, V, atol=1e-9)
+
+
 # --- Many modalities -------------------------------------------------------------------------
 
 

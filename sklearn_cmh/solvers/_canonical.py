@@ -35,6 +35,8 @@ __all__ = [
 
 # Eigenvalues below this, relative to the largest and to their number, are rounding.
 _RANK_TOLERANCE = 1e-12
+# Correlations that differ by less are the same but for rounding.
+_ALIKE = 1e-10
 
 
 def canonical_bases(
@@ -66,8 +68,10 @@ def canonical_bases(
     -----
     Directions without variance get no weight, so that constant and collinear features do no harm
     even without a ridge. The sign of a component is that which makes the largest weight of the
-    first modality that has a part in it positive. Time is cubic in the number of features, and does
-    not depend on the number of rows.
+    first modality that has a part in it positive. Where several correlate alike, as all do between
+    equal modalities without a ridge, any basis of their space would do, and rounding would choose:
+    theirs is that nearest to numbers drawn once and for all. Time is cubic in the number of
+    features, and does not depend on the number of rows.
 
     Examples
     --------
@@ -96,6 +100,9 @@ def canonical_bases(
         ranks = [D.shape[1] for D in whiteners]
         directions, correlations = _shared_by_many(crossed, ranks, n_components)
     bases = [D @ U for D, U in zip(whiteners, directions, strict=True)]
+    _settle(bases, directions, correlations)
+    bases, directions = ([A[:, :n_components] for A in both] for both in (bases, directions))
+    correlations = correlations[:n_components]
     # Of many modalities, the first may have next to nothing of a component.
     there = np.array([np.linalg.norm(U, axis=0) > 1e-6 for U in directions])
     signs_by_modality = np.array([component_signs(W) for W in bases])
@@ -132,30 +139,59 @@ def whitener(G, ridge):
     return vectors[:, kept] / np.sqrt(scale)
 
 
+def _settle(bases, directions, correlations):
+    """Turn components that correlate alike, in place, to be nearest to numbers that are fixed."""
+    apart = np.flatnonzero(-np.diff(correlations) > _ALIKE) + 1
+    for alike in np.split(np.arange(len(correlations)), apart):
+        if len(alike) > 1 and correlations[alike[-1]] > _ALIKE:
+            W = np.vstack([base[:, alike] for base in bases])
+            drawn = np.random.RandomState(0).standard_normal(W.shape)
+            Q = polar_factor(W.T @ drawn)
+            for A in [*bases, *directions]:
+                A[:, alike] = A[:, alike] @ Q
+
+
+def _n_settled(values, n):
+    """How many of the descending values are as large as the first n, or alike the last of them."""
+    return int(np.count_nonzero(values > values[min(n, len(values)) - 1] - _ALIKE))
+
+
 def _shared_by_two(C, n_components):
-    """Leading singular vectors of the whitened cross-product, and their singular values."""
+    """Leading singular vectors of the whitened cross-product, and their singular values.
+
+    More than wanted where others are as large as the last.
+    """
     if 0 in C.shape:
         return [np.empty((width, 0)) for width in C.shape], np.empty(0)
     U, rho, Vt = linalg.svd(C, full_matrices=False)
-    return [U[:, :n_components], Vt[:n_components].T], rho[:n_components]
+    n = _n_settled(rho, n_components)
+    return [U[:, :n], Vt[:n].T], rho[:n]
 
 
 def _shared_by_many(crossed, ranks, n_components):
-    """Leading eigenvectors of the stacked cross-products, and eigenvalues / (M - 1)."""
+    """Leading eigenvectors of the stacked cross-products, and eigenvalues / (M - 1).
+
+    More than wanted where others are as large as the last.
+    """
     ends = np.cumsum(ranks)
     parts = [slice(end - rank, end) for rank, end in zip(ranks, ends, strict=True)]
     # More eigenvalues than that are never positive: the block of the widest modality is zero.
-    c = min(n_components, int(ends[-1]) - max(ranks))
-    if c == 0:
+    most = int(ends[-1]) - max(ranks)
+    if most == 0:
         return [np.empty((rank, 0)) for rank in ranks], np.empty(0)
     stacked = np.zeros((ends[-1], ends[-1]))
     for (i, j), C in crossed.items():
         stacked[parts[i], parts[j]] = C
         stacked[parts[j], parts[i]] = C.T
-    values, vectors = linalg.eigh(stacked, subset_by_index=[ends[-1] - c, ends[-1] - 1])
+    for c in sorted({min(n_components + 1, most), most}):
+        values, vectors = linalg.eigh(stacked, subset_by_index=[ends[-1] - c, ends[-1] - 1])
+        values = values[::-1] / (len(ranks) - 1)
+        n = _n_settled(values, n_components)
+        if n < c:
+            break
     # Of norm one per modality, on average, as singular vectors are.
     vectors = np.sqrt(len(ranks)) * vectors[:, ::-1]
-    return [vectors[part] for part in parts], values[::-1] / (len(ranks) - 1)
+    return [vectors[part, :n] for part in parts], values[:n]
 
 
 def component_signs(W):
