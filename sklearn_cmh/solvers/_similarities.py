@@ -101,7 +101,7 @@ class CosineSimilarity(_Similarity):
         super().__init__(len(T), dtype)
         self._targets = T
         self._scale = self.dtype.type(scale)
-        self._weights = np.full(T.shape[1], scale, dtype=self.dtype)
+        self._weights = np.full(T.shape[1], self._scale)
         self._shift = self.dtype.type(shift)
         self._mark = sparse.csr_array(T.present()[:, None].astype(self.dtype))
         self._marked_labels = sparse.hstack([T.labels, self._mark], format="csr")

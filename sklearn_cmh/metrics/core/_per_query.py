@@ -32,7 +32,7 @@ _SMALL = 32
 
 def harmonic_difference(N, n):
     """H_{N+n} - H_N of harmonic numbers, for arrays of integers, without cancellation."""
-    N, n = np.broadcast_arrays(np.asarray(N, dtype=np.float64), np.asarray(n, dtype=np.float64))
+    N = np.asarray(N, dtype=np.float64)
     end = N + n
     table = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, _SMALL + 1))])
     low, high = np.minimum(N, _SMALL), np.minimum(end, _SMALL)
