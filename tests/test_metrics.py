@@ -280,14 +280,17 @@ def test_metrics_by_name_are_the_metrics():
 def test_curves_are_the_metrics_at_every_k(ties, problem, max_k):
     n = len(problem[1])
     retrieval = retrieval_of(*problem)
+    anything_relevant = bool((problem[2] @ problem[3].T).any())
     for curve, metric in [
         (per_query.precision_by_k, precision_at_k),
         (per_query.recall_by_k, recall_at_k),
     ]:
-        at, values = curve(retrieval, max_k, ties, "zero")
-        assert_array_equal(at, np.arange(1, min(max_k or n, n) + 1))
-        expected = [metric(*problem, k=k, ties=ties, no_relevant="zero") for k in at.tolist()]
-        assert_allclose(values, expected, atol=1e-12)
+        for no_relevant in ("zero", "skip")[: 1 + anything_relevant]:
+            options = {"ties": ties, "no_relevant": no_relevant}
+            at, values = curve(retrieval, max_k, ties, no_relevant)
+            assert_array_equal(at, np.arange(1, min(max_k or n, n) + 1))
+            expected = [metric(*problem, k=k, **options) for k in at.tolist()]
+            assert_allclose(values, expected, atol=1e-12)
 
 
 # --- The partner as the one relevant row -------------------------------------------------------
