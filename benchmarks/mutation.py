@@ -60,6 +60,7 @@ ROOMS = {
         "test_large_data",
         "test_dask_fit",
     ],
+    "sklearn_cmh/solvers/_orthogonal.py": ["test_numerics", "test_large_data", "test_dask_fit"],
     "sklearn_cmh/solvers/_ridge.py": ["test_numerics", "test_refine"],
     "sklearn_cmh/solvers/_canonical.py": ["test_canonical", "test_numerics"],
     "sklearn_cmh/solvers/_codes.py": ["test_products", "test_base", "test_dask_fit"],

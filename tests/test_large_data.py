@@ -21,6 +21,7 @@ from sklearn_cmh.features import (
 from sklearn_cmh.shallow import ALECH, BATCH, DCH, LEMON, SCRATCH, SRLCH, _aah, _dsah
 from sklearn_cmh.solvers import (
     _linalg,
+    _orthogonal,
     _similarities,
     complete_labels,
     cross,
@@ -257,8 +258,8 @@ def peak_of_a_fit(hasher, n):
 def small_blocks(monkeypatch):
     """Passes over rows in blocks that are small beside few rows, too."""
     monkeypatch.setattr(_similarities, "_BLOCK_ENTRIES", 2**15)
-    monkeypatch.setattr(_linalg, "_MANY_ROWS", 256)
-    for module in (_linalg, _dsah, _aah, _mapped_rows):
+    monkeypatch.setattr(_orthogonal, "_MANY_ROWS", 256)
+    for module in (_linalg, _orthogonal, _dsah, _aah, _mapped_rows):
         monkeypatch.setattr(module, "_BLOCK_ROWS", 256)
 
 

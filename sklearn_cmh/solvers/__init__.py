@@ -28,16 +28,14 @@ from ._linalg import (
     dot,
     gram,
     inner,
-    orthonormal_basis,
-    polar_factor,
     ridge_factor,
     ridge_projection,
     ridge_solve,
     squared_norm,
-    standard_normal,
     weighted_sum,
 )
 from ._moments import Moments, centred_grams, column_means, fold_moments
+from ._orthogonal import orthonormal_basis, polar_factor, standard_normal
 from ._ridge import centred_spectrum, ridge_leave_one_out
 from ._similarities import (
     CosineSimilarity,

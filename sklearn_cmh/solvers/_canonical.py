@@ -21,8 +21,8 @@ import numpy as np
 from scipy import linalg
 
 from ..utils._typing import Features, Floats, NDArray
-from ._linalg import polar_factor
 from ._moments import Grams, column_means, fold_moments
+from ._orthogonal import polar_factor
 
 __all__ = [
     "SharedBases",

@@ -6,7 +6,7 @@ from scipy import linalg
 from ..utils._typing import Floats
 from ._canonical import component_signs
 from ._codes import sign
-from ._linalg import polar_factor
+from ._orthogonal import polar_factor
 from ._sweeps import Sweeps
 
 __all__ = ["itq_rotation", "principal_directions", "quantising_rotation"]
