@@ -77,6 +77,19 @@ def test_scores_are_those_of_the_ridge_with_the_least_leave_one_out_error(noise,
     assert_allclose(predict_scores(F, Y, F_new), best.predict(F_new), rtol=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_rounding_does_not_choose_the_penalty_of_two_labelled_rows(seed):
+    """Whatever it is, one of them predicts the other to be its own equal."""
+    rng = np.random.default_rng(seed)
+    F, F_new = rng.standard_normal((2, 3)) + 10, rng.standard_normal((4, 3)) + 10
+    apart = F[0] - F[1]
+    # The slope of the two under the strongest penalty: ten times the mean eigenvalue.
+    squares = apart @ apart / 2
+    share = squares / (squares + 10 * squares / 3)
+    along = np.outer((F_new - F.mean(axis=0)) @ apart / (apart @ apart) * share, [1, -1])
+    assert_allclose(predict_scores(F, np.eye(2), F_new), 0.5 + along, rtol=1e-9)
+
+
 def test_complete_labels_stay_as_they_are(paired):
     L = sparse.csr_array(paired.indicator.astype(np.int8))
     assert labelled_rows(L).all()

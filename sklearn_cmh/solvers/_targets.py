@@ -34,6 +34,8 @@ __all__ = ["Targets", "complete_labels", "label_targets", "mix_targets", "shared
 _BLOCK_ROWS = 4096
 # Penalties of the regression that predicts labels, relative to the mean eigenvalue of F'F.
 _PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+# Errors that differ by less, relative to the least, are the same but for rounding.
+_ALIKE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -305,7 +307,10 @@ def complete_labels(L: sparse.csr_array, features: Sequence[Features]) -> sparse
 
 
 def predict_scores(F: Any, Y: NDArray, F_new: Any) -> Floats:
-    """Ridge scores of new rows, the penalty chosen by leave-one-out squared error."""
+    """Ridge scores of new rows, the penalty chosen by leave-one-out squared error.
+
+    The largest of those that do as well but for rounding: of two rows, all do.
+    """
     n, q = F.shape
     if n == 1:
         # Without it, none is left.
@@ -320,7 +325,7 @@ def predict_scores(F: Any, Y: NDArray, F_new: Any) -> Floats:
     # Decisions are about the mean of the other rows.
     mean_of_others = (n * Y_mean - Y) / (n - 1)
     errors = [np.square(decision + mean_of_others - Y).sum() for decision in decisions]
-    best = coef[int(np.argmin(errors))]
+    best = coef[np.flatnonzero(errors <= (1 + _ALIKE) * np.min(errors))[-1]]
     offset = Y_mean - mean @ best
     return dot(F_new, best) + offset.astype(F_new.dtype)
 
