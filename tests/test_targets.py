@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.linear_model import RidgeCV
 
 from sklearn_cmh.data import labelled_rows, normalise_rows
-from sklearn_cmh.solvers import complete_labels, mix_targets, sign
+from sklearn_cmh.solvers import complete_labels, mix_targets, ridge_leave_one_out, sign
 from sklearn_cmh.solvers._targets import predict_scores
 
 
@@ -88,6 +88,12 @@ def test_rounding_does_not_choose_the_penalty_of_two_labelled_rows(seed):
     share = squares / (squares + 10 * squares / 3)
     along = np.outer((F_new - F.mean(axis=0)) @ apart / (apart @ apart) * share, [1, -1])
     assert_allclose(predict_scores(F, np.eye(2), F_new), 0.5 + along, rtol=1e-9)
+
+
+def test_a_single_other_row_decides_nothing():
+    rng = np.random.default_rng(0)
+    _, decisions = ridge_leave_one_out(rng.standard_normal((2, 4)) + 10, np.eye(2), [0.01, 10.0])
+    assert_array_equal(decisions, np.zeros((2, 2, 2)))
 
 
 def test_complete_labels_stay_as_they_are(paired):
