@@ -100,6 +100,7 @@ def ridge_leave_one_out(F, B, alphas, rows=None, *, signs=False, spectrum=None):
         for a in range(len(alphas)):
             residual = b - A @ spectra[a]
             decision = b * (n / (n - 1)) - residual / slack[:, a, None]
-            decision *= n != 2  # a single other row is its own mean: zero but for rounding
+            if n == 2:  # The other row is its own mean: all else is rounding.
+                decision[:] = 0.0
             decisions[a, block] = sign(decision) if signs else decision
     return U @ spectra, decisions
