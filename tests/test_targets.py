@@ -39,6 +39,7 @@ def test_targets_equal_their_definition(case):
     assert_allclose(T.expand(T.pool(A)), S @ A, rtol=1e-4, atol=1e-4 * max(1, len(Z)))
     assert_array_equal(T.signs(T.pool(A)), sign(T.expand(T.pool(A))))
     assert_allclose(T.sum(), dense.sum(axis=0), **tolerance)
+    assert_array_equal(T.present(), dense.any(axis=1))
     some = rng.permutation(len(Z))[: len(Z) // 2]
     assert_array_equal(T[some].toarray(), T.toarray()[some])
 
