@@ -69,10 +69,11 @@ def test_rows_without_labels_get_those_that_their_features_tell(paired, dtype):
 
 @pytest.mark.parametrize("noise", [0.01, 1.0, 100.0])
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
-def test_scores_are_those_of_the_ridge_with_the_least_leave_one_out_error(noise, scale):
+@pytest.mark.parametrize("n", [4, 5, 8, 40])
+def test_scores_are_those_of_the_ridge_with_the_least_leave_one_out_error(n, noise, scale):
     rng = np.random.default_rng(0)
-    F, F_new = (scale * (rng.standard_normal((n, 6)) + 2) for n in (40, 7))
-    Y = 1 + F @ rng.standard_normal((6, 3)) / scale + noise * rng.standard_normal((40, 3))
+    F, F_new = (scale * (rng.standard_normal((m, 6)) + 2) for m in (n, 7))
+    Y = 1 + F @ rng.standard_normal((6, 3)) / scale + noise * rng.standard_normal((n, 3))
     mean_eigenvalue = np.square(F - F.mean(axis=0)).sum() / 6
     best = RidgeCV(np.logspace(-3, 1, 5) * mean_eigenvalue).fit(F, Y)
     assert_allclose(predict_scores(F, Y, F_new), best.predict(F_new), rtol=1e-9)
