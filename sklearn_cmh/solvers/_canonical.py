@@ -22,7 +22,7 @@ from scipy import linalg
 
 from ..utils._typing import Features, Floats, NDArray
 from ._moments import Grams, column_means, fold_moments
-from ._orthogonal import polar_factor
+from ._orthogonal import polar_factor, settling_turn
 
 __all__ = [
     "SharedBases",
@@ -144,9 +144,7 @@ def _settle(bases, directions, correlations):
     apart = np.flatnonzero(-np.diff(correlations) > _ALIKE) + 1
     for alike in np.split(np.arange(len(correlations)), apart):
         if len(alike) > 1 and correlations[alike[-1]] > _ALIKE:
-            W = np.vstack([base[:, alike] for base in bases])
-            drawn = np.random.RandomState(0).standard_normal(W.shape)
-            Q = polar_factor(W.T @ drawn)
+            Q = settling_turn(np.vstack([base[:, alike] for base in bases]))
             for A in [*bases, *directions]:
                 A[:, alike] = A[:, alike] @ Q
 

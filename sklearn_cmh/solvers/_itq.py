@@ -6,7 +6,7 @@ from scipy import linalg
 from ..utils._typing import Floats
 from ._canonical import component_signs
 from ._codes import sign
-from ._orthogonal import polar_factor
+from ._orthogonal import polar_factor, settling_turn
 from ._sweeps import Sweeps
 
 __all__ = ["itq_rotation", "principal_directions", "quantising_rotation"]
@@ -114,8 +114,7 @@ def principal_directions(V: Floats, n_directions: int) -> Floats:
     apart = np.diff(values[:rank]) < -1e-10 * values[0]
     for alike in np.split(np.arange(rank), np.flatnonzero(apart) + 1):
         if alike[0] < n_directions:
-            drawn = np.random.RandomState(0).standard_normal((len(P), len(alike)))
-            P[:, alike] = P[:, alike] @ polar_factor(P[:, alike].T @ drawn)
+            P[:, alike] = P[:, alike] @ settling_turn(P[:, alike])
     P = P[:, : min(n_directions, rank)]
     return P * component_signs(P)
 

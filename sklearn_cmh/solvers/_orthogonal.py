@@ -8,7 +8,7 @@ from sklearn.utils import gen_batches
 from ..data import ChunkedRows
 from ._linalg import add_dot
 
-__all__ = ["orthonormal_basis", "polar_factor", "standard_normal"]
+__all__ = ["orthonormal_basis", "polar_factor", "settling_turn", "standard_normal"]
 
 _BLOCK_ROWS = 1024
 _MANY_ROWS = 4096
@@ -183,3 +183,12 @@ def polar_factor(A, last=None):
     rest = last - U @ (U.T @ last)
     rest -= (rest @ Vt.T) @ Vt
     return polar_factor(U @ Vt + rest)
+
+
+def settling_turn(W):
+    """Turn Q (r, r) after which ``W Q`` is nearest to numbers that are drawn once and for all.
+
+    Where any basis W (d, r) of a space would do, as of directions of equal eigenvalues, it makes
+    all of them one.
+    """
+    return polar_factor(W.T @ np.random.RandomState(0).standard_normal(W.shape))
