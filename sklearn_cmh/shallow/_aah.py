@@ -44,7 +44,6 @@ from ..base import (
 )
 from ..data import ChunkedRows, label_patterns, labelled_rows, over_rows
 from ..solvers import (
-    GramSum,
     GraphSimilarity,
     MixedSimilarity,
     SharedLabelSimilarity,
@@ -130,7 +129,7 @@ def feature_sums(X, S, degrees):
     n, d = X.shape
     if isinstance(X, ChunkedRows) or sparse.issparse(X) or S.n_groups == n:
         return gram(X), S.pool(X), inner(_row_energy(X), degrees)
-    G, EX, energy = GramSum(d), np.zeros((S.n_groups, d)), 0.0
+    G, EX, energy = np.zeros((d, d)), np.zeros((S.n_groups, d)), 0.0
     # Of several times as many rows as groups, so that adding up takes less time than summing does.
     exact = np.empty((min(n, max(_BLOCK_ROWS, 4 * S.n_groups)), d))
     for rows in gen_batches(n, len(exact)):
@@ -139,9 +138,9 @@ def feature_sums(X, S, degrees):
             exact[few] = x = X[these]
             energy += inner(_few_energies(x), degrees[these])
         x = exact[: rows.stop - rows.start]
-        G.add(x)
+        G += x.T @ x
         EX += S.pool_part(x, rows)
-    return G.total(), EX, energy
+    return G, EX, energy
 
 
 @dataclass
@@ -355,11 +354,7 @@ def _row_energy(X):
 
 
 def _few_energies(x):
-    """`_row_energy` of rows that stay in the caches.
-
-    Without a product of matrices: the threads of NumPy's wait for more of them, and take the time
-    of those of SciPy's, which add up Gram matrices.
-    """
+    """`_row_energy` of rows that stay in the caches."""
     return np.einsum("ij,ij->i", x, x).astype(np.float64)[:, None]
 
 

@@ -20,7 +20,6 @@ from ._codes import (
 from ._cyclic import cyclic_bits
 from ._itq import itq_rotation, principal_directions, quantising_rotation
 from ._linalg import (
-    GramSum,
     RidgeRegression,
     add_dot,
     cross,
@@ -57,7 +56,6 @@ from ._targets import (
 
 __all__ = [
     "CosineSimilarity",
-    "GramSum",
     "GraphSimilarity",
     "MixedSimilarity",
     "Moments",
