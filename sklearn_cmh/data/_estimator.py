@@ -44,7 +44,7 @@ __all__ = ["FLOATS", "MultimodalEstimator", "checked", "modality_weights", "row_
 FLOATS = [np.float64, np.float32]
 
 # Rows at a time, where memory allows: more are no faster.
-_MOST_ROWS = 4096
+_MOST_ROWS = 8192
 
 
 class MultimodalEstimator(NestedParamsMixin, BaseEstimator):

@@ -24,6 +24,7 @@ from ..utils._documentation import DocumentedMixin
 from ..utils._products import StableFactor, strips
 from ..utils._sklearn import Interval, StrOptions, fit_context, validate_parameters
 from ..utils._state import unchanged_on_error
+from ..utils._threads import map_blocks
 from ..utils._typing import Features, Floats, MatrixLike, RandomState
 
 __all__ = ["AnchorRBF", "begin_fit", "fit_into"]
@@ -40,11 +41,12 @@ _HEIGHT = 256
 
 
 def kernel_blocks(
-    X: Features, anchors: Features, width: float, out: Floats | None = None
-) -> Iterator[tuple[slice, Floats]]:
-    """Row slices of `X` with their kernel values, ``exp(-||x - a||^2 / (2 width^2))``.
+    X: Features, anchors: Features, width: float, use: Callable, out: Floats | None = None
+) -> Iterator[Any]:
+    """What `use` makes of slices of rows and kernel values, ``exp(-||x - a||^2 / (2 width^2))``.
 
-    The values are rows of `out`, where that is given.
+    It is called as ``use(rows, values)``, in several threads. The values are rows of `out`, where
+    that is given.
 
     With rows and anchors in units of the width, u and v, the exponent is
     ``u'v - (||u||^2 + ||v||^2) / 2``. Dense ones are shifted by the mean anchor first,
@@ -67,8 +69,8 @@ def kernel_blocks(
         term = row_norms(scaled, squared=True)
     right = scaled.T if anchors_sparse else StableFactor(scaled.T)
     term *= 0.5
-    n = X.shape[0]
-    for rows in gen_batches(n, _HEIGHT) if anchors_sparse else right.batches(n):
+
+    def used(rows):
         block = X[rows]
         if sparse.issparse(block) and not anchors_sparse:
             block = block.toarray()
@@ -86,7 +88,10 @@ def kernel_blocks(
             exponents -= term
             np.minimum(exponents, 0, out=exponents)
             np.exp(exponents, out=kernel[strip])
-        yield rows, kernel
+        return use(rows, kernel)
+
+    n = X.shape[0]
+    return map_blocks(used, list(gen_batches(n, _HEIGHT) if anchors_sparse else right.batches(n)))
 
 
 def _in_widths(A, shift, width, dtype):
@@ -347,7 +352,7 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             Features.
         """
         with unchanged_on_error(self):
-            return self._centred(self._fit(X, np.empty))
+            return self._centred(slice(None), self._fit(X, np.empty))
 
     def transform(self, X: MatrixLike) -> Floats:
         """Kernel values with the anchors, centred.
@@ -365,8 +370,8 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         check_is_fitted(self)
         X = self._validated(X, reset=False)
         F = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
-        for _, values in kernel_blocks(X, self.anchors_, self.width_, F):
-            self._centred(values)  # while it is in the caches
+        for _ in kernel_blocks(X, self.anchors_, self.width_, self._centred, F):
+            pass
         return F
 
     def _validated(self, X, reset):
@@ -384,10 +389,14 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         total = np.zeros(anchors.shape[0])
         needed = self.centre or F is not None
         out = F if isinstance(F, np.ndarray) else None
-        for rows, values in kernel_blocks(X, anchors, width, out) if needed else ():
-            total += values.sum(axis=0, dtype=np.float64)
+
+        def use(rows, values):
             if F is not None and out is None:
                 F[rows] = values
+            return values.sum(axis=0, dtype=np.float64)
+
+        for of_block in kernel_blocks(X, anchors, width, use, out) if needed else ():
+            total += of_block
         self.anchor_indices_, self.anchors_, self.width_ = indices, anchors, width
         self.mean_ = total / X.shape[0] if self.centre else None
         self._n_features_out = anchors.shape[0]
@@ -438,7 +447,8 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         check_varied(anchors, width)
         return width
 
-    def _centred(self, F):
+    def _centred(self, rows, F):
+        """Centre features, a few of which are in the caches."""
         if self.mean_ is not None:
             F -= self.mean_.astype(F.dtype)
         return F

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 import weakref
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -117,18 +118,21 @@ class StoredRows(LazyRows):
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.largest = 0.0
         self.shift: Floats | None = None
-        self._file = tempfile.TemporaryFile()
+        self._file, self._lock = tempfile.TemporaryFile(), Lock()
         # Python warns of files that nobody closes.
         weakref.finalize(self, self._file.close)
 
     def __setitem__(self, rows: slice, values: Floats) -> None:
         values = np.ascontiguousarray(values, dtype=self.dtype)
-        self.largest = np.maximum(self.largest, max(values.max(), -values.min()))
-        self._file.seek(rows.start * self.shape[1] * self.dtype.itemsize)
-        self._file.write(values.data.cast("B"))
+        largest = max(values.max(), -values.min())
+        with self._lock:
+            self.largest = np.maximum(self.largest, largest)
+            self._file.seek(rows.start * self.shape[1] * self.dtype.itemsize)
+            self._file.write(values.data.cast("B"))
 
     def __getitem__(self, rows: Any) -> Floats:
-        self._file.flush()
+        with self._lock:
+            self._file.flush()
         if isinstance(rows, slice) and rows.step is None:
             return self._read(*rows.indices(len(self))[:2])
         # A view of its own, so that what is read counts as memory no longer than it is used.
@@ -138,9 +142,10 @@ class StoredRows(LazyRows):
     def _read(self, start, stop):
         """Consecutive rows, shifted a few at a time while they are in the caches."""
         values = np.empty((max(stop - start, 0), self.shape[1]), dtype=self.dtype)
-        self._file.seek(start * self.shape[1] * self.dtype.itemsize)
         for few in strips(*values.shape):
-            self._file.readinto(values[few].data.cast("B"))
+            with self._lock:
+                self._file.seek((start + few.start) * self.shape[1] * self.dtype.itemsize)
+                self._file.readinto(values[few].data.cast("B"))
             if self.shift is not None:
                 values[few] -= self.shift
         return values

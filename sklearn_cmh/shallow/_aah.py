@@ -59,6 +59,7 @@ from ..solvers import (
 from ..utils._callbacks import report
 from ..utils._products import strips
 from ..utils._sklearn import HasMethods, Interval, StrOptions
+from ..utils._threads import add_blocks, for_blocks, map_blocks, row_blocks
 from ..utils._transformers import inner_clone
 
 __all__ = ["AAH"]
@@ -129,17 +130,22 @@ def feature_sums(X, S, degrees):
     n, d = X.shape
     if isinstance(X, ChunkedRows) or sparse.issparse(X) or S.n_groups == n:
         return gram(X), S.pool(X), inner(_row_energy(X), degrees)
-    G, EX, energy = np.zeros((d, d)), np.zeros((S.n_groups, d)), 0.0
-    # Of several times as many rows as groups, so that adding up takes less time than summing does.
-    exact = np.empty((min(n, max(_BLOCK_ROWS, 4 * S.n_groups)), d))
-    for rows in gen_batches(n, len(exact)):
-        for few in gen_batches(rows.stop - rows.start, _height(d)):
+
+    def of_block(rows):
+        exact, energy = np.empty((rows.stop - rows.start, d)), 0.0
+        for few in gen_batches(len(exact), _height(d)):
             these = slice(rows.start + few.start, rows.start + few.stop)
             exact[few] = x = X[these]
             energy += inner(_few_energies(x), degrees[these])
-        x = exact[: rows.stop - rows.start]
-        G += x.T @ x
-        EX += S.pool_part(x, rows)
+        return exact.T @ exact, S.pool_part(exact, rows), energy
+
+    G, EX, energy = np.zeros((d, d)), np.zeros((S.n_groups, d)), 0.0
+    # Of several times as many rows as groups, so that adding up takes less time than summing does.
+    blocks = row_blocks(n, max(_BLOCK_ROWS, 4 * S.n_groups))
+    for products, sums, part in map_blocks(of_block, blocks):
+        G += products
+        EX += sums
+        energy += part
     return G, EX, energy
 
 
@@ -190,15 +196,17 @@ def update_multiplier(mu, XW, C, U):
 
 def update_rows(U, C, X, groups, pull, B, *others, weights, mu, next_mu, W, similar):
     """U_m and C_m, overwritten, in one pass over X_m; returns ``X_m'H_m`` for the next W_m."""
-    XH = np.zeros((X.shape[1], U.shape[1]))
     dtype = np.float64 if sparse.issparse(X) else X.dtype  # as in `cross`
-    for rows in gen_batches(len(U), _height(X.shape[1])):
+
+    def update(rows):
         x, u, c = X[rows], U[rows], C[rows]
         xw, near, far = x @ W, np.take(similar, groups[rows], axis=0), [V[rows] for V in others]
         u[:] = update_relaxed(weights, mu, near, pull[rows], xw, c, B[rows], far)
         c[:] = update_multiplier(mu, xw, c, u)
-        XH += dense(x.T @ regressed(u, c, next_mu).astype(dtype, copy=False))
-    return XH
+        return dense(x.T @ regressed(u, c, next_mu).astype(dtype, copy=False))
+
+    XH = np.zeros((X.shape[1], U.shape[1]))
+    return add_blocks(XH, update, row_blocks(len(U), _height(X.shape[1])))
 
 
 def group_similarities(problem, weights, state, m):
@@ -248,22 +256,30 @@ def objective(problem, weights, state):
 
 def average_rows(B, *U, discrete):
     """B, overwritten, a few rows at a time."""
-    for few in strips(*B.shape):
-        B[few] = update_codes([u[few] for u in U], discrete)
+
+    def average(rows):
+        for few in strips(*B.shape, rows=rows):
+            B[few] = update_codes([u[few] for u in U], discrete)
+
+    for_blocks(average, row_blocks(len(B), _BLOCK_ROWS))
     return 0
 
 
 def row_terms(B, *U_and_pulls, weights):
     """Terms of (8) that add up over rows, each on its own."""
     count = len(U_and_pulls) // 2
-    value = 0.0
-    for few in strips(*B.shape):
-        U, pull = [u[few] for u in U_and_pulls[:count]], [p[few] for p in U_and_pulls[count:]]
-        value += sum(inner(p, _few_energies(u)) for p, u in zip(pull, U, strict=True))
-        value += weights.beta * sum(_few_energies(u - v).sum() for u, v in combinations(U, 2))
-        if weights.averaging:
-            value += _few_energies(B[few] - total(U) / count).sum()
-    return value
+
+    def terms(rows):
+        value = 0.0
+        for few in strips(*B.shape, rows=rows):
+            U, pull = [u[few] for u in U_and_pulls[:count]], [p[few] for p in U_and_pulls[count:]]
+            value += sum(inner(p, _few_energies(u)) for p, u in zip(pull, U, strict=True))
+            value += weights.beta * sum(_few_energies(u - v).sum() for u, v in combinations(U, 2))
+            if weights.averaging:
+                value += _few_energies(B[few] - total(U) / count).sum()
+        return value
+
+    return add_blocks(0.0, terms, row_blocks(len(B), _BLOCK_ROWS))
 
 
 def total(arrays):

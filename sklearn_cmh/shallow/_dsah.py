@@ -38,7 +38,6 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import gen_batches
 
 from ..base import KernelHasher, Solution, parametrised, warn_ignored
 from ..data import ChunkedRows, label_patterns, labelled_rows, shifted
@@ -55,6 +54,7 @@ from ..solvers import (
 )
 from ..utils._dask import computed, pass_over
 from ..utils._sklearn import Interval, StrOptions
+from ..utils._threads import map_blocks, row_blocks
 from ._targets import TargetsMixin, no_labels
 
 __all__ = ["DSAH"]
@@ -136,10 +136,14 @@ class Problem:
         """The problem as some rows see it."""
         return self.of_rows([F[rows] for F in self.features], self.labels[rows], self.targets[rows])
 
-    def parts(self):
-        """Yield slices of the rows, each with the problem as they see it."""
-        for rows in gen_batches(self.labels.shape[0], _BLOCK_ROWS):
-            yield rows, self.part(rows)
+    def map_parts(self, function):
+        """Yield ``function(rows, part)`` of slices of the rows, and the problem as they see it."""
+        slices = row_blocks(self.labels.shape[0], _BLOCK_ROWS)
+        return map_blocks(lambda rows: function(rows, self.part(rows)), slices)
+
+    def over_parts(self, function):
+        """Sum of `map_parts`."""
+        return reduce(add, self.map_parts(function))
 
     def over_rows(self, function, B, *args):
         """``function(problem, B, *args)``: new codes of all rows, and sums over rows."""
@@ -218,7 +222,7 @@ def labelled_gram(part, B):
 
 def code_statistics(problem, B):
     """Statistics of the codes of all rows, by a pass over them."""
-    return reduce(add, (part_statistics(part, B[rows]) for rows, part in problem.parts()))
+    return problem.over_parts(lambda rows, part: part_statistics(part, B[rows]))
 
 
 def counted(problem, B):
@@ -355,11 +359,7 @@ def start_codes(problem, n_bits, rng):
     From codes that are random row by row, short codes fall into poor local minima.
     """
     T = problem.targets
-    A = rng.standard_normal((T.shape[1], n_bits))
-    B = np.empty((len(T), n_bits), dtype=np.int8)
-    for rows in gen_batches(len(T), _BLOCK_ROWS):
-        B[rows] = sign(T[rows].expand(A))
-    return B
+    return T.signs(rng.standard_normal((T.shape[1], n_bits)))
 
 
 def improve_start(problem, B, gamma, n_rounds, rng):
@@ -555,12 +555,11 @@ def sweep_codes(problem, B, state, Q, alpha, relaxed=False):
     """Codes of all rows, and their statistics, from codes `B` by one pass over parts."""
     new = np.empty_like(B, dtype=problem.dtype if relaxed else np.int8)
 
-    def swept_parts():
-        for rows, part in problem.parts():
-            new[rows] = sweep_part(part, state, B[rows], Q, alpha, relaxed)
-            yield part_statistics(part, new[rows])
+    def swept(rows, part):
+        new[rows] = sweep_part(part, state, B[rows], Q, alpha, relaxed)
+        return part_statistics(part, new[rows])
 
-    return new, reduce(add, swept_parts())
+    return new, problem.over_parts(swept)
 
 
 def sweep(problem, state, alpha, gamma, label_term, relaxed=False):
@@ -680,20 +679,20 @@ def solve_alm(
     B = B.astype(problem.dtype) if relaxed else B
     weights = np.ones(c)
 
-    def swept_parts():
-        for rows, part in problem.parts():
-            now = (part, R, weights, P)
-            B[rows], V[rows], J[rows] = alm_sweep_part(*now, V[rows], J[rows], alpha, xi)
-            yield part_statistics(part, B[rows])
+    def swept(rows, part):
+        now = (part, R, weights, P)
+        B[rows], V[rows], J[rows] = alm_sweep_part(*now, V[rows], J[rows], alpha, xi)
+        return part_statistics(part, B[rows])
+
+    def relaxed_codes(_, part):
+        return alm_relaxed_codes(part, R, weights, P, alpha)
 
     for _ in sweeps:
         if relaxed:
-            for rows, part in problem.parts():
-                B[rows] = alm_relaxed_codes(part, R, weights, P, alpha)
-            B = bounded(B)
+            B = bounded(np.concatenate(list(problem.map_parts(relaxed_codes))))
             statistics = code_statistics(problem, B)
         else:
-            statistics = reduce(add, swept_parts())
+            statistics = problem.over_parts(swept)
             xi *= rho
         R = update_label_projection(statistics, weights, gamma)
         weights = update_weights(label_errors(problem, statistics, R), label_term)

@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.utils import gen_batches
 
+from ..utils._threads import for_blocks, row_blocks
+
 __all__ = ["cyclic_bits"]
 
 _BLOCK_ROWS = 4096
@@ -44,7 +46,8 @@ def cyclic_bits(B, Q, N, n_passes=3):
     B = B.copy()
     others = Q.astype(N.dtype)
     np.fill_diagonal(others, 0)
-    for rows in gen_batches(len(B), _BLOCK_ROWS):
+
+    def improve(rows):
         # A bit of all rows lies together. Without -0.0, differences that are zero are +0.0.
         bits = np.ascontiguousarray(B[rows].T, dtype=N.dtype)
         target = np.add(N[rows].T, 0, order="C")
@@ -52,6 +55,8 @@ def cyclic_bits(B, Q, N, n_passes=3):
             if not _pass(bits, others, target):
                 break
         B[rows] = bits.astype(B.dtype).T
+
+    for_blocks(improve, row_blocks(len(B), _BLOCK_ROWS))
     return B
 
 

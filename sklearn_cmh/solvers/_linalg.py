@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve
-from sklearn.utils import gen_batches
 
 from ..data import ChunkedRows
 from ..utils._products import strips
+from ..utils._threads import add_blocks, for_blocks, row_blocks
 from ..utils._typing import NDArray
 
 __all__ = [
@@ -68,10 +68,13 @@ def cross(A: Any, B: Any, dtype: DTypeLike = np.float64) -> NDArray:
         return cross(B, A).T
     total = np.zeros((A.shape[1], B.shape[1]))
     dtype = np.float64 if sparse.issparse(A) else dtype
+
+    def product(rows):
+        return dense(A[rows].T.astype(dtype, copy=False) @ B[rows].astype(dtype, copy=False))
+
     # Of wide products, blocks are so high that adding them up takes less time than they do.
-    for rows in gen_batches(A.shape[0], max(_BLOCK_ROWS, 2 * min(total.shape))):
-        total += dense(A[rows].T.astype(dtype, copy=False) @ B[rows].astype(dtype, copy=False))
-    return total
+    height = max(_BLOCK_ROWS, 2 * min(total.shape))
+    return add_blocks(total, product, row_blocks(A.shape[0], height))
 
 
 def dot(F: Any, P: NDArray) -> Any:
@@ -93,8 +96,11 @@ def dot(F: Any, P: NDArray) -> Any:
     if isinstance(F, ChunkedRows):
         return F.made(P.shape[1], F.dtype, dot, args=(P,))
     product = np.empty((F.shape[0], P.shape[1]), dtype=F.dtype)
-    for rows in gen_batches(F.shape[0], _BLOCK_ROWS):
+
+    def fill(rows):
         product[rows] = F[rows] @ P
+
+    for_blocks(fill, row_blocks(F.shape[0], _BLOCK_ROWS))
     return product
 
 
@@ -130,8 +136,11 @@ def add_dot(Z, weight, F, P):
     if isinstance(F, ChunkedRows):
         return Z + weight * dot(F, P)
     P = P.astype(F.dtype, copy=False)
-    for rows in gen_batches(F.shape[0], _BLOCK_ROWS):
+
+    def add(rows):
         Z[rows] += weight * (F[rows] @ P)
+
+    for_blocks(add, row_blocks(F.shape[0], _BLOCK_ROWS))
     return Z
 
 
@@ -162,13 +171,13 @@ def gram(X):
         X = X.astype(np.float64)
         return (X.T @ X).toarray()
     d = X.shape[1]
-    G = np.zeros((d, d))
-    # By NumPy, as the products that features are made of: threads of SciPy's would wait beside its
-    # own. Blocks are so high that adding up takes less time than they do.
-    for rows in gen_batches(len(X), max(_BLOCK_ROWS, d)):
+
+    def product(rows):
         block = np.ascontiguousarray(X[rows], dtype=np.float64)
-        G += block.T @ block
-    return G
+        return block.T @ block
+
+    # Blocks are so high that adding up takes less time than they do.
+    return add_blocks(np.zeros((d, d)), product, row_blocks(X.shape[0], max(_BLOCK_ROWS, d)))
 
 
 _gram = gram
@@ -273,10 +282,14 @@ def weighted_sum(*terms: tuple[float, Any]) -> Any:
 def _weighted_sum(*arrays_and_weights):
     first, *others, (weight, *weights) = arrays_and_weights
     total = np.empty_like(first)
-    for few in strips(*first.shape):
-        np.multiply(first[few], weight, out=total[few])
-        for w, A in zip(weights, others, strict=True):
-            total[few] += w * A[few]
+
+    def add(rows):
+        for few in strips(*first.shape, rows=rows):
+            np.multiply(first[few], weight, out=total[few])
+            for w, A in zip(weights, others, strict=True):
+                total[few] += w * A[few]
+
+    for_blocks(add, row_blocks(len(first), _BLOCK_ROWS))
     return total
 
 
@@ -286,4 +299,5 @@ def squared_norm(X):
         return X.total(squared_norm)
     if sparse.issparse(X):
         return inner(X.data[:, None], X.data[:, None])
-    return float(sum(inner(X[rows], X[rows]) for rows in gen_batches(len(X), _BLOCK_ROWS)))
+    blocks = row_blocks(X.shape[0], _BLOCK_ROWS)
+    return float(add_blocks(0.0, lambda rows: inner(X[rows], X[rows]), blocks))

@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from sklearn.utils import gen_batches
 
 from ..data import ChunkedRows
+from ..utils._threads import for_blocks, row_blocks
 from ._linalg import add_dot
 
 __all__ = ["orthonormal_basis", "polar_factor", "settling_turn", "standard_normal"]
@@ -131,8 +131,11 @@ def _turned(A, M):
     """``A M``, in place of A where that is here and M is square."""
     if isinstance(A, ChunkedRows) or M.shape[0] != M.shape[1]:
         return A @ M
-    for rows in gen_batches(len(A), _BLOCK_ROWS):
+
+    def turn(rows):
         A[rows] = A[rows] @ M
+
+    for_blocks(turn, row_blocks(len(A), _BLOCK_ROWS))
     return A
 
 
@@ -140,8 +143,11 @@ def _joined(bases, turns, memory):
     """Sum of ``U T``, in an array of its shape where rows are here."""
     if isinstance(memory, ChunkedRows):
         return sum(U @ T for U, T in zip(bases, turns, strict=True))
-    for rows in gen_batches(len(memory), _BLOCK_ROWS):
+
+    def join(rows):
         memory[rows] = sum(U[rows] @ T for U, T in zip(bases, turns, strict=True))
+
+    for_blocks(join, row_blocks(len(memory), _BLOCK_ROWS))
     return memory
 
 

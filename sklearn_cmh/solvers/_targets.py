@@ -21,6 +21,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
 from ..data import ChunkedRows, label_patterns, labelled_rows, normalise_rows
+from ..utils._threads import for_blocks, row_blocks
 from ..utils._typing import Features, Floats, NDArray
 from ._canonical import canonical_bases
 from ._codes import sign
@@ -98,8 +99,11 @@ class Targets:
     def signs(self, G: Floats) -> NDArray:
         """Signs of `expand`, as codes, a block of rows at a time."""
         codes = np.empty((len(self), G.shape[1]), dtype=np.int8)
-        for rows in gen_batches(len(self), _BLOCK_ROWS):
+
+        def fill(rows):
             codes[rows] = sign(self[rows].expand(G))
+
+        for_blocks(fill, row_blocks(len(self), _BLOCK_ROWS))
         return codes
 
     def sum(self) -> Floats:

@@ -11,6 +11,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
 
+from ._threads import for_blocks
+
 __all__ = ["StableFactor", "relative_error", "stable_dot", "strips"]
 
 # Bits of one slice that make a product as good as one in float32.
@@ -68,10 +70,14 @@ class StableFactor:
         return gen_batches(n, int(np.clip(256 * 1024 // max(self.high.shape), 16, 256)))
 
 
-def strips(n, k):
-    """Slices of a few of n rows of k entries, on which one step follows another in the caches."""
+def strips(n, k, *, rows=slice(None)):
+    """Slices of a few of n rows of k entries, on which one step follows another in the caches.
+
+    Those of a slice of the rows, where one is given.
+    """
     height = max(1, _STRIP_ENTRIES // max(k, 1))
-    return (slice(start, start + height) for start in range(0, n, height))
+    start, stop, _ = rows.indices(n)
+    return (slice(first, min(first + height, stop)) for first in range(start, stop, height))
 
 
 def _slicing(d, dtype):
@@ -157,6 +163,9 @@ def stable_dot(A, B):
         return A @ B
     factor = StableFactor(B, A.dtype)
     out = np.empty((A.shape[0], B.shape[1]), dtype=factor.dtype)
-    for rows in factor.batches(len(A)):
+
+    def fill(rows):
         out[rows] = factor.multiply(A[rows])
+
+    for_blocks(fill, list(factor.batches(len(A))))
     return out

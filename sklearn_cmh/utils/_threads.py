@@ -1,0 +1,133 @@
+"""Blocks of rows on several threads, each with one thread of BLAS.
+
+Products alone would be shared by the threads of BLAS. What stands between them, conversions and
+whatever goes entry by entry, would not, and takes half of a fit; and threads of BLAS wait for each
+other at the end of every product.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from functools import lru_cache
+from threading import Lock
+from typing import Any, TypeVar
+
+from joblib import cpu_count
+from sklearn.utils import gen_batches
+from threadpoolctl import ThreadpoolController
+
+__all__ = ["add_blocks", "for_blocks", "map_blocks", "row_blocks"]
+
+Block = TypeVar("Block")
+Result = TypeVar("Result")
+
+# Results wait for those of earlier blocks, and may be large.
+_MOST_THREADS = 8
+# For fewer blocks a thread, threads of BLAS are as good.
+_FEWEST_BLOCKS = 4
+
+
+def map_blocks(function: Callable[[Block], Result], blocks: Sequence[Block]) -> Iterator[Result]:
+    """Yield ``function(block)`` of every block, from the first to the last.
+
+    As many are computed at the same time as BLAS would take threads, eight at most.
+
+    Parameters
+    ----------
+    function : callable
+        Computes what does not depend on other blocks; it may write to rows of its own.
+    blocks : sequence
+        Slices of rows, for instance.
+
+    Yields
+    ------
+    result : object
+        In the order of the blocks.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.utils._threads import map_blocks
+    >>> list(map_blocks(abs, [-3, -2]))
+    [3, 2]
+    """
+    n_threads = min(_blas_threads(), _MOST_THREADS)
+    if n_threads == 1 or len(blocks) < _FEWEST_BLOCKS * n_threads:
+        yield from map(function, blocks)
+        return
+    waiting: deque = deque()
+    with _one_blas_thread(), ThreadPoolExecutor(n_threads) as pool:
+        try:
+            for block in blocks:
+                # With the caller's treatment of floating-point errors.
+                waiting.append(pool.submit(copy_context().run, function, block))
+                if len(waiting) > n_threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def for_blocks(function: Callable[[Block], Any], blocks: Sequence[Block]) -> None:
+    """Call a function that writes to rows of its own on every block; see `map_blocks`."""
+    deque(map_blocks(function, blocks), maxlen=0)
+
+
+def add_blocks(total: Any, function: Callable[[Block], Any], blocks: Sequence[Block]) -> Any:
+    """Add ``function(block)`` of every block to a total, in place of arrays; see `map_blocks`.
+
+    They are added from the first to the last: the sum is the same to the last bit, whatever the
+    number of threads.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.utils._threads import add_blocks
+    >>> add_blocks(1, abs, [-3, -2])
+    6
+    """
+    for result in map_blocks(function, blocks):
+        total += result
+    return total
+
+
+def row_blocks(n: int, height: int) -> list[slice]:
+    """Slices of n rows, `height` rows each."""
+    return list(gen_batches(n, height))
+
+
+@lru_cache(maxsize=1)
+def _blas():
+    return ThreadpoolController().select(user_api="blas")
+
+
+def _blas_threads():
+    """Threads that a product would have now, no more than there are cores for it."""
+    counts = [library.num_threads for library in _blas().lib_controllers]
+    return min(max(counts, default=1), cpu_count())
+
+
+_lock = Lock()
+_n_within = 0
+_limits: Any = None
+
+
+@contextmanager
+def _one_blas_thread():
+    """Limit BLAS to one thread while any caller is within: it is the whole process's number."""
+    global _n_within, _limits
+    with _lock:
+        if not _n_within:
+            _limits = _blas().limit(limits=1)
+        _n_within += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _n_within -= 1
+            if not _n_within:
+                _limits.restore_original_limits()

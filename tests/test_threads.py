@@ -1,0 +1,112 @@
+"""Blocks of rows on several threads: the same results, in order, and BLAS as it was."""
+
+from threading import get_ident
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from sklearn_cmh import AAH, ASCMH, DSAH
+from sklearn_cmh.datasets import make_multimodal_classification
+from sklearn_cmh.utils import _threads
+from sklearn_cmh.utils._threads import add_blocks, for_blocks, map_blocks
+
+
+@pytest.fixture
+def three_threads(monkeypatch):
+    """As where BLAS has three threads, of which blocks in threads have one each."""
+    monkeypatch.setattr(_threads, "_blas_threads", lambda: 1 if _threads._n_within else 3)
+
+
+def blas_threads():
+    return [
+        library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+    ]
+
+
+def test_results_come_in_order_from_several_threads(three_threads):
+    threads, within = set(), []
+
+    def square(x):
+        threads.add(get_ident())
+        within.append(blas_threads())
+        return x * x
+
+    assert list(map_blocks(square, range(100))) == [x * x for x in range(100)]
+    assert get_ident() not in threads
+    assert 1 <= len(threads) <= 3
+    assert all(set(counts) <= {1} for counts in within)
+
+
+def test_few_blocks_stay_in_the_thread_that_asks(three_threads):
+    threads = {thread for thread in map_blocks(lambda _: get_ident(), range(11))}
+    assert threads == {get_ident()}
+
+
+def test_no_more_results_wait_than_threads_make(three_threads):
+    begun = []
+    results = map_blocks(begun.append, range(100))
+    next(results)
+    assert len(begun) <= 4
+    results.close()
+    assert len(begun) <= 5
+
+
+def test_sums_do_not_depend_on_the_threads(monkeypatch):
+    x = np.random.RandomState(0).standard_normal(1000) * 10.0 ** np.arange(-8, 8).repeat(63)[:1000]
+    totals = set()
+    for count in (1, 2, 7):
+        monkeypatch.setattr(_threads, "_blas_threads", lambda count=count: count)
+        totals.add(add_blocks(0.0, lambda i: x[i], range(1000)))
+    assert len(totals) == 1
+
+
+@pytest.mark.parametrize("stop", [lambda r: list(r), lambda r: (next(r), r.close())])
+def test_blas_has_its_threads_back(three_threads, stop):
+    def fail(x):
+        if x == 50:
+            raise ZeroDivisionError
+        return x
+
+    before = blas_threads()
+    try:
+        stop(map_blocks(fail, range(100)))
+    except ZeroDivisionError:
+        pass
+    assert blas_threads() == before
+    assert _threads._n_within == 0
+
+
+def test_an_error_of_a_block_is_that_of_the_caller(three_threads):
+    with pytest.raises(ZeroDivisionError):
+        for_blocks(lambda x: 1 // x, range(50))
+
+
+def test_blas_has_its_threads_back_when_the_last_caller_leaves(three_threads):
+    before = blas_threads()
+    with _threads._one_blas_thread():
+        with _threads._one_blas_thread():
+            pass
+        assert set(blas_threads()) <= {1}
+    assert blas_threads() == before
+
+
+def test_floating_point_errors_are_treated_as_the_caller_does(three_threads):
+    zero = np.zeros(1)
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+        for_blocks(lambda _: 1 / zero, range(50))
+    with np.errstate(divide="ignore"):
+        for_blocks(lambda _: 1 / zero, range(50))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [AAH(16, max_iter=2), ASCMH(16, n_anchors=30, max_iter=2), DSAH(16, n_anchors=30, max_iter=2)],
+)
+def test_fits_and_codes_do_not_depend_on_the_threads(method, three_threads):
+    X, y = make_multimodal_classification(60_000, {"image": 12, "text": 9}, random_state=0)
+    method.set_params(random_state=0)
+    codes = [method.fit(X, y).codes_, method.encode(X["text"], modality="text")]
+    with _threads._one_blas_thread():
+        alone = [method.fit(X, y).codes_, method.encode(X["text"], modality="text")]
+    np.testing.assert_array_equal(codes, alone)
