@@ -16,14 +16,16 @@ __all__ = ["RegressionMixin", "logistic_regressions"]
 def logistic_regressions(F: Floats, B: Any, penalty: float) -> tuple[Floats, Floats]:
     """Log-odds of the bits B (n, k) given features F (n, q): ``F P - offset``; P and offset.
 
-    A constant bit has P = 0.
+    A constant bit has P = 0. Newton's method ends at the minimum; where lbfgs stops before it, the
+    sooner the more rows there are, rounding decides some bits.
     """
     from sklearn.linear_model import LogisticRegression  # on use: it loads much of scikit-learn
 
     F = F.astype(np.float64, copy=False)
     P, offset = np.zeros((F.shape[1], B.shape[1])), np.zeros(B.shape[1])
     for j in np.flatnonzero(~constant_bits(B)):
-        model = LogisticRegression(C=1 / penalty, max_iter=1000).fit(F, B[:, j])
+        model = LogisticRegression(C=1 / penalty, solver="newton-cholesky", tol=1e-9)
+        model.fit(F, B[:, j])
         P[:, j], offset[j] = model.coef_[0], -model.intercept_[0]
     return P, offset
 
