@@ -16,7 +16,7 @@ def point():
     """A problem, a random feasible state, the objective as it is printed, and S."""
     rng = np.random.RandomState(0)
     L = labels(N, 4, rng)
-    problem = alech.Problem.from_labels(L)
+    problem = alech.Problem.from_labels(L, L)
     state = alech.start(problem, K, WEIGHTS, rng)
     state.P, state.W = rng.randn(5, 5), rng.randn(K, 5)
     G = L.toarray() / np.linalg.norm(L.toarray(), axis=1, keepdims=True)
@@ -69,10 +69,8 @@ def test_hash_functions_solve_theirs(point):
 @pytest.mark.parametrize("k", [1, 9])
 def test_objective_never_rises(k, alpha, beta):
     rng = np.random.RandomState(k)
-    problem, weights = (
-        alech.Problem.from_labels(labels(40, 4, rng)),
-        alech.Weights(alpha, beta, 0.1),
-    )
+    L = labels(40, 4, rng)
+    problem, weights = alech.Problem.from_labels(L, L), alech.Weights(alpha, beta, 0.1)
     state = alech.start(problem, k, weights, rng)
     values = [alech.objective(problem, state, weights)]
     for _ in range(8):

@@ -16,7 +16,7 @@ def point():
     """A problem, a random feasible state, and the objective as it is printed."""
     rng = np.random.RandomState(0)
     L = labels(N, 4, rng)
-    problem = lemon.Problem.from_labels(L)
+    problem = lemon.Problem.from_labels(L, L)
     state = lemon.start(problem, K, WEIGHTS.gamma, rng)
     G = L.toarray() / np.linalg.norm(L.toarray(), axis=1, keepdims=True)
     S = 2 * G @ G.T - 1
@@ -57,10 +57,8 @@ def test_every_update_solves_its_subproblem(point):
 @pytest.mark.parametrize("k", [1, 9])
 def test_objective_never_rises(k, alpha, beta):
     rng = np.random.RandomState(k)
-    problem, weights = (
-        lemon.Problem.from_labels(labels(40, 4, rng)),
-        lemon.Weights(alpha, beta, 0.1),
-    )
+    L = labels(40, 4, rng)
+    problem, weights = lemon.Problem.from_labels(L, L), lemon.Weights(alpha, beta, 0.1)
     state = lemon.start(problem, k, weights.gamma, rng)
     values = [lemon.objective(problem, state, weights)]
     for _ in range(8):

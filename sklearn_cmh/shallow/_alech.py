@@ -24,20 +24,26 @@ singular but for rounding; here it gets a ridge, `lambda_h`.
 
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from ..base import KernelHasher, Solution, parametrised
 from ..solvers import (
     CosineSimilarity,
+    Targets,
+    cosine_similarity,
+    gram,
     inner,
+    label_rows,
     label_targets,
     orthonormal_basis,
     ridge_projection,
     ridge_solve,
+    ridge_solve_rows,
     sign,
     squared_norm,
+    standard_normal,
 )
 from ..utils._sklearn import Interval
 
@@ -55,19 +61,19 @@ class Weights:
 
 @dataclass
 class Problem:
-    """What the sweeps need of the data: L, ``L'L``, S and ||S||^2."""
+    """What the sweeps need of the data: L, ``L'L``, S and ||S||^2; features, as far as rows go."""
 
-    labels: sparse.csr_array
+    rows: Any
+    labels: Targets
     LL: np.ndarray
     similarity: CosineSimilarity
     similarity_norm: float
 
     @classmethod
-    def from_labels(cls, L):
-        """Prepare the label indicator L (n, c), in which every row has labels."""
-        S = CosineSimilarity(label_targets(L), 2.0, 1.0)
-        L = L.astype(np.float64)
-        return cls(L, (L.T @ L).toarray(), S, S.squared_norm())
+    def from_labels(cls, L, rows):
+        """Prepare the label indicator L (n, c), in which every row has labels, beside features."""
+        S = cosine_similarity(label_targets(L), rows, 2.0, 1.0)
+        return cls(rows, label_rows(L, rows), gram(L), S, S.squared_norm())
 
 
 @dataclass
@@ -82,18 +88,18 @@ class State:
 
 def update_correlations(problem, V, W, eta):
     """P: the solution of ``(2 L'L + eta I) P = L'(L + V W)``."""
-    return ridge_solve(2 * problem.LL, eta, problem.LL + (problem.labels.T @ V) @ W)
+    return ridge_solve(2 * problem.LL, eta, problem.LL + problem.labels.pool(V) @ W)
 
 
 def update_label_map(problem, V, P, eta):
     """W: ``V'L P / (n + eta)``, as V'V = n I."""
-    return (problem.labels.T @ V).T @ P / (len(V) + eta)
+    return problem.labels.pool(V).T @ P / (len(V) + eta)
 
 
 def update_latent(problem, state, weights, rng):
     """V: the maximiser of ``tr(V'Z)`` for ``L P W' + beta B + alpha k S B``."""
     k = state.B.shape[1]
-    Z = problem.labels @ (state.P @ state.W.T) + weights.beta * state.B
+    Z = problem.labels.expand(state.P @ state.W.T) + weights.beta * state.B
     Z += weights.alpha * k * (problem.similarity @ state.B)
     return orthonormal_basis(Z, rng)
 
@@ -109,7 +115,7 @@ def objective(problem, state, weights):
     """The objective, without the n x n similarity."""
     V, P, W, B = state.V, state.P, state.W, state.B
     n, k = B.shape
-    LL, LVW = problem.LL, (problem.labels.T @ V) @ W
+    LL, LVW = problem.LL, problem.labels.pool(V) @ W
     value = inner(P, LL @ P) - 2 * inner(P, LVW) + n * squared_norm(W)
     value += np.trace(LL) - 2 * inner(P, LL) + inner(P, LL @ P)
     value += weights.eta * (squared_norm(P) + squared_norm(W))
@@ -120,7 +126,7 @@ def objective(problem, state, weights):
 
 def start(problem, n_bits, weights, rng):
     """A random latent space, its signs, labels that are not correlated, and the best W."""
-    V = orthonormal_basis(rng.standard_normal((problem.labels.shape[0], n_bits)), rng)
+    V = orthonormal_basis(standard_normal(rng, problem.rows, n_bits), rng)
     P = np.eye(len(problem.LL))
     W = update_label_map(problem, V, P, weights.eta)
     return State(V, P, W, sign(V).astype(np.float64))
@@ -146,7 +152,7 @@ def solve(problem, n_bits, *, weights, sweeps, rng):
 def projection_targets(problem, B, lamb):
     """What hash functions regress on, (n, k): ``(k S B + lamb B) (B'B + lamb I)^-1``."""
     pulled = B.shape[1] * (problem.similarity @ B) + lamb * B
-    return ridge_solve(B.T @ B, lamb, pulled.T).T
+    return ridge_solve_rows(pulled, B.T @ B, lamb)
 
 
 @parametrised
@@ -220,10 +226,10 @@ class ALECH(KernelHasher):
         "lamb": [1e2, 1e3, 1e4, 1e5],
     }
     _is_baseline = True
-    _takes_lazy_rows = True  # type: ignore[assignment]
+    _takes_lazy_rows = _solves_chunks = True  # type: ignore[assignment]
 
     def _solve(self, features, L, rng):
-        problem, sweeps = Problem.from_labels(L), self._sweeps()
+        problem, sweeps = Problem.from_labels(L, next(iter(features.values()))), self._sweeps()
         weights = Weights(self.alpha, self.beta, self.eta)
         B = solve(problem, self.n_bits, weights=weights, sweeps=sweeps, rng=rng)
         targets = projection_targets(problem, B, self.lamb)

@@ -20,10 +20,20 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
-from scipy import sparse
 
 from ..base import KernelHasher, modality_weights, parametrised
-from ..solvers import RidgeRegression, cyclic_bits, dot, inner, ridge_solve, sign, squared_norm
+from ..solvers import (
+    RidgeRegression,
+    Targets,
+    cyclic_bits,
+    dot,
+    inner,
+    label_rows,
+    ridge_solve,
+    sign,
+    squared_norm,
+    standard_normal,
+)
 from ..utils._sklearn import Interval
 from ._regression import RegressionMixin
 
@@ -34,17 +44,18 @@ _PASSES = 10
 
 @dataclass
 class Problem:
-    """What the sweeps need of the data: F_m, regressions on them, and L."""
+    """What the sweeps need of the data: F_m, regressions on them, L, and ||L||^2."""
 
     features: list
     regressions: list
-    labels: sparse.csr_array
+    labels: Targets
+    label_energy: float
 
     @classmethod
     def from_data(cls, features, L, lambda_h):
         """Prepare features [(n, q_m) arrays] and the label indicator L (n, c)."""
         regressions = [RidgeRegression(F, lambda_h) for F in features]
-        return cls(features, regressions, L.astype(np.float64))
+        return cls(features, regressions, label_rows(L, features[0]), squared_norm(L))
 
 
 @dataclass
@@ -59,7 +70,7 @@ class State:
 
 def update_classifier(problem, B, lambda_w):
     """W: ridge regression of the labels on the codes."""
-    return ridge_solve(B.T @ B, lambda_w, (problem.labels.T @ B).T)
+    return ridge_solve(B.T @ B, lambda_w, problem.labels.pool(B).T)
 
 
 def update_projections(problem, B):
@@ -70,7 +81,7 @@ def update_projections(problem, B):
 
 def update_codes(problem, state, mus):
     """B: cyclic over bits, for ``W W'`` and ``L W' + sum_m mu_m F_m P_m``."""
-    N = problem.labels @ state.W.T
+    N = problem.labels.expand(state.W.T)
     for mu, Z in zip(mus, state.projected, strict=True):
         N += mu * Z
     return cyclic_bits(state.B, state.W @ state.W.T, N, _PASSES)
@@ -79,7 +90,7 @@ def update_codes(problem, state, mus):
 def objective(problem, state, lambda_w, mus, lambda_h):
     """The objective, from small products where there are such."""
     B, W = state.B, state.W
-    value = squared_norm(problem.labels) - 2 * inner((problem.labels.T @ B).T, W)
+    value = problem.label_energy - 2 * inner(problem.labels.pool(B).T, W)
     value += inner(W, B.T @ B @ W) + lambda_w * squared_norm(W)
     for mu, P, Z in zip(mus, state.P, state.projected, strict=True):
         value += mu * (squared_norm(B - Z) + lambda_h * squared_norm(P))
@@ -88,7 +99,7 @@ def objective(problem, state, lambda_w, mus, lambda_h):
 
 def start(problem, n_bits, lambda_w, rng):
     """Random codes, and the best W and P_m for them."""
-    B = sign(rng.standard_normal((problem.labels.shape[0], n_bits))).astype(np.float64)
+    B = sign(standard_normal(rng, problem.features[0], n_bits)).astype(np.float64)
     return State(B, update_classifier(problem, B, lambda_w), *update_projections(problem, B))
 
 
@@ -162,7 +173,7 @@ class DCH(RegressionMixin, KernelHasher):
     }
     _paper_grid = {"lambda_w": [1e-2, 1e-1, 1.0, 10.0], "mu": [1e-6, 1e-5, 1e-4, 1e-3, 1e-2]}
     _is_baseline = True
-    _takes_lazy_rows = True  # type: ignore[assignment]
+    _takes_lazy_rows = _solves_chunks = True  # type: ignore[assignment]
 
     def _solve(self, features, L, rng):
         sweeps = self._sweeps()

@@ -18,19 +18,23 @@ objective never rises. S is never formed.
 
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from ..base import KernelHasher, parametrised
 from ..solvers import (
     CosineSimilarity,
+    Targets,
+    cosine_similarity,
     inner,
+    label_rows,
     label_targets,
     orthonormal_basis,
     polar_factor,
     sign,
     squared_norm,
+    standard_normal,
 )
 from ..utils._sklearn import Interval
 from ._regression import RegressionMixin
@@ -49,17 +53,19 @@ class Weights:
 
 @dataclass
 class Problem:
-    """What the sweeps need of the data: L, S and ||S||^2."""
+    """What the sweeps need of the data: L, ||L||^2, S and ||S||^2; features, as far as rows go."""
 
-    labels: sparse.csr_array
+    rows: Any
+    labels: Targets
+    label_energy: float
     similarity: CosineSimilarity
     similarity_norm: float
 
     @classmethod
-    def from_labels(cls, L):
-        """Prepare the label indicator L (n, c), in which every row has labels."""
-        S = CosineSimilarity(label_targets(L), 2.0, 1.0)
-        return cls(L.astype(np.float64), S, S.squared_norm())
+    def from_labels(cls, L, rows):
+        """Prepare the label indicator L (n, c), in which every row has labels, beside features."""
+        S = cosine_similarity(label_targets(L), rows, 2.0, 1.0)
+        return cls(rows, label_rows(L, rows), squared_norm(L), S, S.squared_norm())
 
 
 @dataclass
@@ -74,14 +80,14 @@ class State:
 
 def update_label_map(problem, V, gamma):
     """P: ``V'L / (n + gamma)``, as V'V = n I."""
-    return (problem.labels.T @ V).T / (len(V) + gamma)
+    return problem.labels.pool(V).T / (len(V) + gamma)
 
 
 def update_embedding(problem, state, weights, rng):
     """V: the maximiser of ``tr(V'Z)`` for ``alpha k S B + beta L P' + B R'``."""
     k = state.B.shape[1]
     Z = weights.alpha * k * (problem.similarity @ state.B)
-    Z += weights.beta * (problem.labels @ state.P.T) + state.B @ state.R.T
+    Z += weights.beta * problem.labels.expand(state.P.T) + state.B @ state.R.T
     return orthonormal_basis(Z, rng)
 
 
@@ -102,16 +108,15 @@ def objective(problem, state, weights):
     n, k = B.shape
     value = k**2 * problem.similarity_norm - 2 * k * inner(V, problem.similarity @ B) + n * n * k
     value *= weights.alpha
-    fit = squared_norm(problem.labels) - 2 * inner((problem.labels.T @ V).T, P)
+    fit = problem.label_energy - 2 * inner(problem.labels.pool(V).T, P)
     value += weights.beta * (fit + (n + weights.gamma) * squared_norm(P))
     return value + 2 * n * k - 2 * inner(B, V @ state.R)
 
 
 def start(problem, n_bits, gamma, rng):
     """Random codes, embedding and rotation, and the best P for them."""
-    n = problem.labels.shape[0]
-    B = sign(rng.standard_normal((n, n_bits))).astype(np.float64)
-    V = orthonormal_basis(rng.standard_normal((n, n_bits)), rng)
+    B = sign(standard_normal(rng, problem.rows, n_bits)).astype(np.float64)
+    V = orthonormal_basis(standard_normal(rng, problem.rows, n_bits), rng)
     R = polar_factor(rng.standard_normal((n_bits, n_bits)))
     return State(V, update_label_map(problem, V, gamma), R, B)
 
@@ -196,12 +201,12 @@ class LEMON(RegressionMixin, KernelHasher):
         "lambda_h": [1e-2, 1e-1, 1.0, 10.0],
     }
     _is_baseline = True
-    _takes_lazy_rows = True  # type: ignore[assignment]
+    _takes_lazy_rows = _solves_chunks = True  # type: ignore[assignment]
 
     def _solve(self, features, L, rng):
         sweeps = self._sweeps()
         B = solve(
-            Problem.from_labels(L),
+            Problem.from_labels(L, next(iter(features.values()))),
             self.n_bits,
             weights=Weights(self.alpha, self.beta, self.gamma),
             sweeps=sweeps,

@@ -23,18 +23,21 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
-from scipy import sparse
 
 from ..base import KernelHasher, Solution, modality_weights, parametrised
 from ..solvers import (
     RidgeRegression,
+    Targets,
     cross,
     dot,
     inner,
+    label_rows,
     polar_factor,
     ridge_solve,
+    ridge_solve_rows,
     sign,
     squared_norm,
+    standard_normal,
 )
 from ..utils._sklearn import Interval
 
@@ -53,17 +56,18 @@ class Weights:
 
 @dataclass
 class Problem:
-    """What the sweeps need of the data: F_m, regressions on F_m, and L."""
+    """What the sweeps need of the data: F_m, regressions on F_m, L, and ||L||^2."""
 
     features: list
     regressions: list
-    labels: sparse.csr_array
+    labels: Targets
+    label_energy: float
 
     @classmethod
     def from_data(cls, features, L, weights):
         """Prepare features [(n, q_m) arrays] and the label indicator L (n, c)."""
         regressions = [RidgeRegression(F, weights.gamma / weights.mu) for F in features]
-        return cls(features, regressions, L.astype(np.float64))
+        return cls(features, regressions, label_rows(L, features[0]), squared_norm(L))
 
 
 @dataclass
@@ -104,12 +108,12 @@ def update_projections(problem, FV):
 def update_latent(problem, state, weights):
     """V: ``N M^-1`` of the normal equations, row by row the same k x k matrix M."""
     M = weights.alpha * (state.G @ state.G.T)
-    N = state.B @ state.R.T + weights.alpha * (problem.labels @ state.G.T)
+    N = state.B @ state.R.T + weights.alpha * problem.labels.expand(state.G.T)
     for weight, F, U, W in zip(weights.lambdas, problem.features, state.U, state.W, strict=True):
         M += weight * (U @ U.T)
         N += dot(F, weight * U.T + weights.mu * W)
     ridge = 1 + weights.mu * len(problem.features) + weights.gamma
-    return ridge_solve(M, ridge, N.T).T
+    return ridge_solve_rows(N, M, ridge)
 
 
 def update_rotation(V, B, R):
@@ -127,7 +131,7 @@ def objective(problem, state, weights):
     V, VV = state.V, state.V.T @ state.V
     value = squared_norm(state.B - V @ state.R) + weights.gamma * np.trace(VV)
     energies = [np.trace(regression.gram) for regression in problem.regressions]
-    parts = [(weights.alpha, squared_norm(problem.labels), state.LV, state.G)]
+    parts = [(weights.alpha, problem.label_energy, state.LV, state.G)]
     parts += zip(weights.lambdas, energies, state.FV, state.U, strict=True)
     for weight, energy, AV, X in parts:
         value += weight * (energy - 2 * inner(AV.T, X) + inner(X, VV @ X))
@@ -141,7 +145,7 @@ def objective(problem, state, weights):
 def fitted_to(problem, V, R, B, weights):
     """The state of some V, R and B: the best U_m, G and W_m for them."""
     VV, FV = V.T @ V, [cross(F, V) for F in problem.features]
-    LV = problem.labels.T @ V
+    LV = problem.labels.pool(V)
     return State(
         V,
         R,
@@ -156,7 +160,7 @@ def fitted_to(problem, V, R, B, weights):
 
 def start(problem, n_bits, weights, rng):
     """Random V and R, and the best of the others for them."""
-    V = rng.standard_normal((problem.labels.shape[0], n_bits))
+    V = standard_normal(rng, problem.features[0], n_bits)
     R = polar_factor(rng.standard_normal((n_bits, n_bits)))
     return fitted_to(problem, V, R, update_codes(V, R), weights)
 
@@ -246,7 +250,7 @@ class SCRATCH(KernelHasher):
         "gamma": [0.5, 5.0, 50.0],
     }
     _is_baseline = True
-    _takes_lazy_rows = True  # type: ignore[assignment]
+    _takes_lazy_rows = _solves_chunks = True  # type: ignore[assignment]
 
     def _solve(self, features, L, rng):
         F, sweeps = list(features.values()), self._sweeps()

@@ -19,10 +19,18 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
-from scipy import sparse
 
 from ..base import KernelHasher, Solution, modality_weights, parametrised
-from ..solvers import RidgeRegression, dot, sign, squared_norm
+from ..solvers import (
+    RidgeRegression,
+    Targets,
+    dot,
+    label_rows,
+    sign,
+    squared_norm,
+    standard_normal,
+    weighted_sum,
+)
 from ..utils._sklearn import Interval
 
 __all__ = ["SRLCH"]
@@ -32,7 +40,7 @@ __all__ = ["SRLCH"]
 class Problem:
     """What the sweeps need of the data: L, F_m, and regressions on them."""
 
-    labels: sparse.csr_array
+    labels: Targets
     label_regression: RidgeRegression
     features: list
     regressions: list
@@ -40,9 +48,8 @@ class Problem:
     @classmethod
     def from_data(cls, features, L, lambda_w, alphas):
         """Prepare features [(n, q_m) arrays] and the label indicator L (n, c)."""
-        L = L.astype(np.float64)
         regressions = [RidgeRegression(F, alpha) for F, alpha in zip(features, alphas, strict=True)]
-        return cls(L, RidgeRegression(L, lambda_w), features, regressions)
+        return cls(label_rows(L, features[0]), RidgeRegression(L, lambda_w), features, regressions)
 
 
 @dataclass
@@ -58,7 +65,7 @@ class State:
 
 def update_label_map(problem, B):
     """W: ridge regression of the codes on the labels."""
-    return problem.label_regression.projection(B)
+    return problem.label_regression.solve(problem.labels.pool(B))
 
 
 def update_projections(problem, B):
@@ -68,10 +75,8 @@ def update_projections(problem, B):
 
 def update_codes(state, mus):
     """B: the sign of ``L W + sum_m mu_m F_m P_m``."""
-    target = state.mapped.copy()
-    for mu, Z in zip(mus, state.projected, strict=True):
-        target += mu * Z
-    return sign(target).astype(np.float64)
+    terms = zip((1.0, *mus), (state.mapped, *state.projected), strict=True)
+    return sign(weighted_sum(*terms)).astype(np.float64)
 
 
 def objective(state, lambda_w, mus, alphas):
@@ -86,13 +91,13 @@ def fitted_to(problem, B):
     """The state of some codes: the best W and P_m for them."""
     W, P = update_label_map(problem, B), update_projections(problem, B)
     projected = [dot(F, p) for F, p in zip(problem.features, P, strict=True)]
-    return State(B, W, P, problem.labels @ W, projected)
+    return State(B, W, P, problem.labels.expand(W), projected)
 
 
 def solve(problem, n_bits, *, lambda_w, mus, alphas, sweeps, rng):
     """The state at the end, from random codes."""
-    n = problem.labels.shape[0]
-    state = fitted_to(problem, sign(rng.standard_normal((n, n_bits))).astype(np.float64))
+    random = standard_normal(rng, problem.features[0], n_bits)
+    state = fitted_to(problem, sign(random).astype(np.float64))
     for _ in sweeps:
         state = fitted_to(problem, update_codes(state, mus))
         sweeps.record(objective(state, lambda_w, mus, alphas))
@@ -161,7 +166,7 @@ class SRLCH(KernelHasher):
         "alpha": [1e-2, 1e-1, 1.0],
     }
     _is_baseline = True
-    _takes_lazy_rows = True  # type: ignore[assignment]
+    _takes_lazy_rows = _solves_chunks = True  # type: ignore[assignment]
 
     def _solve(self, features, L, rng):
         F, sweeps = list(features.values()), self._sweeps()

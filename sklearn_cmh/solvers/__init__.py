@@ -30,6 +30,7 @@ from ._linalg import (
     ridge_factor,
     ridge_projection,
     ridge_solve,
+    ridge_solve_rows,
     squared_norm,
     weighted_sum,
 )
@@ -41,6 +42,7 @@ from ._similarities import (
     GraphSimilarity,
     MixedSimilarity,
     SharedLabelSimilarity,
+    cosine_similarity,
     label_similarity,
 )
 from ._solution import Solution
@@ -48,6 +50,7 @@ from ._sweeps import Sweeps
 from ._targets import (
     Targets,
     complete_labels,
+    label_rows,
     label_targets,
     mix_targets,
     shared_rows,
@@ -74,6 +77,7 @@ __all__ = [
     "column_means",
     "complete_labels",
     "constant_bits",
+    "cosine_similarity",
     "cross",
     "cyclic_bits",
     "dense",
@@ -84,6 +88,7 @@ __all__ = [
     "inner",
     "itq_rotation",
     "label_similarity",
+    "label_rows",
     "label_targets",
     "mix_targets",
     "orthonormal_basis",
@@ -96,6 +101,7 @@ __all__ = [
     "ridge_leave_one_out",
     "ridge_projection",
     "ridge_solve",
+    "ridge_solve_rows",
     "rounding_noise",
     "shared_bases",
     "shared_rows",

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils import gen_batches
 
+from ..data import ChunkedRows
 from ..utils._threads import for_blocks, row_blocks
 
 __all__ = ["cyclic_bits"]
@@ -21,18 +22,18 @@ def cyclic_bits(B, Q, N, n_passes=3):
 
     Parameters
     ----------
-    B : ndarray of shape (n, k)
+    B : {ndarray, ChunkedRows} of shape (n, k)
         Codes to start from, of any dtype.
     Q : ndarray of shape (k, k)
         Symmetric.
-    N : ndarray of shape (n, k)
+    N : {ndarray, ChunkedRows} of shape (n, k)
         What draws the codes, floating: products are in its dtype.
     n_passes : int, default=3
         Passes over the bits; fewer where no bit of a block changes any more.
 
     Returns
     -------
-    B : ndarray of shape (n, k)
+    B : {ndarray, ChunkedRows} of shape (n, k)
         Codes in the dtype of those given, whose value is no larger.
 
     Examples
@@ -43,6 +44,8 @@ def cyclic_bits(B, Q, N, n_passes=3):
     >>> cyclic_bits(np.array([[1.0, 1.0]]), Q, N)
     array([[-1.,  1.]])
     """
+    if isinstance(B, ChunkedRows):
+        return B.made(B.shape[1], B.dtype, _improved, N, args=(Q, n_passes))
     B = B.copy()
     others = Q.astype(N.dtype)
     np.fill_diagonal(others, 0)
@@ -58,6 +61,10 @@ def cyclic_bits(B, Q, N, n_passes=3):
 
     for_blocks(improve, row_blocks(len(B), _BLOCK_ROWS))
     return B
+
+
+def _improved(B, N, Q, n_passes):
+    return cyclic_bits(B, Q, N, n_passes)
 
 
 def _pass(bits, others, target):

@@ -23,6 +23,7 @@ __all__ = [
     "ridge_factor",
     "ridge_projection",
     "ridge_solve",
+    "ridge_solve_rows",
     "squared_norm",
     "weighted_sum",
 ]
@@ -244,6 +245,13 @@ class RidgeRegression:
 def ridge_solve(G, ridge, A):
     """``(G + ridge I)^-1 A`` for a symmetric G that is not negative; see `ridge_factor`."""
     return cho_solve(ridge_factor(G, ridge), A)
+
+
+def ridge_solve_rows(N, G, ridge):
+    """``N (G + ridge I)^-1`` of rows N (n, k); with the workers of Dask where N is with them."""
+    if isinstance(N, ChunkedRows):
+        return N.made(N.shape[1], N.dtype, ridge_solve_rows, args=(G, ridge))
+    return ridge_solve(G, ridge, N.T).T
 
 
 def inner(A, B):

@@ -100,6 +100,8 @@ def _polar_from_grams(Z, rng):
         noise = float(_NOISE * np.sqrt(np.trace(G))) if noise is None else noise
         w, W = np.linalg.eigh(G)
         if w[-1] <= noise**2:
+            # Rounding has chosen the directions that are zero.
+            turn = turn @ settling_turn(turn)
             Z, noise = _apart(standard_normal(rng, Z, Z.shape[1]), bases), 0.0
             continue
         large = w > _DISTINCT**2 * w[-1]

@@ -19,6 +19,7 @@ __all__ = [
     "GraphSimilarity",
     "MixedSimilarity",
     "SharedLabelSimilarity",
+    "cosine_similarity",
     "label_similarity",
     "sum_rows",
 ]
@@ -129,6 +130,61 @@ class CosineSimilarity(_Similarity):
         if self._shift:
             product += self._mark @ G[-1:]
         return product
+
+
+class ChunkedCosineSimilarity(CosineSimilarity):
+    """`CosineSimilarity` of label targets whose rows are with the workers of Dask.
+
+    Parameters
+    ----------
+    T : Targets of shape (n, c)
+        Of labels alone, here.
+    rows : ChunkedRows of shape (n, q)
+        Anything of the rows.
+    scale, shift : float
+        Of the cosine.
+    """
+
+    def __init__(self, T, rows, scale, shift):
+        super().__init__(T, scale, shift)
+        _, membership = label_patterns(T.labels)
+        self._kinds = self._marked_labels[np.unique(membership, return_index=True)[1]]
+        self._groups = rows.beside(membership)
+
+    def pool(self, A):
+        """``T'A``, and the sum of the rows that have targets in a last row: (c + 1, k)."""
+        return self._kinds.T @ A.total(
+            _sum_by, self._groups, args=(self._kinds.shape[0], self.dtype)
+        )
+
+    def expand(self, G):
+        """Hand every row what its targets have."""
+        return self._groups.take(self._kinds @ G)
+
+    def __matmul__(self, A):
+        return self.expand(self.core(self.pool(A)))
+
+
+def cosine_similarity(T, rows, scale=1.0, shift=0.0):
+    """`CosineSimilarity` of label targets of rows that are here, or with the workers of Dask.
+
+    Parameters
+    ----------
+    T : Targets of shape (n, c)
+        Of labels alone.
+    rows : {ndarray, sparse, LazyRows} of shape (n, q)
+        Features of the rows.
+    scale, shift : float, default=1.0, 0.0
+        Of the cosine.
+
+    Returns
+    -------
+    similarity : CosineSimilarity
+        Of the rows where they are.
+    """
+    if isinstance(rows, ChunkedRows):
+        return ChunkedCosineSimilarity(T, rows, scale, shift)
+    return CosineSimilarity(T, scale, shift)
 
 
 class SharedLabelSimilarity(_Similarity):

@@ -30,7 +30,15 @@ from ._moments import Grams, centred_grams, column_means
 from ._ridge import ridge_leave_one_out
 from ._similarities import sum_rows
 
-__all__ = ["Targets", "complete_labels", "label_targets", "mix_targets", "shared_rows"]
+__all__ = [
+    "Targets",
+    "complete_labels",
+    "label_rows",
+    "label_targets",
+    "mix_targets",
+    "shared_rows",
+    "targets_beside",
+]
 
 _BLOCK_ROWS = 4096
 # Penalties of the regression that predicts labels, relative to the mean eigenvalue of F'F.
@@ -182,6 +190,24 @@ def targets_beside(rows: Any, T: Targets) -> Targets:
     _, membership = label_patterns(T.labels)
     kinds = T[np.unique(membership, return_index=True)[1]]
     return ChunkedTargets(T.labels, T.pairs, rows.beside(membership).take(kinds))
+
+
+def label_rows(L: sparse.csr_array, rows: Any) -> Targets:
+    """The label indicator L (n, c) itself as targets, in float64, where the rows are.
+
+    Parameters
+    ----------
+    L : csr_array of shape (n, c)
+        Label indicator.
+    rows : {ndarray, sparse, LazyRows} of shape (n, q)
+        Features of the rows.
+
+    Returns
+    -------
+    targets : Targets of shape (n, c)
+        Rows of L, not of norm one.
+    """
+    return targets_beside(rows, Targets(L.astype(np.float64), np.zeros((L.shape[0], 0))))
 
 
 def mix_targets(Lt: sparse.csr_array | None, Z: Floats | None, pair_weight: float) -> Targets:
