@@ -19,7 +19,7 @@ from sklearn_cmh.metrics import (
     pair_recall_at_k,
 )
 from sklearn_cmh.refine._bits import choose_bits
-from sklearn_cmh.refine._pair_weight import candidate_weights, weight_scores
+from sklearn_cmh.refine._pair_weight import candidate_weights, least_good_weight, weight_scores
 from sklearn_cmh.refine._pool import draw_hyperplanes, hyperplane_bits
 from sklearn_cmh.shallow import DCH
 from sklearn_cmh.solvers import mix_targets, ridge_leave_one_out, sign
@@ -160,7 +160,7 @@ def test_pairs_that_share_nothing_but_their_class_get_less_weight():
         ]
         for shared in (0.0, 1.0)
     ]
-    assert np.mean(chosen[0]) < np.mean(chosen[1]) - 0.2, chosen
+    assert max(chosen[0]) < min(chosen[1]), chosen
 
 
 def test_pairs_are_weighed_by_classes_and_own_rows():
@@ -169,18 +169,36 @@ def test_pairs_are_weighed_by_classes_and_own_rows():
     L, rows = sparse.csr_array(np.eye(4, dtype=np.int8)[y]), np.arange(80)
     things = unit_rows(rng.standard_normal((80, 6)))
     targets = [mix_targets(normalise_rows(L), things, p) for p in (0.05, 0.5)]
-    pools = [[hyperplane_bits(T, draw_hyperplanes(T, 4, 16, rng))] * 2 for T in targets]
+    pools = [hyperplane_bits(T, draw_hyperplanes(T, 4, 16, rng)) for T in targets]
+    predicted = [[pool] * 2 for pool in pools]
     # A score is what public metrics say of the bits that would be chosen.
     pairs = np.arange(0, 80, 3)
-    scores = weight_scores(pools, targets, L, 16, rows, pairs)
-    for score, pool, T in zip(scores, pools, targets, strict=True):
-        H = pool[0][:, choose_bits(pool, T, 16)[0]]
+    scores, distinct = weight_scores(predicted, pools, targets, L, 16, rows, pairs)
+    for score, share, pool, T in zip(scores, distinct, pools, targets, strict=True):
+        H = pool[:, choose_bits([pool] * 2, T, 16)[0]]
         classes = mean_average_precision(H, H, y, y, exclude_self=True)
         things = mean_reciprocal_rank(H[pairs], H[pairs])
         assert_allclose(score, classes**0.97 * things**0.03)
+        assert share == len(set(map(tuple, H))) / 80
     # Bits of the pairs that cannot be predicted are not worth their place.
-    noise = [np.where(rng.random_sample((80, 64)) < 0.4, -H, H) for H in pools[1]]
-    assert weight_scores([pools[0], noise], targets, L, 16, rows, pairs).argmax() == 0
+    noise = [np.where(rng.random_sample((80, 64)) < 0.4, -H, H) for H in predicted[1]]
+    scores, _ = weight_scores([predicted[0], noise], pools, targets, L, 16, rows, pairs)
+    assert scores.argmax() == 0
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 1), st.floats(0, 1)), min_size=6, max_size=6),
+    st.integers(1, 512),
+)
+def test_no_weight_is_taken_that_less_would_do_for(told, n_bits):
+    weights = candidate_weights(n_bits)
+    scores, distinct = np.transpose(told)[:, -len(weights) :]
+    # By eight bits, or 0.3, own pairs are near enough; less will do where rows are told apart.
+    will_do = (distinct >= 2 / 3) | (np.array(weights) >= min(8 / n_bits, 0.3))
+    chosen = weights.index(least_good_weight(weights, scores, distinct, n_bits))
+    best = scores[will_do].max()
+    assert will_do[chosen] and scores[chosen] >= 0.99 * best
+    assert not (will_do & (scores >= 0.99 * best))[:chosen].any()
 
 
 @given(st.integers(1, 4096))

@@ -45,7 +45,13 @@ from ..utils._transformers import fit, inner_clone, transform
 from ..utils._typing import Modalities, RandomState
 from ..utils.discovery import all_estimators
 from ._bits import choose_bits
-from ._pair_weight import INITIAL_WEIGHT, candidate_weights, held_out_pairs, weight_scores
+from ._pair_weight import (
+    INITIAL_WEIGHT,
+    candidate_weights,
+    held_out_pairs,
+    least_good_weight,
+    weight_scores,
+)
 from ._pool import draw_hyperplanes, hyperplane_bits
 from ._ridge import check_positive
 from ._search import (
@@ -120,11 +126,13 @@ class RefinedHasher(BaseHasher):
     pair_weight : float or "auto", default="auto"
         Weight of the pairing in the targets, in [0, 1]: 0 is labels alone, 1 pairs alone,
         which needs no y. "auto" is 1 without y, and the estimator's own pair weight where one
-        is given (0 where it has none). Else it is the one of 0.1, 0.15, 0.2, 0.3, 0.5 and 0.7 (from
-        0.15 on at 64 bits, 0.3 on at 32 and fewer) by which leave-one-out codes score best, where
-        twice the mean reciprocal rank of own pairs that the space has not seen is worth 2 per cent
-        of class mAP (the least of them with fewer than six labelled rows, 0.1 without
-        `select_bits`); 0 where there is one modality only.
+        is given (0 where it has none). Else it is the least of 0.1, 0.15, 0.2, 0.3, 0.5 and 0.7
+        (from 0.2 on at 32 bits, 0.3 on at 20 and fewer) by which codes tell rows apart, and by
+        which leave-one-out codes score within 1 per cent of the best, where twice the mean
+        reciprocal rank of own pairs that the space has not seen is worth 2 per cent of class mAP.
+        Rows are told apart where two thirds of them have a code of their own, or own pairs are
+        nearer by eight bits (0.15 at 64 bits). It is the least of all with fewer than six labelled
+        rows, 0.1 without `select_bits`, and 0 where there is one modality only.
     shared_space : SharedSpace, default=None
         Space of the modalities in which pairs are alike, cloned and fitted. None is one
         of 64 components on 1,000 anchors a modality where labels are there as well, and one
@@ -459,10 +467,10 @@ class RefinedHasher(BaseHasher):
             B = np.hstack(pools)
             codes = ridge_leave_one_out(F, B, ridge, signs=True, spectrum=spectrum)[1][0]
             bits.append(np.split(codes, len(weights), axis=1))
-        scores = weight_scores(
-            list(zip(*bits, strict=True)), targets, L[fitted][scored], self.n_bits, scored, pairs
-        )
-        self.pair_weight_ = weights[scores.argmax()]
+        bits = list(zip(*bits, strict=True))
+        labels = L[fitted][scored]
+        scores, distinct = weight_scores(bits, pools, targets, labels, self.n_bits, scored, pairs)
+        self.pair_weight_ = least_good_weight(weights, scores, distinct, self.n_bits)
         told = ", ".join(f"{s:.4f} at {p}" for p, s in zip(weights, scores, strict=True))
         report(self, f"pair weight {self.pair_weight_}: score is {told}")
 
