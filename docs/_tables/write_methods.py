@@ -4,6 +4,9 @@
         --seeds 3 --output paper-tables
     python docs/_tables/write_methods.py paper-tables/results.csv
 
+results.csv beside this file holds the results that the documentation shows: in a copy of it, of a
+method that has changed, delete the rows, and let the benchmark fill them again.
+
 methods.inc   every method in every figure, by data set and code length; with a second argument,
               a file of that name instead
 tests.inc     the best method of every held-out column, who is level with it, and how refined
@@ -13,7 +16,7 @@ printed.inc   figures that papers print for the same method
 """
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -77,14 +80,13 @@ COMMAND = """\
     python docs/_tables/write_methods.py paper-tables/results.csv{name}
 """
 INTRODUCTION = """\
-mAP over the full ranking, image to text / text to image, expected ties, {seeds}, with
+mAP over the full ranking, image to text / text to image, expected ties, {seeds}{fewer}, with
 the settings of the papers. The three galleries are explained in :ref:`galleries`: *learned* is what
 the papers report, *held-out* what a user with unlabelled data will see. *Own pair* is the share of
 held-out rows whose own partner is among the ten nearest, *unseen classes*, where all methods have
 it, the mAP among rows of classes (28 %) that took no part in another fit, of one seed; both are
-means of the two directions. Seconds for the fit are those of one thread (AMD EPYC, AVX-512); DCMH,
-DSPAH and SSAH were fitted on a GPU (NVIDIA H200), SCHGAN beside it on a core of an Intel Xeon, many
-at a time.
+means of the two directions. Seconds for the fit are those of one thread of an Intel Xeon (Sapphire
+Rapids), beside other work.
 
 {command}
 Measured with sklearn-cmh {package}, scikit-learn {sklearn}, NumPy {numpy}, in {month}.
@@ -182,9 +184,13 @@ def write_methods(rows, name):
     summary = summarise(rows)
     ranked = [c for gallery in ("learned", "encoded", "held-out") for c in GALLERIES[gallery]]
     spreads = [columns[column][1] for columns in summary.values() for column in ranked]
-    n_seeds = 1 + max(cell_of(row).seed for row in rows)
+    seeds_of = Counter(
+        label for label, _ in {(cell.label(), cell.seed) for cell in map(cell_of, rows)}
+    )
+    n_seeds = max(seeds_of.values())
     introduction = INTRODUCTION.format(
         seeds="one seed" if n_seeds == 1 else f"mean of {n_seeds} seeds",
+        fewer="".join(f" ({label} of {n})" for label, n in sorted(seeds_of.items()) if n < n_seeds),
         command=command_of(rows, name),
         package=__version__,
         sklearn=version("scikit-learn"),
