@@ -152,9 +152,14 @@ VARIANTS = {
     "SCM-orth": {"solver": "orthogonal"},
     # Without a kernel, as in circulating code.
     "DCH-linear": {"feature_map": "passthrough"},
-    # What brings printed figures of Wiki about: rows of norm one, and graphs that weigh less.
+    # What brings printed figures of Wiki about, or nearer: other scales, no kernel, lighter graphs.
     "CMFH-unit": {"feature_map": make_pipeline(Normalizer(), StandardScaler(with_std=False))},
     "SMFH-weak": {"gamma": 0.1},
+    "FSH-scaled": {"feature_map": StandardScaler()},
+    "GSPH-linear": {"feature_map": StandardScaler()},
+    "GSPH-ridge": {"hash_functions": "ridge"},
+    "LSSH-unit": {"feature_map": make_pipeline(Normalizer(), StandardScaler(with_std=False))},
+    "SePH-linear": {"feature_map": "passthrough"},
     # What the two kinds of targets are worth.
     "RefinedHasher-labels": {"pair_weight": 0},
     "RefinedHasher-pairs": {"pair_weight": 1},
