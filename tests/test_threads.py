@@ -1,5 +1,6 @@
 """Blocks of rows on several threads: the same results, in order, and BLAS as it was."""
 
+import sys
 from threading import get_ident
 
 import numpy as np
@@ -8,8 +9,9 @@ from threadpoolctl import threadpool_info
 
 from sklearn_cmh import AAH, ASCMH, DSAH
 from sklearn_cmh.datasets import make_multimodal_classification
+from sklearn_cmh.features._mapped_rows import StoredRows
 from sklearn_cmh.utils import _threads
-from sklearn_cmh.utils._threads import add_blocks, for_blocks, map_blocks
+from sklearn_cmh.utils._threads import add_blocks, for_blocks, map_blocks, row_blocks
 
 
 @pytest.fixture
@@ -110,3 +112,28 @@ def test_fits_and_codes_do_not_depend_on_the_threads(method, three_threads):
     with _threads._one_blas_thread():
         alone = [method.fit(X, y).codes_, method.encode(X["text"], modality="text")]
     np.testing.assert_array_equal(codes, alone)
+
+
+@pytest.fixture
+def eager_threads():
+    """Threads take turns as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_stored_rows_are_read_and_written_in_several_threads(three_threads, eager_threads):
+    values = np.arange(400_000.0).reshape(20_000, 20)
+    F = StoredRows(values.shape, values.dtype)
+    blocks = row_blocks(20_000, 10)
+
+    def write(rows):
+        F[rows] = values[rows]
+
+    for_blocks(write, blocks)
+    assert F.largest == values.max()
+    # Slices are read from the file, other rows through a view of it.
+    wanted = [np.arange(20_000)[rows][::3] if i % 2 else rows for i, rows in enumerate(blocks)]
+    for rows, found in zip(wanted, map_blocks(F.__getitem__, wanted), strict=True):
+        np.testing.assert_array_equal(found, values[rows])

@@ -352,7 +352,7 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             Features.
         """
         with unchanged_on_error(self):
-            return self._centred(slice(None), self._fit(X, np.empty))
+            return self._centred(self._fit(X, np.empty))
 
     def transform(self, X: MatrixLike) -> Floats:
         """Kernel values with the anchors, centred.
@@ -370,7 +370,11 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         check_is_fitted(self)
         X = self._validated(X, reset=False)
         F = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
-        for _ in kernel_blocks(X, self.anchors_, self.width_, self._centred, F):
+
+        def centre(rows, values):
+            self._centred(values)  # while it is in the caches
+
+        for _ in kernel_blocks(X, self.anchors_, self.width_, centre, F):
             pass
         return F
 
@@ -447,8 +451,7 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         check_varied(anchors, width)
         return width
 
-    def _centred(self, rows, F):
-        """Centre features, a few of which are in the caches."""
+    def _centred(self, F):
         if self.mean_ is not None:
             F -= self.mean_.astype(F.dtype)
         return F

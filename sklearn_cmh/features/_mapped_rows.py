@@ -131,12 +131,13 @@ class StoredRows(LazyRows):
             self._file.write(values.data.cast("B"))
 
     def __getitem__(self, rows: Any) -> Floats:
-        with self._lock:
-            self._file.flush()
         if isinstance(rows, slice) and rows.step is None:
             return self._read(*rows.indices(len(self))[:2])
         # A view of its own, so that what is read counts as memory no longer than it is used.
-        values = np.array(np.memmap(self._file, self.dtype, "r", shape=self.shape)[rows])
+        with self._lock:
+            self._file.flush()
+            view = np.memmap(self._file, self.dtype, "r", shape=self.shape)
+        values = np.array(view[rows])
         return values if self.shift is None else np.subtract(values, self.shift, out=values)
 
     def _read(self, start, stop):
