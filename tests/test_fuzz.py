@@ -64,6 +64,7 @@ REASONS = re.compile(
             "too near the end of",
             r"\d+ rows of y have no label, and \w+ has no use for them",
             "nothing in common",
+            "are the same in all rows",
             "every feature is the same for nearly all rows",
             "all modalities need the same number of columns",
             r"sets \d+ of \d+ labelled rows aside; at least two must remain",

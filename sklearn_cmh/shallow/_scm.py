@@ -150,8 +150,10 @@ class SCM(DirectMixin, LinearHasher):
         E = [f @ d - offset for f, d, offset in zip(F, D, offsets, strict=True)]
         C = 2 * self.n_bits * T.pool(E[0]).T @ T.pool(E[1])
         if 0 in C.shape:
+            constant = [name for name, d in zip(features, D, strict=True) if d.shape[1] == 0]
             raise ValueError(
-                "SCM: a modality has the same features in all rows, and so no directions."
+                f"SCM: the features of {constant} are the same in all rows, so that no direction "
+                "in them tells rows apart. Give the modality columns that vary."
             )
         if self.solver == "sequential":
             U = sequential_directions(C, E, self.n_bits)
