@@ -5,13 +5,15 @@ from __future__ import annotations
 import tempfile
 import warnings
 import weakref
+from contextlib import nullcontext
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 from sklearn import get_config
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 from sklearn.utils import gen_batches
 
 from ..data import LazyRows
@@ -19,6 +21,7 @@ from ..utils._products import strips
 from ..utils._transformers import fit, fit_transform, transform
 from ..utils._typing import Features, Floats
 from ._anchor_rbf import AnchorRBF, fit_into
+from ._preprocessing import signed_sqrt
 
 __all__ = [
     "MappedRows",
@@ -47,12 +50,24 @@ class MappedRows(LazyRows):
 
     def __init__(self, feature_map: Any, block: Features):
         self.feature_map, self.block = feature_map, block
+        # What others wrote may not bear several threads at once.
+        self._turns = nullcontext() if is_own(feature_map) else Lock()
         first = self[:1]
         self.dtype = first.dtype
         self.shape = (block.shape[0], first.shape[1])
 
     def __getitem__(self, rows: Any) -> Floats:
-        return transform(self.feature_map, self.block[rows])
+        with self._turns:
+            return transform(self.feature_map, self.block[rows])
+
+
+def is_own(feature_map: Any) -> bool:
+    """Whether a map is `AnchorRBF`, maybe after `sqrt_norm`."""
+    if isinstance(feature_map, Pipeline):
+        return all(is_own(step) for _, step in feature_map.steps)
+    if type(feature_map) is FunctionTransformer:
+        return feature_map.func is signed_sqrt
+    return type(feature_map) in (AnchorRBF, Normalizer)
 
 
 class ScaledRows(LazyRows):

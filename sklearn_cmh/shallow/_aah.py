@@ -59,7 +59,7 @@ from ..solvers import (
 from ..utils._callbacks import report
 from ..utils._products import strips
 from ..utils._sklearn import HasMethods, Interval, StrOptions
-from ..utils._threads import add_blocks, for_blocks, map_blocks, row_blocks
+from ..utils._threads import add_blocks, for_blocks, map_blocks, row_slices
 from ..utils._transformers import inner_clone
 
 __all__ = ["AAH"]
@@ -141,7 +141,7 @@ def feature_sums(X, S, degrees):
 
     G, EX, energy = np.zeros((d, d)), np.zeros((S.n_groups, d)), 0.0
     # Of several times as many rows as groups, so that adding up takes less time than summing does.
-    blocks = row_blocks(n, max(_BLOCK_ROWS, 4 * S.n_groups))
+    blocks = row_slices(n, max(_BLOCK_ROWS, 4 * S.n_groups))
     for products, sums, part in map_blocks(of_block, blocks):
         G += products
         EX += sums
@@ -206,7 +206,7 @@ def update_rows(U, C, X, groups, pull, B, *others, weights, mu, next_mu, W, simi
         return dense(x.T @ regressed(u, c, next_mu).astype(dtype, copy=False))
 
     XH = np.zeros((X.shape[1], U.shape[1]))
-    return add_blocks(XH, update, row_blocks(len(U), _height(X.shape[1])))
+    return add_blocks(XH, update, row_slices(len(U), _height(X.shape[1])))
 
 
 def group_similarities(problem, weights, state, m):
@@ -261,7 +261,7 @@ def average_rows(B, *U, discrete):
         for few in strips(*B.shape, rows=rows):
             B[few] = update_codes([u[few] for u in U], discrete)
 
-    for_blocks(average, row_blocks(len(B), _BLOCK_ROWS))
+    for_blocks(average, row_slices(len(B), _BLOCK_ROWS))
     return 0
 
 
@@ -279,7 +279,7 @@ def row_terms(B, *U_and_pulls, weights):
                 value += _few_energies(B[few] - total(U) / count).sum()
         return value
 
-    return add_blocks(0.0, terms, row_blocks(len(B), _BLOCK_ROWS))
+    return add_blocks(0.0, terms, row_slices(len(B), _BLOCK_ROWS))
 
 
 def total(arrays):

@@ -32,7 +32,6 @@ from ..base import KernelHasher, Solution, parametrised
 from ..solvers import (
     CosineSimilarity,
     Targets,
-    cosine_similarity,
     gram,
     inner,
     label_rows,
@@ -72,7 +71,7 @@ class Problem:
     @classmethod
     def from_labels(cls, L, rows):
         """Prepare the label indicator L (n, c), in which every row has labels, beside features."""
-        S = cosine_similarity(label_targets(L), rows, 2.0, 1.0)
+        S = CosineSimilarity(label_targets(L), 2.0, 1.0, rows=rows)
         return cls(rows, label_rows(L, rows), gram(L), S, S.squared_norm())
 
 

@@ -54,7 +54,7 @@ from ..solvers import (
 )
 from ..utils._dask import computed, pass_over
 from ..utils._sklearn import Interval, StrOptions
-from ..utils._threads import map_blocks, row_blocks
+from ..utils._threads import map_blocks, row_slices
 from ._targets import TargetsMixin, no_labels
 
 __all__ = ["DSAH"]
@@ -138,7 +138,7 @@ class Problem:
 
     def map_parts(self, function):
         """Yield ``function(rows, part)`` of slices of the rows, and the problem as they see it."""
-        slices = row_blocks(self.labels.shape[0], _BLOCK_ROWS)
+        slices = row_slices(self.labels.shape[0], _BLOCK_ROWS)
         return map_blocks(lambda rows: function(rows, self.part(rows)), slices)
 
     def over_parts(self, function):

@@ -26,7 +26,6 @@ from ..base import KernelHasher, parametrised
 from ..solvers import (
     CosineSimilarity,
     Targets,
-    cosine_similarity,
     inner,
     label_rows,
     label_targets,
@@ -64,7 +63,7 @@ class Problem:
     @classmethod
     def from_labels(cls, L, rows):
         """Prepare the label indicator L (n, c), in which every row has labels, beside features."""
-        S = cosine_similarity(label_targets(L), rows, 2.0, 1.0)
+        S = CosineSimilarity(label_targets(L), 2.0, 1.0, rows=rows)
         return cls(rows, label_rows(L, rows), squared_norm(L), S, S.squared_norm())
 
 

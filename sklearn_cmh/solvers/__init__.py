@@ -42,7 +42,6 @@ from ._similarities import (
     GraphSimilarity,
     MixedSimilarity,
     SharedLabelSimilarity,
-    cosine_similarity,
     label_similarity,
 )
 from ._solution import Solution
@@ -77,7 +76,6 @@ __all__ = [
     "column_means",
     "complete_labels",
     "constant_bits",
-    "cosine_similarity",
     "cross",
     "cyclic_bits",
     "dense",

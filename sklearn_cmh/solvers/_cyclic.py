@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 
 from ..data import ChunkedRows
-from ..utils._threads import for_blocks, row_blocks
+from ..utils._threads import for_blocks, row_slices
 
 __all__ = ["cyclic_bits"]
 
@@ -59,7 +59,7 @@ def cyclic_bits(B, Q, N, n_passes=3):
                 break
         B[rows] = bits.astype(B.dtype).T
 
-    for_blocks(improve, row_blocks(len(B), _BLOCK_ROWS))
+    for_blocks(improve, row_slices(len(B), _BLOCK_ROWS))
     return B
 
 

@@ -9,7 +9,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from ..data import ChunkedRows
 from ..utils._products import strips
-from ..utils._threads import add_blocks, for_blocks, row_blocks
+from ..utils._threads import add_blocks, for_blocks, row_slices
 from ..utils._typing import NDArray
 
 __all__ = [
@@ -25,10 +25,12 @@ __all__ = [
     "ridge_solve",
     "ridge_solve_rows",
     "squared_norm",
+    "sum_rows",
     "weighted_sum",
 ]
 
 _BLOCK_ROWS = 1024
+_BLOCK_ENTRIES = 2**19
 _TINY = 1e-12
 
 
@@ -75,7 +77,7 @@ def cross(A: Any, B: Any, dtype: DTypeLike = np.float64) -> NDArray:
 
     # Of wide products, blocks are so high that adding them up takes less time than they do.
     height = max(_BLOCK_ROWS, 2 * min(total.shape))
-    return add_blocks(total, product, row_blocks(A.shape[0], height))
+    return add_blocks(total, product, row_slices(A.shape[0], height))
 
 
 def dot(F: Any, P: NDArray) -> Any:
@@ -101,7 +103,7 @@ def dot(F: Any, P: NDArray) -> Any:
     def fill(rows):
         product[rows] = F[rows] @ P
 
-    for_blocks(fill, row_blocks(F.shape[0], _BLOCK_ROWS))
+    for_blocks(fill, row_slices(F.shape[0], _BLOCK_ROWS))
     return product
 
 
@@ -141,7 +143,7 @@ def add_dot(Z, weight, F, P):
     def add(rows):
         Z[rows] += weight * (F[rows] @ P)
 
-    for_blocks(add, row_blocks(F.shape[0], _BLOCK_ROWS))
+    for_blocks(add, row_slices(F.shape[0], _BLOCK_ROWS))
     return Z
 
 
@@ -178,7 +180,7 @@ def gram(X):
         return block.T @ block
 
     # Blocks are so high that adding up takes less time than they do.
-    return add_blocks(np.zeros((d, d)), product, row_blocks(X.shape[0], max(_BLOCK_ROWS, d)))
+    return add_blocks(np.zeros((d, d)), product, row_slices(X.shape[0], max(_BLOCK_ROWS, d)))
 
 
 _gram = gram
@@ -297,8 +299,21 @@ def _weighted_sum(*arrays_and_weights):
             for w, A in zip(weights, others, strict=True):
                 total[few] += w * A[few]
 
-    for_blocks(add, row_blocks(len(first), _BLOCK_ROWS))
+    for_blocks(add, row_slices(len(first), _BLOCK_ROWS))
     return total
+
+
+def sum_rows(E, A):
+    """``E'A`` for an (n, g) `E`, dense or sparse, added up in float64 a block of rows at a time."""
+    if sparse.issparse(A):
+        return E.T @ A
+    # A block of several times g rows, so that adding g x k sums costs less than the block itself.
+    height = max(_BLOCK_ENTRIES // max(A.shape[1], 1), 4 * E.shape[1], 1)
+
+    def sums(rows):
+        return E[rows].T @ A[rows].astype(np.float64, copy=False)
+
+    return add_blocks(np.zeros((E.shape[1], A.shape[1])), sums, row_slices(len(A), height))
 
 
 def squared_norm(X):
@@ -307,5 +322,5 @@ def squared_norm(X):
         return X.total(squared_norm)
     if sparse.issparse(X):
         return inner(X.data[:, None], X.data[:, None])
-    blocks = row_blocks(X.shape[0], _BLOCK_ROWS)
+    blocks = row_slices(X.shape[0], _BLOCK_ROWS)
     return float(add_blocks(0.0, lambda rows: inner(X[rows], X[rows]), blocks))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..data import ChunkedRows
-from ..utils._threads import for_blocks, row_blocks
+from ..utils._threads import for_blocks, row_slices
 from ._linalg import add_dot
 
 __all__ = ["orthonormal_basis", "polar_factor", "settling_turn", "standard_normal"]
@@ -137,7 +137,7 @@ def _turned(A, M):
     def turn(rows):
         A[rows] = A[rows] @ M
 
-    for_blocks(turn, row_blocks(len(A), _BLOCK_ROWS))
+    for_blocks(turn, row_slices(len(A), _BLOCK_ROWS))
     return A
 
 
@@ -149,7 +149,7 @@ def _joined(bases, turns, memory):
     def join(rows):
         memory[rows] = sum(U[rows] @ T for U, T in zip(bases, turns, strict=True))
 
-    for_blocks(join, row_blocks(len(memory), _BLOCK_ROWS))
+    for_blocks(join, row_slices(len(memory), _BLOCK_ROWS))
     return memory
 
 

@@ -1,8 +1,8 @@
 """Ridge regression with leave-one-out predictions in closed form."""
 
 import numpy as np
-from sklearn.utils import gen_batches
 
+from ..utils._threads import add_blocks, for_blocks, row_slices
 from ._codes import sign
 
 __all__ = ["centred_spectrum", "ridge_leave_one_out"]
@@ -28,10 +28,13 @@ def centred_spectrum(F):
         Eigenvectors, in columns.
     """
     mean = F.mean(axis=0, dtype=np.float64)
+
+    def product(rows):
+        centred = F[rows] - mean
+        return centred.T @ centred
+
     scatter = np.zeros((F.shape[1], F.shape[1]))
-    for block in gen_batches(F.shape[0], _BLOCK_ROWS):
-        centred = F[block] - mean
-        scatter += centred.T @ centred
+    scatter = add_blocks(scatter, product, row_slices(F.shape[0], _BLOCK_ROWS))
     return mean, *np.linalg.eigh(scatter)
 
 
@@ -80,9 +83,11 @@ def ridge_leave_one_out(F, B, alphas, rows=None, *, signs=False, spectrum=None):
     alphas = np.asarray(alphas, dtype=np.float64)
     centre, eigenvalues, U = centred_spectrum(F) if spectrum is None else spectrum
     mean = B.mean(axis=0, dtype=np.float64)
-    moment = np.zeros((q, B.shape[1]))
-    for block in gen_batches(n, _BLOCK_ROWS):
-        moment += (F[block] - centre).T @ (B[block] - mean)
+
+    def product(rows):
+        return (F[rows] - centre).T @ (B[rows] - mean)
+
+    moment = add_blocks(np.zeros((q, B.shape[1])), product, row_slices(n, _BLOCK_ROWS))
     # Directions in which features differ by rounding alone are no reason for large coefficients.
     noise = q * np.finfo(np.float64).eps * eigenvalues.max(initial=0.0)
     shrinkage = 1.0 / np.maximum(np.maximum(eigenvalues, 0.0) + alphas[:, None], noise)
@@ -90,7 +95,8 @@ def ridge_leave_one_out(F, B, alphas, rows=None, *, signs=False, spectrum=None):
 
     n_rows = n if rows is None else len(rows)
     decisions = np.empty((len(alphas), n_rows, B.shape[1]), dtype=np.int8 if signs else np.float64)
-    for block in gen_batches(n_rows, _BLOCK_ROWS):
+
+    def decide(block):
         wanted = block if rows is None else rows[block]
         A = (F[wanted] - centre) @ U
         b = B[wanted] - mean
@@ -103,4 +109,6 @@ def ridge_leave_one_out(F, B, alphas, rows=None, *, signs=False, spectrum=None):
             if n == 2:  # The other row is its own mean: all else is rounding.
                 decision[:] = 0.0
             decisions[a, block] = sign(decision) if signs else decision
+
+    for_blocks(decide, row_slices(n_rows, _BLOCK_ROWS))
     return U @ spectra, decisions

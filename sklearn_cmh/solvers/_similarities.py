@@ -12,33 +12,20 @@ from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import gen_batches
 
 from ..data import ChunkedRows, label_patterns
-from ._linalg import dense
+from ._linalg import sum_rows
+from ._targets import Targets, targets_beside
 
 __all__ = [
     "CosineSimilarity",
     "GraphSimilarity",
     "MixedSimilarity",
     "SharedLabelSimilarity",
-    "cosine_similarity",
     "label_similarity",
-    "sum_rows",
 ]
 
 # Entries of the pattern overlap that are kept; beyond, blocks are computed anew.
 _MAX_OVERLAP = 2**24
 _BLOCK_ENTRIES = 2**22
-
-
-def sum_rows(E, A):
-    """``E'A`` for an (n, g) `E`, dense or sparse, added up in float64 a block of rows at a time."""
-    if sparse.issparse(A):
-        return E.T @ A
-    # A block of several times g rows, so that adding g x k sums costs less than the block itself.
-    rows = max(_BLOCK_ENTRIES // 8 // max(A.shape[1], 1), 4 * E.shape[1], 1)
-    total = np.zeros((E.shape[1], A.shape[1]))
-    for block in gen_batches(len(A), rows):
-        total += E[block].T @ A[block].astype(np.float64, copy=False)
-    return total
 
 
 class _Similarity(LinearOperator):
@@ -52,6 +39,9 @@ class _Similarity(LinearOperator):
 
     def _matmat(self, A):
         return self.expand(self.core(self.pool(A)))
+
+    def __matmul__(self, A):
+        return self._matmat(A) if isinstance(A, ChunkedRows) else super().__matmul__(A)
 
     def _adjoint(self):
         return self
@@ -83,6 +73,9 @@ class CosineSimilarity(_Similarity):
     dtype : dtype, default=float64
         Of the operator and its products, float32 or float64. Sums over rows are
         accumulated in float64 either way.
+    rows : {ndarray, sparse, LazyRows} of shape (n, q), default=None
+        Features of the rows, beside which those of targets from labels are: with the workers of
+        Dask, maybe. None: here.
 
     Examples
     --------
@@ -98,93 +91,33 @@ class CosineSimilarity(_Similarity):
     array([1.414, 1.414, 0.   ])
     """
 
-    def __init__(self, T, scale=1.0, shift=0.0, dtype=np.float64):
+    def __init__(self, T, scale=1.0, shift=0.0, dtype=np.float64, rows=None):
         super().__init__(len(T), dtype)
-        self._targets = T
-        self._scale = self.dtype.type(scale)
-        self._weights = np.full(T.shape[1], self._scale)
-        self._shift = self.dtype.type(shift)
-        self._mark = sparse.csr_array(T.present()[:, None].astype(self.dtype))
-        self._marked_labels = sparse.hstack([T.labels, self._mark], format="csr")
+        self._targets, self._scale, self._shift = T, scale, shift
+        # One more label, of all rows that have targets.
+        mark = sparse.csr_array(T.present()[:, None].astype(self.dtype))
+        marked = Targets(sparse.hstack([T.labels, mark], format="csr"), T.pairs)
+        self._marked = targets_beside(rows, marked)
+        self._weights = np.full((marked.shape[1], 1), scale, dtype=self.dtype)
+        self._weights[T.labels.shape[1]] = -shift
 
     def squared_norm(self):
         """Squared Frobenius norm of the n x n matrix, from small products."""
-        T, scale, shift = self._targets, float(self._scale), float(self._shift)
+        T, scale, shift = self._targets, self._scale, self._shift
         TT, sums, n = T.cross(T), T.sum(), np.count_nonzero(T.present())
         return scale**2 * np.sum(TT**2) - 2 * scale * shift * np.sum(sums**2) + (shift * n) ** 2
 
     def pool(self, A):
-        """``T'A``, and the sum of the rows that have targets in a last row: (t + 1, k)."""
-        c, pairs = self._targets.labels.shape[1], self._targets.pairs
-        sums = dense(sum_rows(self._marked_labels, A))
-        return np.vstack([sums[:c], dense(sum_rows(pairs, A)), sums[c:]])
+        """``T'A``, with the sum of the rows that have targets as that of a label: (t + 1, k)."""
+        return self._marked.pool(A)
 
     def core(self, G):
         """Weigh the columns of the targets, and the sum."""
-        weights = np.append(self._weights, -self._shift)
-        return (weights[:, None] * G).astype(self.dtype, copy=False)
+        return (self._weights * G).astype(self.dtype, copy=False)
 
     def expand(self, G):
         """Hand every row what its targets have."""
-        product = self._targets.expand(G[:-1])
-        if self._shift:
-            product += self._mark @ G[-1:]
-        return product
-
-
-class ChunkedCosineSimilarity(CosineSimilarity):
-    """`CosineSimilarity` of label targets whose rows are with the workers of Dask.
-
-    Parameters
-    ----------
-    T : Targets of shape (n, c)
-        Of labels alone, here.
-    rows : ChunkedRows of shape (n, q)
-        Anything of the rows.
-    scale, shift : float
-        Of the cosine.
-    """
-
-    def __init__(self, T, rows, scale, shift):
-        super().__init__(T, scale, shift)
-        _, membership = label_patterns(T.labels)
-        self._kinds = self._marked_labels[np.unique(membership, return_index=True)[1]]
-        self._groups = rows.beside(membership)
-
-    def pool(self, A):
-        """``T'A``, and the sum of the rows that have targets in a last row: (c + 1, k)."""
-        return self._kinds.T @ A.total(
-            _sum_by, self._groups, args=(self._kinds.shape[0], self.dtype)
-        )
-
-    def expand(self, G):
-        """Hand every row what its targets have."""
-        return self._groups.take(self._kinds @ G)
-
-    def __matmul__(self, A):
-        return self.expand(self.core(self.pool(A)))
-
-
-def cosine_similarity(T, rows, scale=1.0, shift=0.0):
-    """`CosineSimilarity` of label targets of rows that are here, or with the workers of Dask.
-
-    Parameters
-    ----------
-    T : Targets of shape (n, c)
-        Of labels alone.
-    rows : {ndarray, sparse, LazyRows} of shape (n, q)
-        Features of the rows.
-    scale, shift : float, default=1.0, 0.0
-        Of the cosine.
-
-    Returns
-    -------
-    similarity : CosineSimilarity
-        Of the rows where they are.
-    """
-    if isinstance(rows, ChunkedRows):
-        return ChunkedCosineSimilarity(T, rows, scale, shift)
-    return CosineSimilarity(T, scale, shift)
+        return self._marked.expand(G)
 
 
 class SharedLabelSimilarity(_Similarity):
@@ -284,9 +217,6 @@ class ChunkedLabelSimilarity(SharedLabelSimilarity):
     def expand(self, G):
         """Hand every row what its pattern has."""
         return self.groups.take(G)
-
-    def __matmul__(self, A):
-        return self.expand(self.core(self.pool(A)))
 
     def degree_column(self):
         """Row sums, of shape (n, 1)."""

@@ -21,14 +21,13 @@ from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
 from ..data import ChunkedRows, label_patterns, labelled_rows, normalise_rows
-from ..utils._threads import for_blocks, row_blocks
+from ..utils._threads import for_blocks, row_slices
 from ..utils._typing import Features, Floats, NDArray
 from ._canonical import canonical_bases
 from ._codes import sign
-from ._linalg import dense, dot, squared_norm
+from ._linalg import dense, dot, squared_norm, sum_rows
 from ._moments import Grams, centred_grams, column_means
 from ._ridge import ridge_leave_one_out
-from ._similarities import sum_rows
 
 __all__ = [
     "Targets",
@@ -111,7 +110,7 @@ class Targets:
         def fill(rows):
             codes[rows] = sign(self[rows].expand(G))
 
-        for_blocks(fill, row_blocks(len(self), _BLOCK_ROWS))
+        for_blocks(fill, row_slices(len(self), _BLOCK_ROWS))
         return codes
 
     def sum(self) -> Floats:

@@ -11,16 +11,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import copy_context
 from functools import lru_cache
 from threading import Lock
 from typing import Any, TypeVar
 
+import numpy as np
 from joblib import cpu_count
+from sklearn import get_config, set_config
 from sklearn.utils import gen_batches
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["add_blocks", "for_blocks", "map_blocks", "row_blocks"]
+__all__ = ["add_blocks", "for_blocks", "map_blocks", "row_slices"]
 
 Block = TypeVar("Block")
 Result = TypeVar("Result")
@@ -59,11 +60,11 @@ def map_blocks(function: Callable[[Block], Result], blocks: Sequence[Block]) -> 
         yield from map(function, blocks)
         return
     waiting: deque = deque()
-    with _one_blas_thread(), ThreadPoolExecutor(n_threads) as pool:
+    settings = get_config(), np.geterr()
+    with _one_blas_thread(), ThreadPoolExecutor(n_threads, "", _as_caller, settings) as pool:
         try:
             for block in blocks:
-                # With the caller's treatment of floating-point errors.
-                waiting.append(pool.submit(copy_context().run, function, block))
+                waiting.append(pool.submit(function, block))
                 if len(waiting) > n_threads:
                     yield waiting.popleft().result()
             while waiting:
@@ -71,6 +72,12 @@ def map_blocks(function: Callable[[Block], Result], blocks: Sequence[Block]) -> 
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _as_caller(config, errors):
+    """What a thread begins with: the caller's scikit-learn, and floating-point errors."""
+    set_config(**config)
+    np.seterr(**errors)
 
 
 def for_blocks(function: Callable[[Block], Any], blocks: Sequence[Block]) -> None:
@@ -95,7 +102,7 @@ def add_blocks(total: Any, function: Callable[[Block], Any], blocks: Sequence[Bl
     return total
 
 
-def row_blocks(n: int, height: int) -> list[slice]:
+def row_slices(n: int, height: int) -> list[slice]:
     """Slices of n rows, `height` rows each."""
     return list(gen_batches(n, height))
 
