@@ -22,7 +22,7 @@ INITIAL_WEIGHT = 0.1
 _PAIR_WORTH = 0.03
 # Scores of one weight differ by as much between draws of the rows that are scored.
 _LEVEL = 0.01
-# Share of the rows that have a code of their own where codes tell things apart.
+# As many codes, as a share of the rows, tell things apart.
 _TOLD_APART = 2 / 3
 
 
@@ -51,8 +51,8 @@ def _weight_of_bits(n_nearer, n_bits):
 def least_good_weight(weights, scores, distinct, n_bits):
     """The least weight by which codes tell rows apart, and score as well as by any other such.
 
-    Every weight takes bits from the classes. Codes tell rows apart where two thirds of the rows
-    have one of their own, or own pairs are nearer by eight bits.
+    Every weight takes bits from the classes. Codes tell rows apart where there are two thirds as
+    many codes as rows, or own pairs are nearer by eight bits.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def least_good_weight(weights, scores, distinct, n_bits):
     scores : sequence of float
         Of `weight_scores`; those within a hundredth of the best are as good.
     distinct : sequence of float
-        Share of the rows that are the first with their code.
+        Distinct codes, as a share of the rows.
     n_bits : int
         Bits of the codes.
 
@@ -120,7 +120,7 @@ def weight_scores(bits, pools, targets, L, n_bits, scored, pairs):
     scores : ndarray of shape (len(targets),)
         By `retrieval_score`, with pairs counting as `_PAIR_WORTH` says.
     distinct : ndarray of shape (len(targets),)
-        Share of the rows that are the first with their code.
+        Distinct codes of the pools, as a share of the rows.
     """
     scores, distinct = [], []
     for predicted, pool, T in zip(bits, pools, targets, strict=True):

@@ -130,7 +130,7 @@ class RefinedHasher(BaseHasher):
         (from 0.2 on at 32 bits, 0.3 on at 20 and fewer) by which codes tell rows apart, and by
         which leave-one-out codes score within 1 per cent of the best, where twice the mean
         reciprocal rank of own pairs that the space has not seen is worth 2 per cent of class mAP.
-        Rows are told apart where two thirds of them have a code of their own, or own pairs are
+        Rows are told apart where there are two thirds as many codes as rows, or own pairs are
         nearer by eight bits (0.15 at 64 bits). It is the least of all with fewer than six labelled
         rows, 0.1 without `select_bits`, and 0 where there is one modality only.
     shared_space : SharedSpace, default=None
