@@ -43,6 +43,7 @@ from .features import (
     fitted_features,
     gathered,
     gathered_features,
+    is_own,
     kept,
     kept_features,
     linear_map,
@@ -337,10 +338,11 @@ class BaseHasher(
         return np.concatenate([sign(Z) for Z in self._projected_batches(X, modality)])
 
     def _projected_batches(self, X, modality):
-        """Yield the projections of one batch of rows after another."""
+        """Iterate over the projections of one batch of rows after another."""
         check_is_fitted(self)
         refuse_views(X)
-        for batch in self._row_batches(X):
+
+        def projected(batch):
             try:
                 blocks = self._new_blocks(batch, modality)
             except ValueError as error:
@@ -351,7 +353,9 @@ class BaseHasher(
                     f"X is not in the form of the fit. For rows of one modality alone, name it: "
                     f"encode(X, {names}). {error}"
                 ) from error
-            yield self._project_blocks(blocks)
+            return self._project_blocks(blocks)
+
+        return self._map_batches(projected, X)
 
     def _is_one_modality(self, X):
         """Whether X looks like the block of one modality, where the whole was expected."""
@@ -842,6 +846,10 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         self.objective_ = np.asarray(solution.objective, dtype=np.float64)
         self.n_iter_ = solution.n_iter
         self.__dict__.update(solution.extras)
+
+    @property
+    def _bears_threads(self):
+        return all(m is None or is_own(m) for m in self.feature_maps_.values())
 
     def _project(self, name, block):
         offset = getattr(self, "offsets_", {}).get(name)

@@ -34,7 +34,7 @@ from threadpoolctl import threadpool_limits
 
 from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, HammingRanker, MultimodalData
 from sklearn_cmh.base import ShallowHasher, Solution, modality_weights, sign
-from sklearn_cmh.data import MultimodalEstimator, normalise_rows, row_batches
+from sklearn_cmh.data import MultimodalEstimator, map_batches, normalise_rows
 from sklearn_cmh.metrics import mean_average_precision
 
 
@@ -259,7 +259,7 @@ def test_batches_of_rows(kind):
     """Of the kind of X, and all its rows in their order."""
     X = kind(np.arange(20_000.0).reshape(-1, 2))
     with config_context(working_memory=1):
-        batches = list(row_batches(X, row_bytes=1024))
+        batches = list(map_batches(lambda batch: batch, X, row_bytes=1024))
     assert len(batches) == 10
     assert all(type(batch) is type(X) or sparse.issparse(X) for batch in batches)
     np.testing.assert_array_equal([row for batch in batches for row in as_rows(batch)], as_rows(X))

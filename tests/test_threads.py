@@ -8,10 +8,11 @@ from time import sleep
 import numpy as np
 import pytest
 from sklearn import config_context, get_config
+from sklearn.linear_model import Ridge
 from sklearn.preprocessing import FunctionTransformer
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sklearn_cmh import AAH, ASCMH, DSAH
+from sklearn_cmh import AAH, ASCMH, DSAH, RefinedHasher
 from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.features._mapped_rows import MappedRows, StoredRows
 from sklearn_cmh.utils import _threads
@@ -34,7 +35,8 @@ def blas_threads():
     ]
 
 
-def test_results_come_in_order_from_several_threads(three_threads):
+@pytest.mark.parametrize("together", [1, 3, 8, 1000])
+def test_results_come_in_order_from_several_threads(three_threads, together):
     threads, within = set(), []
 
     def square(x):
@@ -42,7 +44,7 @@ def test_results_come_in_order_from_several_threads(three_threads):
         within.append(blas_threads())
         return x * x
 
-    assert list(map_blocks(square, range(100))) == [x * x for x in range(100)]
+    assert list(map_blocks(square, range(100), together)) == [x * x for x in range(100)]
     assert get_ident() not in threads
     assert 1 <= len(threads) <= 3
     assert all(set(counts) == {1} for counts in within)
@@ -53,12 +55,13 @@ def test_few_blocks_stay_in_the_thread_that_asks(three_threads):
     assert threads == {get_ident()}
 
 
-def test_no_more_results_wait_than_threads_make(three_threads):
+@pytest.mark.parametrize("together", [1, 3])
+def test_no_more_results_wait_than_threads_make(three_threads, together):
     begun = []
-    results = map_blocks(begun.append, range(100))
+    results = map_blocks(begun.append, range(100), together)
     next(results)
     results.close()
-    assert len(begun) <= 4
+    assert len(begun) <= 4 * together
 
 
 def test_sums_do_not_depend_on_the_threads(monkeypatch):
@@ -142,6 +145,75 @@ def test_fits_and_codes_do_not_depend_on_the_threads(method, three_threads):
     np.testing.assert_array_equal(codes, alone)
 
 
+def threads_of_encoding(hasher, X, monkeypatch):
+    """Threads in which batches of new rows are projected."""
+    threads, project = set(), type(hasher)._project
+
+    def watched(self, name, block):
+        threads.add(get_ident())
+        return project(self, name, block)
+
+    monkeypatch.setattr(type(hasher), "_project", watched)
+    hasher.encode(X)
+    return threads
+
+
+def identity(X):
+    return X
+
+
+@pytest.fixture(scope="module")
+def many_rows():
+    return make_multimodal_classification(30_000, {"image": 4, "text": 3}, random_state=0)
+
+
+@pytest.mark.parametrize(
+    ("hasher", "is_shared"),
+    [
+        (DSAH(8, n_anchors=20), True),
+        (AAH(8), True),
+        (RefinedHasher(n_bits=8, n_anchors=50, widths=[0.5], ridges=[0.1]), True),
+        (RefinedHasher(AAH(8), 8, n_restarts=2, refit_hash_functions=False), True),
+        (DSAH(8, feature_map=FunctionTransformer(identity)), False),
+        (
+            AAH(
+                8, modalities=[("image", FunctionTransformer(identity), None), ("text", None, None)]
+            ),
+            False,
+        ),
+        (ASCMH(8, n_anchors=20, hash_estimator=Ridge()), False),
+        (
+            RefinedHasher(
+                AAH(8, feature_map=FunctionTransformer(identity)),
+                8,
+                n_restarts=2,
+                refit_hash_functions=False,
+            ),
+            False,
+        ),
+    ],
+)
+def test_batches_of_new_rows_are_shared_unless_others_wrote_a_part(
+    hasher, is_shared, many_rows, three_threads, monkeypatch
+):
+    X, y = many_rows
+    with threadpool_limits(1, user_api="blas"):  # more than there are cores get in each other's way
+        hasher.set_params(random_state=0).fit(X[:500], y[:500])
+    threads = threads_of_encoding(hasher, X, monkeypatch)
+    assert (get_ident() not in threads) == is_shared
+    assert len(threads) > 1 or not is_shared
+
+
+def test_an_error_of_one_batch_is_that_of_all(many_rows, three_threads):
+    X, y = many_rows
+    hasher = DSAH(8, n_anchors=20, random_state=0).fit(X[:500], y[:500])
+    image = X["image"].copy()
+    image[20_000, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        hasher.encode(image, modality="image")
+    assert set(blas_threads()) == {3}
+
+
 @pytest.fixture
 def eager_threads():
     """Threads take turns as often as they can."""
@@ -161,7 +233,6 @@ def test_stored_rows_are_read_and_written_in_several_threads(three_threads, eage
 
     for_blocks(write, blocks)
     assert F.largest == values.max()
-    # Slices are read from the file, other rows through a view of it.
     wanted = [np.arange(20_000)[rows][::3] if i % 2 else rows for i, rows in enumerate(blocks)]
     for rows, found in zip(wanted, map_blocks(F.__getitem__, wanted), strict=True):
         np.testing.assert_array_equal(found, values[rows])

@@ -5,8 +5,8 @@ from ._estimator import (
     MultimodalEstimator,
     check_range,
     checked,
+    map_batches,
     modality_weights,
-    row_batches,
 )
 from ._labels import (
     align_labels,
@@ -46,6 +46,7 @@ __all__ = [
     "label_patterns",
     "labelled_rows",
     "lazy_blocks",
+    "map_batches",
     "modality_weights",
     "named_transformers",
     "normalise_rows",
@@ -53,7 +54,6 @@ __all__ = [
     "refuse_lazy",
     "refuse_views",
     "resolve_modalities",
-    "row_batches",
     "select_blocks",
     "shifted",
     "split_frame",

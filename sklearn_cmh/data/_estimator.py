@@ -6,20 +6,21 @@ of the modalities, or one block alone. It knows nothing of labels or codes, so t
 transformer that is no hasher takes X exactly as hashers do.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from scipy import sparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array, gen_batches
+from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from ..utils._callbacks import report
 from ..utils._sklearn import Interval, StrOptions, safe_indexing
+from ..utils._threads import count_threads, map_blocks, row_slices
 from ..utils._transformers import (
     NestedParamsMixin,
     fit_transform,
@@ -39,7 +40,9 @@ from ._modalities import (
 )
 from ._multimodal import MultimodalData, canonical, item_shape, stack_items, vector_columns
 
-__all__ = ["FLOATS", "MultimodalEstimator", "checked", "modality_weights", "row_batches"]
+__all__ = ["FLOATS", "MultimodalEstimator", "checked", "map_batches", "modality_weights"]
+
+Result = TypeVar("Result")
 
 FLOATS = [np.float64, np.float32]
 
@@ -51,7 +54,7 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
     """Base of estimators with a parameter `modalities`; what they learn is theirs.
 
     A fit calls `_read_table`, then `_fit_preprocessing`, and goes on with the blocks. What
-    takes new rows calls `_new_blocks`, on one batch of `_row_batches` after another where
+    takes new rows calls `_new_blocks`, on one batch after another by `_map_batches` where
     rows may be many.
 
     Attributes
@@ -134,9 +137,17 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
             blocks[name] = self._check_block(name, block)
         return blocks
 
-    def _row_batches(self, X: MatrixLike) -> Iterator:
-        """X in batches of rows that fit in scikit-learn's working memory; see `row_batches`."""
-        return row_batches(X, 8 * self._row_width())
+    def _map_batches(self, function: Callable[[Any], Result], X: MatrixLike) -> Iterator[Result]:
+        """Yield ``function(batch)`` of batches of rows of X, in order; see `map_batches`."""
+        # What others wrote may not bear several threads at once.
+        is_shared = self._bears_threads and not self.transformers_
+        n_threads = count_threads() if is_shared else 1
+        return map_batches(function, X, 8 * self._row_width(), n_threads)
+
+    @property
+    def _bears_threads(self) -> bool:
+        """Whether what is computed of new rows, after `transformers_`, bears several threads."""
+        return False
 
     def _row_width(self) -> int:
         """Values that one new row takes while it is computed with, roughly."""
@@ -278,36 +289,48 @@ def _same_rows(name, given, returned):
     raise ValueError(f"The transformer of {name!r} returned {m} rows for {n} rows of X.{cure}")
 
 
-def row_batches(X, row_bytes):
-    """Yield X in batches of rows, whole where it is small.
+def map_batches(function, X, row_bytes, n_threads=1):
+    """Yield ``function(batch)`` of X in batches of rows, whole where it is small.
 
     Parameters
     ----------
+    function : callable
+        Of some rows, of the kind of X.
     X : {array-like, sparse, DataFrame, MultimodalData}
         Rows.
     row_bytes : int
-        Memory that one row takes; a batch keeps within scikit-learn's `working_memory`.
+        Memory that one row takes; what is computed at a time keeps within scikit-learn's
+        `working_memory`.
+    n_threads : int, default=1
+        Threads that compute batches at the same time, where rows are many.
 
     Yields
     ------
-    batch : object
-        Some rows, of the kind of X.
+    result : object
+        Of every batch, in order.
     """
     if sparse.issparse(X) and X.format != "csr":
         X = X.tocsr()
     shape = getattr(X, "shape", None)
     n = shape[0] if shape else len(X) if hasattr(X, "__len__") else 0
     memory = get_config()["working_memory"] * 2**20
-    height = min(max(1, int(memory // row_bytes)), _MOST_ROWS)
+    height = _MOST_ROWS
+    if n < _MOST_ROWS * n_threads:
+        n_threads = 1  # they share the blocks of every batch instead
+    if n_threads > 1:
+        # Some batches each; not so high, as they hold features at the same time.
+        height = min(height // 2, n // (8 * n_threads))
+    height = min(max(1, int(memory // (row_bytes * n_threads))), height)
     if n <= height:
-        yield X
+        yield function(X)
         return
-    for rows in gen_batches(n, height):
-        yield (
-            X[rows]
-            if sparse.issparse(X) or isinstance(X, MultimodalData)
-            else safe_indexing(X, rows)
-        )
+
+    def of_batch(rows):
+        sliced = sparse.issparse(X) or isinstance(X, MultimodalData)
+        return function(X[rows] if sliced else safe_indexing(X, rows))
+
+    mapped = map if n_threads == 1 else map_blocks
+    yield from mapped(of_batch, row_slices(n, height))
 
 
 def _as_fitted(block, was_sparse):

@@ -13,6 +13,7 @@ from ._mapped_rows import (
     ScaledRows,
     StoredRows,
     features_fit_in_memory,
+    is_own,
     mapped_rows,
     stored_features,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "fitted_features",
     "gathered",
     "gathered_features",
+    "is_own",
     "kept",
     "kept_features",
     "linear_map",

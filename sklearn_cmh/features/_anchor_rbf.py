@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial.distance import pdist
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils.extmath import row_norms
 from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
@@ -24,7 +24,7 @@ from ..utils._documentation import DocumentedMixin
 from ..utils._products import StableFactor, strips
 from ..utils._sklearn import Interval, StrOptions, fit_context, validate_parameters
 from ..utils._state import unchanged_on_error
-from ..utils._threads import map_blocks
+from ..utils._threads import map_blocks, row_slices
 from ..utils._typing import Features, Floats, MatrixLike, RandomState
 
 __all__ = ["AnchorRBF", "begin_fit", "fit_into"]
@@ -91,7 +91,8 @@ def kernel_blocks(
         return use(rows, kernel)
 
     n = X.shape[0]
-    return map_blocks(used, list(gen_batches(n, _HEIGHT) if anchors_sparse else right.batches(n)))
+    batches = row_slices(n, _HEIGHT) if anchors_sparse else list(right.batches(n))
+    return map_blocks(used, batches, together=8)
 
 
 def _in_widths(A, shift, width, dtype):
@@ -181,7 +182,15 @@ def check_varied(anchors: Features, width: float) -> None:
 def _largest(X):
     """Largest magnitude in `X`; it is not written to, as ``X.max()`` would do."""
     values = X.data if sparse.issparse(X) else X
-    return float(max(values.max(), -float(values.min()))) if values.size else 0.0
+    if not values.size:
+        return 0.0
+
+    def largest(rows):
+        some = values[rows]
+        return max(some.max(), -float(some.min()))
+
+    blocks = list(strips(len(values), values[0].size))
+    return float(np.max(list(map_blocks(largest, blocks, together=8))))
 
 
 def _mean_row(A, unit=1.0):
@@ -190,10 +199,12 @@ def _mean_row(A, unit=1.0):
 
 def _mean_square(X, m, unit):
     """Mean over rows of ``||x / unit - m||^2``, in float64."""
-    total = 0.0
-    for rows in gen_batches(len(X), _HEIGHT):
-        total += np.square(X[rows] / unit - m).sum(dtype=np.float64)
-    return total / len(X)
+
+    def squares(rows):
+        return np.square(X[rows] / unit - m).sum(dtype=np.float64)
+
+    blocks = row_slices(len(X), _HEIGHT)
+    return sum(map_blocks(squares, blocks, together=8)) / len(X)
 
 
 def cluster_centres(X, n_clusters, rng):

@@ -18,6 +18,7 @@ from sklearn.utils import gen_batches
 
 from ..data import LazyRows
 from ..utils._products import strips
+from ..utils._threads import map_blocks, row_slices
 from ..utils._transformers import fit, fit_transform, transform
 from ..utils._typing import Features, Floats
 from ._anchor_rbf import AnchorRBF, fit_into
@@ -28,6 +29,7 @@ __all__ = [
     "ScaledRows",
     "StoredRows",
     "features_fit_in_memory",
+    "is_own",
     "mapped_rows",
     "stored_features",
 ]
@@ -62,12 +64,12 @@ class MappedRows(LazyRows):
 
 
 def is_own(feature_map: Any) -> bool:
-    """Whether a map is `AnchorRBF`, maybe after `sqrt_norm`."""
+    """Whether a map is a default one, maybe after `sqrt_norm`; they bear several threads."""
     if isinstance(feature_map, Pipeline):
         return all(is_own(step) for _, step in feature_map.steps)
     if type(feature_map) is FunctionTransformer:
         return feature_map.func is signed_sqrt
-    return type(feature_map) in (AnchorRBF, Normalizer)
+    return type(feature_map) in (AnchorRBF, Normalizer, StandardScaler)
 
 
 class ScaledRows(LazyRows):
@@ -93,11 +95,15 @@ class ScaledRows(LazyRows):
         one = self.dtype.type(1)
         self._shift = scaler.mean_.astype(self.dtype) if scaler.with_mean else one * 0
         self._scale = scaler.scale_.astype(self.dtype) if scaler.with_std else one
-        ends = self._scaled(np.stack([block.min(axis=0), block.max(axis=0)]))
-        self.largest = np.abs(ends).max()
+        blocks = row_slices(len(block), _BLOCK_ROWS)
+        self.largest = np.max(list(map_blocks(self._largest, blocks)))
 
     def __getitem__(self, rows: Any) -> Floats:
         return self._scaled(self.block[rows])
+
+    def _largest(self, rows):
+        some = self.block[rows]
+        return np.abs(self._scaled(np.stack([some.min(axis=0), some.max(axis=0)]))).max()
 
     def _scaled(self, block):
         """Rows are scaled a few at a time while they are in the caches."""
@@ -146,25 +152,11 @@ class StoredRows(LazyRows):
             self._file.write(values.data.cast("B"))
 
     def __getitem__(self, rows: Any) -> Floats:
-        if isinstance(rows, slice) and rows.step is None:
-            return self._read(*rows.indices(len(self))[:2])
         # A view of its own, so that what is read counts as memory no longer than it is used.
         with self._lock:
             self._file.flush()
             view = np.memmap(self._file, self.dtype, "r", shape=self.shape)
-        values = np.array(view[rows])
-        return values if self.shift is None else np.subtract(values, self.shift, out=values)
-
-    def _read(self, start, stop):
-        """Consecutive rows, shifted a few at a time while they are in the caches."""
-        values = np.empty((max(stop - start, 0), self.shape[1]), dtype=self.dtype)
-        for few in strips(*values.shape):
-            with self._lock:
-                self._file.seek((start + few.start) * self.shape[1] * self.dtype.itemsize)
-                self._file.readinto(values[few].data.cast("B"))
-            if self.shift is not None:
-                values[few] -= self.shift
-        return values
+        return np.array(view[rows]) if self.shift is None else np.subtract(view[rows], self.shift)
 
 
 def mapped_rows(feature_map: Any, block: Features) -> Floats | MappedRows:
@@ -248,26 +240,32 @@ def fit_by_parts(feature_map: Any, block: Features) -> Any:
     """Fit a map; StandardScaler without its copies of all rows in float64."""
     if not _scales_dense_rows(feature_map, block):
         return fit(feature_map, block)
-    parts = list(gen_batches(len(block), _BLOCK_ROWS // 16))
-    for rows in parts:
-        inner = rows not in (parts[0], parts[-1])
-        if inner and feature_map.with_mean and feature_map.with_std:
-            _add_moments(feature_map, block[rows])
-        else:  # what it learns beside moments
-            feature_map.partial_fit(block[rows])
+    first, *others = gen_batches(len(block), _BLOCK_ROWS // 16)
+    feature_map.partial_fit(block[first])
+    if feature_map.with_mean and feature_map.with_std:
+        for moments in map_blocks(lambda rows: _moments(block[rows]), others[:-1], together=8):
+            _add_moments(feature_map, *moments)
+        others = others[-1:]
+    for rows in others:
+        feature_map.partial_fit(block[rows])
     return feature_map
 
 
-def _add_moments(scaler, rows):
-    """What `partial_fit` does to the mean and the variance, in a third of the time."""
+def _moments(rows):
+    """How many rows there are, their mean, and the sums of squares about it."""
     x = rows.astype(np.float64)
     mean = np.ones(len(x)) @ x / len(x)
     x -= mean
+    return len(x), mean, np.einsum("ij,ij->j", x, x)
+
+
+def _add_moments(scaler, count, mean, squares):
+    """What `partial_fit` does to the mean and the variance, in a third of the time."""
     n, apart = scaler.n_samples_seen_, mean - scaler.mean_
-    total = n + len(x)
-    squares = n * scaler.var_ + np.einsum("ij,ij->j", x, x) + apart**2 * (n * len(x) / total)
+    total = n + count
+    squares = n * scaler.var_ + squares + apart**2 * (n * count / total)
     scaler.n_samples_seen_, scaler.var_ = total, squares / total
-    scaler.mean_ = scaler.mean_ + apart * (len(x) / total)
+    scaler.mean_ = scaler.mean_ + apart * (count / total)
 
 
 def fit_transform_by_parts(feature_map: Any, block: Features) -> Features:

@@ -498,12 +498,11 @@ class SharedSpace(
         """Unit rows as an ndarray, whatever `set_output` says."""
         check_is_fitted(self)
         refuse_views(X)
-        return np.concatenate(
-            [
-                self._unit_rows(self._components(self._new_blocks(batch, modality)))
-                for batch in self._row_batches(X)
-            ]
-        )
+
+        def rows(batch):
+            return self._unit_rows(self._components(self._new_blocks(batch, modality)))
+
+        return np.concatenate(list(self._map_batches(rows, X)))
 
     def _row_width(self):
         widest = max((len(W) for W in self._shared.bases), default=0)

@@ -644,6 +644,10 @@ class RefinedHasher(BaseHasher):
         chosen = np.sort(np.concatenate([order[:n_scored], others]))
         return chosen, np.flatnonzero(np.isin(chosen, order[:n_scored]))
 
+    @property
+    def _bears_threads(self):
+        return all(restart._bears_threads for restart in self._restarts)
+
     def _project(self, name, block):
         if self._restarts:
             Z = np.hstack([restart._project(name, block) for restart in self._restarts])

@@ -64,9 +64,9 @@ from ..utils._transformers import inner_clone
 
 __all__ = ["AAH"]
 
-_BLOCK_ROWS = 1024
+_BLOCK_ROWS = 2048
 # Of features of some rows, which stay in the caches from one product to the next.
-_BLOCK_ENTRIES = 2**19
+_BLOCK_ENTRIES = 2**20
 
 
 @dataclass(frozen=True)
@@ -296,16 +296,22 @@ def start(problem, U, mu, discrete, XU=None):
         XU = [cross(X, u, X.dtype) for X, u in zip(problem.features, U, strict=True)]
     EU = [problem.between.pool(u) for u in U]
     XSU = [reconstruction_product(problem, EU, m) for m in range(len(U))]
+    (B,), _ = over_rows(average_rows, (_zeros(U[0]),), U, discrete=discrete)
     return State(
         U=list(U),
         P=[update_reconstruction(product) for product in XSU],
-        C=[u * u.dtype.type(0) for u in U],
-        B=update_codes(U, discrete),
+        C=[_zeros(u) for u in U],
+        B=B,
         mu=mu,
         XH=list(XU),
         EU=EU,
         XSU=XSU,
     )
+
+
+def _zeros(U):
+    """As many zeros; of arrays, memory is taken where they are first written to."""
+    return U * U.dtype.type(0) if isinstance(U, ChunkedRows) else np.zeros(U.shape, U.dtype)
 
 
 def turn(problem, weights, state, m, next_mu):

@@ -387,6 +387,10 @@ class ASCMH(TargetsMixin, KernelHasher):
                 estimators[name] = fit_bits(estimator, F, varied) if varied.size else None
         return estimators
 
+    @property
+    def _bears_threads(self):
+        return super()._bears_threads and hasattr(self, "projections_")
+
     def _project(self, name, block):
         if hasattr(self, "projections_"):
             return super()._project(name, block)

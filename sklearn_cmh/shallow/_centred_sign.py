@@ -112,5 +112,9 @@ class CentredSign(BaseHasher):
         self.codes_ = sign(self._project_blocks(blocks))
         warn_constant_bits(self.codes_, "Lower n_bits.")
 
+    @property
+    def _bears_threads(self):
+        return True
+
     def _project(self, name, block):
         return project(block, self.projection_, self.means_[name] @ self.projection_)

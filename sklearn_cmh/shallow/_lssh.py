@@ -231,6 +231,10 @@ class LSSH(LinearHasher):
         }
         return Solution(sign(state.A), None, sweeps.objective, len(sweeps), extras=extras)
 
+    @property
+    def _bears_threads(self):
+        return False  # warnings are caught, which is for the whole process
+
     def _project(self, name, block):
         F = self._map_features(name, block)
         if name != next(iter(self.feature_maps_)):

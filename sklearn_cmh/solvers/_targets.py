@@ -97,21 +97,24 @@ class Targets:
 
     def expand(self, G: Floats) -> Floats:
         """``T G`` (n, k), in the dtype of `G`."""
-        c = self.labels.shape[1]
-        product = self.labels.astype(G.dtype, copy=False) @ G[:c]
-        if self.pairs.shape[1]:
-            product += self.pairs.astype(G.dtype, copy=False) @ G[c:]
-        return product
+        return self._made(G, G.dtype, lambda product: product)
 
     def signs(self, G: Floats) -> NDArray:
-        """Signs of `expand`, as codes, a block of rows at a time."""
-        codes = np.empty((len(self), G.shape[1]), dtype=np.int8)
+        """Signs of `expand`, as codes."""
+        return self._made(G, np.int8, sign)
+
+    def _made(self, G, dtype, of_product):
+        """What a function makes of ``T G``, (n, k), a block of rows at a time."""
+        made, c = np.empty((len(self), G.shape[1]), dtype), self.labels.shape[1]
 
         def fill(rows):
-            codes[rows] = sign(self[rows].expand(G))
+            product = self.labels[rows].astype(G.dtype, copy=False) @ G[:c]
+            if self.pairs.shape[1]:
+                product += self.pairs[rows].astype(G.dtype, copy=False) @ G[c:]
+            made[rows] = of_product(product)
 
         for_blocks(fill, row_slices(len(self), _BLOCK_ROWS))
-        return codes
+        return made
 
     def sum(self) -> Floats:
         """Column sums ``T'1`` (t,), float64."""

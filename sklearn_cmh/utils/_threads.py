@@ -21,7 +21,7 @@ from sklearn import get_config, set_config
 from sklearn.utils import gen_batches
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["add_blocks", "for_blocks", "map_blocks", "row_slices"]
+__all__ = ["add_blocks", "count_threads", "for_blocks", "map_blocks", "row_slices"]
 
 Block = TypeVar("Block")
 Result = TypeVar("Result")
@@ -30,9 +30,13 @@ Result = TypeVar("Result")
 _MOST_THREADS = 8
 # For fewer blocks a thread, threads of BLAS are as good.
 _FEWEST_BLOCKS = 4
+# Whoever hands a block over waits for the interpreter, which threads take in turns.
+_MOST_TOGETHER = 8
 
 
-def map_blocks(function: Callable[[Block], Result], blocks: Sequence[Block]) -> Iterator[Result]:
+def map_blocks(
+    function: Callable[[Block], Result], blocks: Sequence[Block], together: int = 1
+) -> Iterator[Result]:
     """Yield ``function(block)`` of every block, from the first to the last.
 
     As many are computed at the same time as BLAS would take threads, eight at most.
@@ -43,6 +47,9 @@ def map_blocks(function: Callable[[Block], Result], blocks: Sequence[Block]) -> 
         Computes what does not depend on other blocks; it may write to rows of its own.
     blocks : sequence
         Slices of rows, for instance.
+    together : int, default=1
+        Blocks that a thread takes at a time, where there are enough: of small blocks several, as
+        to hand them over takes time; of such whose results are large, one.
 
     Yields
     ------
@@ -55,23 +62,28 @@ def map_blocks(function: Callable[[Block], Result], blocks: Sequence[Block]) -> 
     >>> list(map_blocks(abs, [-3, -2]))
     [3, 2]
     """
-    n_threads = min(_blas_threads(), _MOST_THREADS)
+    n_threads = count_threads()
     if n_threads == 1 or len(blocks) < _FEWEST_BLOCKS * n_threads:
         yield from map(function, blocks)
         return
     waiting: deque = deque()
     settings = get_config(), np.geterr()
+    together = min(together, len(blocks) // (_FEWEST_BLOCKS * n_threads))
     with _one_blas_thread(), ThreadPoolExecutor(n_threads, "", _as_caller, settings) as pool:
         try:
-            for block in blocks:
-                waiting.append(pool.submit(function, block))
+            for some in gen_batches(len(blocks), together):
+                waiting.append(pool.submit(_each, function, blocks[some]))
                 if len(waiting) > n_threads:
-                    yield waiting.popleft().result()
+                    yield from waiting.popleft().result()
             while waiting:
-                yield waiting.popleft().result()
+                yield from waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _each(function, blocks):
+    return [function(block) for block in blocks]
 
 
 def _as_caller(config, errors):
@@ -82,7 +94,7 @@ def _as_caller(config, errors):
 
 def for_blocks(function: Callable[[Block], Any], blocks: Sequence[Block]) -> None:
     """Call a function that writes to rows of its own on every block; see `map_blocks`."""
-    deque(map_blocks(function, blocks), maxlen=0)
+    deque(map_blocks(function, blocks, _MOST_TOGETHER), maxlen=0)
 
 
 def add_blocks(total: Any, function: Callable[[Block], Any], blocks: Sequence[Block]) -> Any:
@@ -112,10 +124,10 @@ def _blas():
     return ThreadpoolController().select(user_api="blas")
 
 
-def _blas_threads():
-    """Threads that a product would have now, no more than there are cores for it."""
+def count_threads() -> int:
+    """How many threads `map_blocks` would take now: as many as a product would, eight at most."""
     counts = [library.num_threads for library in _blas().lib_controllers]
-    return min(max(counts, default=1), cpu_count())
+    return min(max(counts, default=1), cpu_count(), _MOST_THREADS)
 
 
 _lock = Lock()

@@ -82,9 +82,8 @@ def raw_blocks(hasher, frame):
 
 
 def preprocessed_rows(hasher, X, modality):
-    """Yield the rows of one modality after its transformer, in batches."""
-    for batch in hasher._row_batches(X):
-        yield hasher._new_blocks(batch, modality)[modality]
+    """Iterate over the rows of one modality after its transformer, in batches."""
+    return hasher._map_batches(lambda batch: hasher._new_blocks(batch, modality)[modality], X)
 
 
 def _prepare(steps, prepare, X):
