@@ -11,8 +11,8 @@
 Synthetic data of the shape of NUS-WIDE: 500 and 1,000 columns (further modalities have 500), ten
 labels. Every fit runs in a process of its own, so that its peak memory is its own. Seconds are of
 processor time; with several threads, of which some wait for others, by the clock. "products" is
-that of the bare matrix products that the method cannot do without, measured in the same process on
-some blocks of rows:
+that of the bare matrix products that the method cannot do without, measured in the same process, by
+blocks of rows:
 
 * F_m with anchors, and F_m'F_m, in float64, as codes that do not depend on the processor need it;
 * in each sweep F_m with projections and F_m' with codes, and once more the latter, for what the
@@ -85,17 +85,20 @@ def make_method(name, bits, anchors, blocks):
     return method(bits, feature_map=maps, random_state=0, **own)
 
 
-def timed(product, *blocks):
-    """Seconds that a product of one block of rows takes."""
-    product(*blocks)
+def timed(product, n, *arrays):
+    """Seconds that a product of n rows takes, by blocks of such rows as there are."""
+    height = min(BLOCK, len(arrays[0]))
+    rows = len(arrays[0]) // height * height
+    blocks = [slice(start, start + height) for start in range(0, rows, height)]
+    product(*(array[blocks[0]] for array in arrays))
     start = now()
-    for _ in range(TIMED_BLOCKS):
-        product(*blocks)
-    return (now() - start) / TIMED_BLOCKS
+    for block in blocks:
+        product(*(array[block] for array in arrays))
+    return (now() - start) * n / rows
 
 
 def time_products(hasher, blocks, Y, exact=np.float64):
-    """Seconds of the bare products of a fit, from those of one block of rows.
+    """Seconds of the bare products of a fit.
 
     `exact` is the precision of those that are in float64.
     """
@@ -104,33 +107,35 @@ def time_products(hasher, blocks, Y, exact=np.float64):
     n, bits = hasher.codes_.shape
     rows, kind, sweeps = min(BLOCK, n), type(hasher).__name__, hasher.n_iter_
     mapped = {name: len(P) for name, P in hasher.projections_.items()}
-    rng = np.random.default_rng(0)
     seconds = 0.0
     features = []
     groups = summed_groups(kind, Y, rows, exact)
-    B = np.ones((rows, bits), exact)
+    B = np.ones((n, bits), np.float32)
+    few = min(TIMED_BLOCKS * BLOCK, n)  # in float64, all might be too many
     for name, block in blocks.items():
-        X = block[:rows].astype(exact)
+        q, X = mapped[name], block[:few].astype(exact)
         if hasattr(hasher.feature_maps_[name], "anchors_"):
-            seconds += timed(np.matmul, X, np.ones((X.shape[1], mapped[name]), exact))
-        F = rng.standard_normal((rows, mapped[name])).astype(exact)
-        seconds += timed(lambda F: F.T @ F, F)
+            anchors = np.ones((X.shape[1], q), exact)
+            seconds += timed(lambda X, A=anchors: X @ A, n, X)
+        F = np.resize(X, (few, q)) if q != X.shape[1] else X
+        seconds += timed(lambda F: F.T @ F, n, F)
         if groups is not None:
-            seconds += timed(lambda F: groups @ F, F)
+            seconds += timed(lambda F: groups @ F, n, F)
         if kind == "ASCMH":
-            seconds += timed(np.matmul, F.T, B)
-        F = F.astype(block.dtype)
-        seconds += sweeps * timed(np.matmul, F, np.ones((F.shape[1], bits), F.dtype))
-        seconds += (sweeps + 1) * timed(np.matmul, F.T, B.astype(F.dtype))
+            seconds += timed(lambda F, B: F.T @ B, n, F, B[:few].astype(exact))
+        F = np.resize(block, (n, q)) if q != block.shape[1] else block
+        P, B = np.ones((q, bits), F.dtype), B.astype(F.dtype, copy=False)
+        seconds += sweeps * timed(lambda F, P=P: F @ P, n, F)
+        seconds += (sweeps + 1) * timed(lambda F, B: F.T @ B, n, F, B)
         features.append(F)
     if kind == "DSAH":
         for F, G in itertools.combinations(features, 2):
-            seconds += timed(lambda F, G: F.T @ G, F, G)
+            seconds += timed(lambda F, G: F.T @ G, n, F, G)
     if kind == "ASCMH":
-        Z = rng.standard_normal((rows, bits)).astype(exact)
-        seconds += (sweeps + 1) * timed(lambda Z: Z.T @ Z, Z)
-        seconds += (sweeps + 1) * timed(np.matmul, Z, np.ones((bits, bits), exact))
-    return seconds * n / rows
+        Z, turn = np.ones((n, bits), exact), np.ones((bits, bits), exact)
+        seconds += (sweeps + 1) * timed(lambda Z: Z.T @ Z, n, Z)
+        seconds += (sweeps + 1) * timed(lambda Z: Z @ turn, n, Z)
+    return seconds
 
 
 def summed_groups(kind, Y, rows, dtype):
@@ -187,11 +192,11 @@ def measure_encode(rows, columns):
     before, start = peak_gigabytes(), now()
     hasher.encode(X, modality="m0")
     seconds, peak = now() - start, peak_gigabytes()
-    block = X[:BLOCK].astype(np.float64)
-    products = timed(np.matmul, block, np.ones((columns, columns)))
-    products += timed(np.matmul, block, np.ones((columns, 64)))
-    exponentials = timed(np.exp, -np.square(X[:BLOCK]))
-    products, exponentials = (t * rows / len(block) for t in (products, exponentials))
+    few = X[: TIMED_BLOCKS * BLOCK].astype(np.float64)
+    anchors, projections = np.ones((columns, columns)), np.ones((columns, 64))
+    products = timed(lambda X: X @ anchors, rows, few)
+    products += timed(lambda X: X @ projections, rows, few)
+    exponentials = timed(np.exp, rows, -np.square(X[: len(few)]))
     print(
         f"encode {rows} x {columns}: {seconds:.1f} s, products {products:.1f}, exponentials "
         f"{exponentials:.1f}, ratio {seconds / (products + exponentials):.2f}, "
@@ -262,6 +267,9 @@ def main():
     parser.add_argument("--grid", metavar="FILE", help="search on Wiki, in this process")
     parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    threads = dict.fromkeys(THREADS, options.threads)
+    if not threads.items() <= os.environ.items():  # they count from the start of a process
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **threads})
     if options.encode:
         for columns in WIDTHS:
             measure_encode(options.encode, columns)
@@ -272,7 +280,6 @@ def main():
     if options.one:
         print(json.dumps(measure(options.one)))
         return
-    threads = dict.fromkeys(THREADS, options.threads)
     print(
         "method           mods anchors bits dtype     rows sweeps seconds us/row products ratio "
         " user plain inputs  beyond"
@@ -290,12 +297,12 @@ def main():
         command = [
             sys.executable,
             __file__,
+            "--threads",
+            options.threads,
             "--one",
             json.dumps(dict(zip(keys, values, strict=True))),
         ]
-        done = subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, **threads}
-        )
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             sys.exit(done.stderr)
         r = json.loads(done.stdout.splitlines()[-1])
