@@ -34,7 +34,7 @@ from threadpoolctl import threadpool_limits
 
 from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, HammingRanker, MultimodalData
 from sklearn_cmh.base import ShallowHasher, Solution, modality_weights, sign
-from sklearn_cmh.data import MultimodalEstimator, map_batches, normalise_rows
+from sklearn_cmh.data import MultimodalEstimator, RowBatches, normalise_rows
 from sklearn_cmh.metrics import mean_average_precision
 
 
@@ -255,14 +255,25 @@ def test_queries_may_be_stored_otherwise_than_the_training_rows(
         lambda X: MultimodalData(number=X, name=X[:, 0].astype(str).tolist()),
     ],
 )
-def test_batches_of_rows(kind):
+@pytest.mark.parametrize(("n_threads", "count"), [(1, 10), (4, 40)])
+def test_batches_of_rows(kind, n_threads, count):
     """Of the kind of X, and all its rows in their order."""
     X = kind(np.arange(20_000.0).reshape(-1, 2))
     with config_context(working_memory=1):
-        batches = list(map_batches(lambda batch: batch, X, row_bytes=1024))
-    assert len(batches) == 10
+        batches = list(RowBatches(X, 1024, n_threads))
+    assert len(batches) == count
     assert all(type(batch) is type(X) or sparse.issparse(X) for batch in batches)
     np.testing.assert_array_equal([row for batch in batches for row in as_rows(batch)], as_rows(X))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5, 8])
+@pytest.mark.parametrize("n", [1, 8192, 8193, 50_000, 400_000])
+def test_batches_are_high_and_enough_for_all_threads(n, n_threads):
+    heights = [len(batch) for batch in RowBatches(np.zeros((n, 1)), 8, n_threads)]
+    assert sum(heights) == n
+    assert max(heights) <= 8192
+    assert len(heights) == 1 or max(heights) >= 1024
+    assert n < 8192 * n_threads or n_threads == 1 or len(heights) >= 8 * n_threads
 
 
 def as_rows(X):

@@ -204,6 +204,30 @@ def test_batches_of_new_rows_are_shared_unless_others_wrote_a_part(
     assert len(threads) > 1 or not is_shared
 
 
+class Rows:
+    """Rows of somebody else, who notes in which thread they are asked for."""
+
+    def __init__(self, values):
+        self.values, self.shape, self.threads = values, values.shape, set()
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, rows):
+        self.threads.add(get_ident())
+        return self.values[rows]
+
+
+def test_rows_are_asked_for_in_the_thread_that_encodes(many_rows, three_threads):
+    X, y = many_rows
+    hasher = DSAH(8, n_anchors=20, random_state=0).fit(X[:500], y[:500])
+    rows = Rows(X["image"])
+    np.testing.assert_array_equal(
+        hasher.encode(rows, modality="image"), hasher.encode(X["image"], modality="image")
+    )
+    assert rows.threads == {get_ident()}
+
+
 def test_an_error_of_one_batch_is_that_of_all(many_rows, three_threads):
     X, y = many_rows
     hasher = DSAH(8, n_anchors=20, random_state=0).fit(X[:500], y[:500])

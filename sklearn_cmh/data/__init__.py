@@ -3,9 +3,9 @@
 from ._estimator import (
     FLOATS,
     MultimodalEstimator,
+    RowBatches,
     check_range,
     checked,
-    map_batches,
     modality_weights,
 )
 from ._labels import (
@@ -35,6 +35,7 @@ __all__ = [
     "Modality",
     "MultimodalData",
     "MultimodalEstimator",
+    "RowBatches",
     "align_labels",
     "canonical",
     "check_range",
@@ -46,7 +47,6 @@ __all__ = [
     "label_patterns",
     "labelled_rows",
     "lazy_blocks",
-    "map_batches",
     "modality_weights",
     "named_transformers",
     "normalise_rows",

@@ -6,7 +6,7 @@ of the modalities, or one block alone. It knows nothing of labels or codes, so t
 transformer that is no hasher takes X exactly as hashers do.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from typing import Any, ClassVar, TypeVar
@@ -40,7 +40,7 @@ from ._modalities import (
 )
 from ._multimodal import MultimodalData, canonical, item_shape, stack_items, vector_columns
 
-__all__ = ["FLOATS", "MultimodalEstimator", "checked", "map_batches", "modality_weights"]
+__all__ = ["FLOATS", "MultimodalEstimator", "RowBatches", "checked", "modality_weights"]
 
 Result = TypeVar("Result")
 
@@ -138,11 +138,12 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
         return blocks
 
     def _map_batches(self, function: Callable[[Any], Result], X: MatrixLike) -> Iterator[Result]:
-        """Yield ``function(batch)`` of batches of rows of X, in order; see `map_batches`."""
+        """Iterate over ``function(batch)`` of batches of rows of X, in order; see `RowBatches`."""
         # What others wrote may not bear several threads at once.
         is_shared = self._bears_threads and not self.transformers_
         n_threads = count_threads() if is_shared else 1
-        return map_batches(function, X, 8 * self._row_width(), n_threads)
+        batches = RowBatches(X, 8 * self._row_width(), n_threads)
+        return map_blocks(function, batches) if is_shared else map(function, batches)
 
     @property
     def _bears_threads(self) -> bool:
@@ -289,48 +290,40 @@ def _same_rows(name, given, returned):
     raise ValueError(f"The transformer of {name!r} returned {m} rows for {n} rows of X.{cure}")
 
 
-def map_batches(function, X, row_bytes, n_threads=1):
-    """Yield ``function(batch)`` of X in batches of rows, whole where it is small.
+class RowBatches(Sequence):
+    """X in batches of rows, whole where it is small; each is taken of X when it is asked for.
 
     Parameters
     ----------
-    function : callable
-        Of some rows, of the kind of X.
     X : {array-like, sparse, DataFrame, MultimodalData}
         Rows.
     row_bytes : int
-        Memory that one row takes; what is computed at a time keeps within scikit-learn's
+        Memory that one row takes; as many batches as there are threads keep within scikit-learn's
         `working_memory`.
     n_threads : int, default=1
-        Threads that compute batches at the same time, where rows are many.
-
-    Yields
-    ------
-    result : object
-        Of every batch, in order.
+        Threads that take a batch each, where rows are many.
     """
-    if sparse.issparse(X) and X.format != "csr":
-        X = X.tocsr()
-    shape = getattr(X, "shape", None)
-    n = shape[0] if shape else len(X) if hasattr(X, "__len__") else 0
-    memory = get_config()["working_memory"] * 2**20
-    height = _MOST_ROWS
-    if n < _MOST_ROWS * n_threads:
-        n_threads = 1  # they share the blocks of every batch instead
-    if n_threads > 1:
-        # Some batches each; not so high, as they hold features at the same time.
-        height = min(height // 2, n // (8 * n_threads))
-    height = min(max(1, int(memory // (row_bytes * n_threads))), height)
-    if n <= height:
-        yield function(X)
-        return
 
-    def of_batch(rows):
+    def __init__(self, X, row_bytes, n_threads=1):
+        self._X = X.tocsr() if sparse.issparse(X) and X.format != "csr" else X
+        shape = getattr(X, "shape", None)
+        n = shape[0] if shape else len(X) if hasattr(X, "__len__") else 0
+        memory = get_config()["working_memory"] * 2**20
+        height = min(max(1, int(memory // (row_bytes * n_threads))), _MOST_ROWS)
+        if n_threads > 1 and n >= _MOST_ROWS * n_threads:
+            # Some for each of them; not so high, as they hold features at the same time.
+            height = min(height, _MOST_ROWS // 2, n // (8 * n_threads))
+        self._rows = row_slices(n, height) if n > height else None
+
+    def __len__(self):
+        return 1 if self._rows is None else len(self._rows)
+
+    def __getitem__(self, i):
+        X = self._X
+        if self._rows is None:
+            return (X,)[i]
         sliced = sparse.issparse(X) or isinstance(X, MultimodalData)
-        return function(X[rows] if sliced else safe_indexing(X, rows))
-
-    mapped = map if n_threads == 1 else map_blocks
-    yield from mapped(of_batch, row_slices(n, height))
+        return X[self._rows[i]] if sliced else safe_indexing(X, self._rows[i])
 
 
 def _as_fitted(block, was_sparse):

@@ -46,7 +46,7 @@ def map_blocks(
     function : callable
         Computes what does not depend on other blocks; it may write to rows of its own.
     blocks : sequence
-        Slices of rows, for instance.
+        Slices of rows, for instance. They are taken of it by the thread that asks for results.
     together : int, default=1
         Blocks that a thread takes at a time, where there are enough: of small blocks several, as
         to hand them over takes time; of such whose results are large, one.
@@ -72,7 +72,8 @@ def map_blocks(
     with _one_blas_thread(), ThreadPoolExecutor(n_threads, "", _as_caller, settings) as pool:
         try:
             for some in gen_batches(len(blocks), together):
-                waiting.append(pool.submit(_each, function, blocks[some]))
+                few = [blocks[i] for i in range(some.start, some.stop)]
+                waiting.append(pool.submit(_each, function, few))
                 if len(waiting) > n_threads:
                     yield from waiting.popleft().result()
             while waiting:
