@@ -178,7 +178,7 @@ def measure(setting):
     }
 
 
-def measure_encode(rows, columns):
+def measure_encode(rows, columns, n_anchors):
     """Encode rows of one modality; seconds and memory beside those of the bare products."""
     from sklearn_cmh import DSAH, MultimodalData
 
@@ -186,20 +186,22 @@ def measure_encode(rows, columns):
     X = rng.standard_normal((rows, columns), dtype=np.float32)
     y = rng.integers(LABELS, size=5000)
     some = X[: len(y)] + rng.standard_normal((LABELS, columns), dtype=np.float32)[y]
-    hasher = DSAH(64, n_anchors=columns, n_perturbations=0, max_iter=2, random_state=0)
+    hasher = DSAH(64, n_anchors=n_anchors, n_perturbations=0, max_iter=2, random_state=0)
     warnings.simplefilter("ignore")
     hasher.fit(MultimodalData(m0=some), y)
     before, start = peak_gigabytes(), now()
     hasher.encode(X, modality="m0")
     seconds, peak = now() - start, peak_gigabytes()
     few = X[: TIMED_BLOCKS * BLOCK].astype(np.float64)
-    anchors, projections = np.ones((columns, columns)), np.ones((columns, 64))
+    anchors, projections = np.ones((columns, n_anchors)), np.ones((n_anchors, 64))
+    features = few @ anchors
     products = timed(lambda X: X @ anchors, rows, few)
-    products += timed(lambda X: X @ projections, rows, few)
-    exponentials = timed(np.exp, rows, -np.square(X[: len(few)]))
+    products += timed(lambda F: F @ projections, rows, features)
+    exponentials = timed(np.exp, rows, -np.square(np.resize(X, features.shape)))
     print(
-        f"encode {rows} x {columns}: {seconds:.1f} s, products {products:.1f}, exponentials "
-        f"{exponentials:.1f}, ratio {seconds / (products + exponentials):.2f}, "
+        f"encode {rows} x {columns}, {n_anchors} anchors: {seconds:.1f} s, "
+        f"products {products:.1f}, exponentials {exponentials:.1f}, "
+        f"ratio {seconds / (products + exponentials):.2f}, "
         f"{peak - before:.2f} GB beyond the input"
     )
 
@@ -271,8 +273,8 @@ def main():
     if not threads.items() <= os.environ.items():  # they count from the start of a process
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **threads})
     if options.encode:
-        for columns in WIDTHS:
-            measure_encode(options.encode, columns)
+        for columns, n_anchors in itertools.product(WIDTHS, options.anchors):
+            measure_encode(options.encode, columns, n_anchors or columns)
         return
     if options.grid:
         measure_grid(options.grid)
