@@ -439,7 +439,7 @@ def test_a_row_without_its_vector_is_named(wrong, seen):
     ):
         with pytest.raises(ValueError, match=message):
             attempt()
-    with pytest.raises(ValueError, match=r"arrays of shape \(3,\) at fit; got .* \(2, 5\)"):
+    with pytest.raises(ValueError, match=r"arrays of shape \(3,\) at fit; got 5 columns"):
         hasher.encode(np.zeros((2, 5)), modality="image")
 
 

@@ -228,6 +228,13 @@ def test_rows_are_asked_for_in_the_thread_that_encodes(many_rows, three_threads)
     assert rows.threads == {get_ident()}
 
 
+def test_an_error_of_all_batches_tells_nothing_of_their_height(many_rows, three_threads):
+    X, y = many_rows
+    hasher = DSAH(8, n_anchors=20, random_state=0).fit(X[:500], y[:500])
+    with pytest.raises(ValueError, match=r"had 3 columns at fit.*; got 4 columns\.$"):
+        hasher.encode(X["image"], modality="text")
+
+
 def test_an_error_of_one_batch_is_that_of_all(many_rows, three_threads):
     X, y = many_rows
     hasher = DSAH(8, n_anchors=20, random_state=0).fit(X[:500], y[:500])

@@ -524,14 +524,21 @@ def _check_width(block, modality, total=None):
     if modality.item_shape is not None:
         raise ValueError(
             f"The modality {modality.name!r} was a column of arrays of shape "
-            f"{modality.item_shape} at fit; got an X of shape {tuple(block.shape)}."
+            f"{modality.item_shape} at fit; got {_form_of_rows(tail)}."
         )
     whole = f", or the whole X with {total}" if total not in (None, modality.width) else ""
     hint = " Expected 2D array, got 1D array instead." if not tail and modality.width > 1 else ""
     raise ValueError(
         f"The modality {modality.name!r} had {modality.width} columns at fit: pass that many "
-        f"{whole and '(the block alone)'}{whole}; got an X of shape {tuple(block.shape)}.{hint}"
+        f"{whole and '(the block alone)'}{whole}; got {_form_of_rows(tail)}.{hint}"
     )
+
+
+def _form_of_rows(tail):
+    """What rows are like; how many there are is not told, as they come in batches."""
+    if len(tail) == 1:
+        return f"{tail[0]} columns"
+    return f"rows of shape {tail}" if tail else "one value a row"
 
 
 def _take_columns(X, modality):
