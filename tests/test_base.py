@@ -34,7 +34,7 @@ from threadpoolctl import threadpool_limits
 
 from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, HammingRanker, MultimodalData
 from sklearn_cmh.base import ShallowHasher, Solution, modality_weights, sign
-from sklearn_cmh.data import MultimodalEstimator, RowBatches, normalise_rows
+from sklearn_cmh.data import MultimodalEstimator, RowBatches, _estimator, normalise_rows
 from sklearn_cmh.metrics import mean_average_precision
 
 
@@ -255,12 +255,14 @@ def test_queries_may_be_stored_otherwise_than_the_training_rows(
         lambda X: MultimodalData(number=X, name=X[:, 0].astype(str).tolist()),
     ],
 )
-@pytest.mark.parametrize(("n_threads", "count"), [(1, 10), (4, 40)])
-def test_batches_of_rows(kind, n_threads, count):
+@pytest.mark.parametrize(("row_bytes", "n_threads", "count"), [(1024, 1, 10), (128, 2, 16)])
+def test_batches_of_rows(kind, row_bytes, n_threads, count, monkeypatch):
     """Of the kind of X, and all its rows in their order."""
+    monkeypatch.setattr(_estimator, "count_threads", lambda: n_threads)
+    monkeypatch.setattr(_estimator, "_FEWEST_SHARED", 500)
     X = kind(np.arange(20_000.0).reshape(-1, 2))
     with config_context(working_memory=1):
-        batches = list(RowBatches(X, 1024, n_threads))
+        batches = list(RowBatches(X, row_bytes, may_share=True))
     assert len(batches) == count
     assert all(type(batch) is type(X) or sparse.issparse(X) for batch in batches)
     np.testing.assert_array_equal([row for batch in batches for row in as_rows(batch)], as_rows(X))
@@ -268,12 +270,20 @@ def test_batches_of_rows(kind, n_threads, count):
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5, 8])
 @pytest.mark.parametrize("n", [1, 8192, 8193, 50_000, 400_000])
-def test_batches_are_high_and_enough_for_all_threads(n, n_threads):
-    heights = [len(batch) for batch in RowBatches(np.zeros((n, 1)), 8, n_threads)]
+@pytest.mark.parametrize("row_bytes", [8, 2**18])
+def test_batches_for_threads_are_high_and_enough_for_all(n, n_threads, row_bytes, monkeypatch):
+    monkeypatch.setattr(_estimator, "count_threads", lambda: n_threads)
+    batches = RowBatches(np.zeros((n, 1)), row_bytes, may_share=True)
+    alone = RowBatches(np.zeros((n, 1)), row_bytes)
+    heights = [len(batch) for batch in batches]
     assert sum(heights) == n
-    assert max(heights) <= 8192
-    assert len(heights) == 1 or max(heights) >= 1024
-    assert n < 8192 * n_threads or n_threads == 1 or len(heights) >= 8 * n_threads
+    if batches.are_shared:
+        assert len(heights) >= 8 * n_threads
+        assert 1024 <= heights[0] <= 4096
+        assert n_threads * heights[0] * row_bytes <= 2**30
+    else:
+        assert heights == [len(batch) for batch in alone]
+        assert n_threads == 1 or n < 8192 * n_threads or 2**30 // row_bytes < 1024 * n_threads
 
 
 def as_rows(X):

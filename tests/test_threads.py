@@ -1,8 +1,10 @@
 """Blocks of rows on several threads: the same results, in order, and BLAS as it was."""
 
 import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from threading import get_ident
+from threading import Event, get_ident
 from time import sleep
 
 import numpy as np
@@ -72,6 +74,39 @@ def test_sums_do_not_depend_on_the_threads(monkeypatch):
         with threadpool_limits(count, user_api="blas"):
             totals.add(add_blocks(0.0, lambda i: x[i], range(1000)))
     assert len(totals) == 1
+
+
+def test_filters_of_warnings_are_as_they_were(three_threads):
+    def check(i):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            sleep(1e-3 * (i % 3))
+
+    filters = list(warnings.filters)
+    for_blocks(check, range(60))
+    assert warnings.filters == filters
+
+
+def test_whoever_leaves_last_gives_blas_its_threads_back(three_threads):
+    _threads._let_any_thread_limit()  # of the fixture, in this thread
+    within, leave = [Event(), Event()], [Event(), Event()]
+
+    def hold(i):
+        with _threads._one_blas_thread():
+            within[i].set()
+            leave[i].wait(60)
+
+    with ThreadPoolExecutor(2) as pool:  # its threads live on
+        results = []
+        for i in range(2):
+            results.append(pool.submit(hold, i))
+            assert within[i].wait(60)
+        assert set(blas_threads()) == {1}
+        for i in range(2):
+            leave[i].set()
+            results[i].result()
+        assert set(blas_threads()) == {3}
+        assert all(set(found) == {1} for found in map_blocks(lambda _: blas_threads(), range(50)))
 
 
 @pytest.mark.parametrize("stop", [lambda r: list(r), lambda r: (next(r), r.close())])

@@ -48,6 +48,8 @@ FLOATS = [np.float64, np.float32]
 
 # Rows at a time, where memory allows: more are no faster.
 _MOST_ROWS = 8192
+# Batches of fewer rows are not worth a thread's while.
+_FEWEST_SHARED = 1024
 
 
 class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
@@ -140,10 +142,9 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
     def _map_batches(self, function: Callable[[Any], Result], X: MatrixLike) -> Iterator[Result]:
         """Iterate over ``function(batch)`` of batches of rows of X, in order; see `RowBatches`."""
         # What others wrote may not bear several threads at once.
-        is_shared = self._bears_threads and not self.transformers_
-        n_threads = count_threads() if is_shared else 1
-        batches = RowBatches(X, 8 * self._row_width(), n_threads)
-        return map_blocks(function, batches) if is_shared else map(function, batches)
+        may_share = self._bears_threads and not self.transformers_
+        batches = RowBatches(X, 8 * self._row_width(), may_share)
+        return map_blocks(function, batches) if batches.are_shared else map(function, batches)
 
     @property
     def _bears_threads(self) -> bool:
@@ -298,21 +299,29 @@ class RowBatches(Sequence):
     X : {array-like, sparse, DataFrame, MultimodalData}
         Rows.
     row_bytes : int
-        Memory that one row takes; as many batches as there are threads keep within scikit-learn's
-        `working_memory`.
-    n_threads : int, default=1
-        Threads that take a batch each, where rows are many.
+        Memory that one row takes; a batch keeps within scikit-learn's `working_memory`.
+    may_share : bool, default=False
+        Whether threads may take a batch each.
+
+    Attributes
+    ----------
+    are_shared : bool
+        Whether they are for threads: there are some for each, of many rows, and as many as there
+        are threads keep within working memory.
     """
 
-    def __init__(self, X, row_bytes, n_threads=1):
+    def __init__(self, X, row_bytes, may_share=False):
         self._X = X.tocsr() if sparse.issparse(X) and X.format != "csr" else X
         shape = getattr(X, "shape", None)
         n = shape[0] if shape else len(X) if hasattr(X, "__len__") else 0
-        memory = get_config()["working_memory"] * 2**20
-        height = min(max(1, int(memory // (row_bytes * n_threads))), _MOST_ROWS)
-        if n_threads > 1 and n >= _MOST_ROWS * n_threads:
-            # Some for each of them; not so high, as they hold features at the same time.
-            height = min(height, _MOST_ROWS // 2, n // (8 * n_threads))
+        most = max(1, int(get_config()["working_memory"] * 2**20 // row_bytes))
+        height, self.are_shared = min(most, _MOST_ROWS), False
+        if may_share and n > _MOST_ROWS:
+            n_threads = count_threads()
+            each = min(most // n_threads, n // (8 * n_threads), _MOST_ROWS // 2)
+            self.are_shared = n_threads > 1 and each >= _FEWEST_SHARED
+        if self.are_shared:
+            height = each
         self._rows = row_slices(n, height) if n > height else None
 
     def __len__(self):

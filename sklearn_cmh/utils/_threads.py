@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock
 from typing import Any, TypeVar
+from warnings import catch_warnings
 
 import numpy as np
 from joblib import cpu_count
@@ -69,7 +70,10 @@ def map_blocks(
     waiting: deque = deque()
     settings = get_config(), np.geterr()
     together = min(together, len(blocks) // (_FEWEST_BLOCKS * n_threads))
-    with _one_blas_thread(), ThreadPoolExecutor(n_threads, "", _as_caller, settings) as pool:
+    pool = ThreadPoolExecutor(n_threads, "", _as_caller, settings)
+    # Filters of warnings are the whole process's. Where scikit-learn changes them to check rows, in
+    # several threads at once, they would not come back as they were.
+    with _one_blas_thread(), catch_warnings(), pool:
         try:
             for some in gen_batches(len(blocks), together):
                 few = [blocks[i] for i in range(some.start, some.stop)]
@@ -127,8 +131,11 @@ def _blas():
 
 def count_threads() -> int:
     """How many threads `map_blocks` would take now: as many as a product would, eight at most."""
-    counts = [library.num_threads for library in _blas().lib_controllers]
-    return min(max(counts, default=1), cpu_count(), _MOST_THREADS)
+    return min(_most_blas_threads(), cpu_count(), _MOST_THREADS)
+
+
+def _most_blas_threads():
+    return max((library.num_threads for library in _blas().lib_controllers), default=1)
 
 
 _lock = Lock()
@@ -143,11 +150,22 @@ def _one_blas_thread():
     with _lock:
         if not _n_within:
             _limits = _blas().limit(limits=1)
+            if _most_blas_threads() > 1:  # another thread sets the limits
+                _limits = None
         _n_within += 1
     try:
         yield
     finally:
         with _lock:
             _n_within -= 1
-            if not _n_within:
+            if not _n_within and _limits is not None:
+                _let_any_thread_limit()  # who came first may be another than who leaves last
                 _limits.restore_original_limits()
+                _let_any_thread_limit()
+
+
+def _let_any_thread_limit():
+    """Release the limits of BLAS, which threadpoolctl, from 3.8 on, leaves to the first thread."""
+    for library in _blas().lib_controllers:
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread(force=True)
