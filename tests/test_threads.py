@@ -18,7 +18,13 @@ from sklearn_cmh import AAH, ASCMH, DSAH, RefinedHasher
 from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.features._mapped_rows import MappedRows, StoredRows
 from sklearn_cmh.utils import _threads
-from sklearn_cmh.utils._threads import add_blocks, for_blocks, map_blocks, row_slices
+from sklearn_cmh.utils._threads import (
+    add_blocks,
+    count_threads,
+    for_blocks,
+    map_blocks,
+    row_slices,
+)
 
 
 @pytest.fixture
@@ -35,6 +41,19 @@ def blas_threads():
     return [
         library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
     ]
+
+
+def blas_threads_of_the_process():
+    """Those of libraries that have one number for all Python threads: not with OpenMP."""
+    return {
+        library["num_threads"]
+        for library in threadpool_info()
+        if library["user_api"] == "blas" and library.get("threading_layer") != "openmp"
+    }
+
+
+def test_threads_do_not_share_their_blocks_again(three_threads):
+    assert set(map_blocks(lambda _: count_threads(), range(50))) == {1}
 
 
 @pytest.mark.parametrize("together", [1, 3, 8, 1000])
@@ -101,12 +120,13 @@ def test_whoever_leaves_last_gives_blas_its_threads_back(three_threads):
         for i in range(2):
             results.append(pool.submit(hold, i))
             assert within[i].wait(60)
-        assert set(blas_threads()) == {1}
+        assert blas_threads_of_the_process() == {1}
         for i in range(2):
             leave[i].set()
             results[i].result()
-        assert set(blas_threads()) == {3}
-        assert all(set(found) == {1} for found in map_blocks(lambda _: blas_threads(), range(50)))
+        assert blas_threads_of_the_process() == {3}
+        within = map_blocks(lambda _: blas_threads_of_the_process(), range(50))
+        assert all(counts == {1} for counts in within)
 
 
 @pytest.mark.parametrize("stop", [lambda r: list(r), lambda r: (next(r), r.close())])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from threading import Lock
+from threading import Lock, local
 from typing import Any, TypeVar
 from warnings import catch_warnings
 
@@ -95,6 +95,7 @@ def _as_caller(config, errors):
     """What a thread begins with: the caller's scikit-learn, and floating-point errors."""
     set_config(**config)
     np.seterr(**errors)
+    _thread.is_of_pool = True
 
 
 def for_blocks(function: Callable[[Block], Any], blocks: Sequence[Block]) -> None:
@@ -131,6 +132,8 @@ def _blas():
 
 def count_threads() -> int:
     """How many threads `map_blocks` would take now: as many as a product would, eight at most."""
+    if getattr(_thread, "is_of_pool", False):
+        return 1
     return min(_most_blas_threads(), cpu_count(), _MOST_THREADS)
 
 
@@ -138,6 +141,7 @@ def _most_blas_threads():
     return max((library.num_threads for library in _blas().lib_controllers), default=1)
 
 
+_thread = local()
 _lock = Lock()
 _n_within = 0
 _limits: Any = None
