@@ -32,18 +32,12 @@ def three_threads(monkeypatch):
     """BLAS takes three threads, as if there were as many cores."""
     monkeypatch.setattr(_threads, "cpu_count", lambda: 3)
     with threadpool_limits(3, user_api="blas"):
-        if set(blas_threads()) != {3}:
+        if blas_threads() != {3}:
             pytest.skip("the threads of this BLAS cannot be chosen")
         yield
 
 
 def blas_threads():
-    return [
-        library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
-    ]
-
-
-def blas_threads_of_the_process():
     """Those of libraries that have one number for all Python threads: not with OpenMP."""
     return {
         library["num_threads"]
@@ -68,7 +62,7 @@ def test_results_come_in_order_from_several_threads(three_threads, together):
     assert list(map_blocks(square, range(100), together)) == [x * x for x in range(100)]
     assert get_ident() not in threads
     assert 1 <= len(threads) <= 3
-    assert all(set(counts) == {1} for counts in within)
+    assert all(counts == {1} for counts in within)
 
 
 def test_few_blocks_stay_in_the_thread_that_asks(three_threads):
@@ -120,12 +114,12 @@ def test_whoever_leaves_last_gives_blas_its_threads_back(three_threads):
         for i in range(2):
             results.append(pool.submit(hold, i))
             assert within[i].wait(60)
-        assert blas_threads_of_the_process() == {1}
+        assert blas_threads() == {1}
         for i in range(2):
             leave[i].set()
             results[i].result()
-        assert blas_threads_of_the_process() == {3}
-        within = map_blocks(lambda _: blas_threads_of_the_process(), range(50))
+        assert blas_threads() == {3}
+        within = map_blocks(lambda _: blas_threads(), range(50))
         assert all(counts == {1} for counts in within)
 
 
@@ -138,7 +132,7 @@ def test_blas_has_its_threads_back(three_threads, stop):
 
     with suppress(ZeroDivisionError):
         stop(map_blocks(fail, range(100)))
-    assert set(blas_threads()) == {3}
+    assert blas_threads() == {3}
 
 
 def test_an_error_of_a_block_is_that_of_the_caller(three_threads):
@@ -150,8 +144,8 @@ def test_blas_has_its_threads_back_when_the_last_caller_leaves(three_threads):
     with _threads._one_blas_thread():
         with _threads._one_blas_thread():
             pass
-        assert set(blas_threads()) == {1}
-    assert set(blas_threads()) == {3}
+        assert blas_threads() == {1}
+    assert blas_threads() == {3}
 
 
 def test_settings_are_those_of_the_caller(three_threads):
@@ -297,7 +291,7 @@ def test_an_error_of_one_batch_is_that_of_all(many_rows, three_threads):
     image[20_000, 1] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         hasher.encode(image, modality="image")
-    assert set(blas_threads()) == {3}
+    assert blas_threads() == {3}
 
 
 @pytest.fixture
