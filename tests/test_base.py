@@ -262,7 +262,7 @@ def test_batches_of_rows(kind, row_bytes, n_threads, count, monkeypatch):
     monkeypatch.setattr(_estimator, "_FEWEST_SHARED", 500)
     X = kind(np.arange(20_000.0).reshape(-1, 2))
     with config_context(working_memory=1):
-        batches = list(RowBatches(X, row_bytes, may_share=True))
+        batches = [batch for _, batch in RowBatches(X, row_bytes, may_share=True)]
     assert len(batches) == count
     assert all(type(batch) is type(X) or sparse.issparse(X) for batch in batches)
     np.testing.assert_array_equal([row for batch in batches for row in as_rows(batch)], as_rows(X))
@@ -275,14 +275,14 @@ def test_batches_for_threads_are_high_and_enough_for_all(n, n_threads, row_bytes
     monkeypatch.setattr(_estimator, "count_threads", lambda: n_threads)
     batches = RowBatches(np.zeros((n, 1)), row_bytes, may_share=True)
     alone = RowBatches(np.zeros((n, 1)), row_bytes)
-    heights = [len(batch) for batch in batches]
+    heights = [len(batch) for _, batch in batches]
     assert sum(heights) == n
     if batches.are_shared:
         assert len(heights) >= 8 * n_threads
         assert 1024 <= heights[0] <= 4096
         assert n_threads * heights[0] * row_bytes <= 2**30
     else:
-        assert heights == [len(batch) for batch in alone]
+        assert heights == [len(batch) for _, batch in alone]
         assert n_threads == 1 or n < 8192 * n_threads or 2**30 // row_bytes < 1024 * n_threads
 
 

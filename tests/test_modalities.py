@@ -455,6 +455,15 @@ def test_missing_texts_are_counted_with_the_cure(library):
         hasher.transform(gaps)
 
 
+def test_rows_of_an_error_are_counted_from_a_row_that_it_names():
+    hasher = table_hasher(None).fit(pd.DataFrame(TABLE), [0, 1, 0, 1, 0])
+    many = pd.concat([pd.DataFrame(TABLE)] * 2000, ignore_index=True)
+    many.loc[9000, "name"] = None
+    with pytest.raises(ValueError, match="no text in row 808 ") as caught:
+        hasher.transform(many)
+    assert caught.value.__notes__ == ["In rows 8192 to 9999 of X."]
+
+
 @pytest.mark.parametrize(
     "library, seen", [(pd, "returned 1 rows for 4"), (pl, "fails on a DataFrame: ")]
 )

@@ -144,7 +144,17 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
         # What others wrote may not bear several threads at once.
         may_share = self._bears_threads and not self.transformers_
         batches = RowBatches(X, 8 * self._row_width(), may_share)
-        return map_blocks(function, batches) if batches.are_shared else map(function, batches)
+
+        def of_batch(batch):
+            rows, some = batch
+            try:
+                return function(some)
+            except Exception as error:
+                if rows is not None:  # rows that it tells are counted from the first of these
+                    error.add_note(f"In rows {rows.start} to {rows.stop - 1} of X.")
+                raise
+
+        return map_blocks(of_batch, batches) if batches.are_shared else map(of_batch, batches)
 
     @property
     def _bears_threads(self) -> bool:
@@ -292,7 +302,9 @@ def _same_rows(name, given, returned):
 
 
 class RowBatches(Sequence):
-    """X in batches of rows, whole where it is small; each is taken of X when it is asked for.
+    """Slices of the rows of X, and X there; None, and X whole, where it is small.
+
+    A batch is taken of X when it is asked for.
 
     Parameters
     ----------
@@ -322,17 +334,17 @@ class RowBatches(Sequence):
             self.are_shared = n_threads > 1 and each >= _FEWEST_SHARED
         if self.are_shared:
             height = each
-        self._rows = row_slices(n, height) if n > height else None
+        self._slices = row_slices(n, height) if n > height else [None]
 
     def __len__(self):
-        return 1 if self._rows is None else len(self._rows)
+        return len(self._slices)
 
     def __getitem__(self, i):
-        X = self._X
-        if self._rows is None:
-            return (X,)[i]
+        X, rows = self._X, self._slices[i]
+        if rows is None:
+            return None, X
         sliced = sparse.issparse(X) or isinstance(X, MultimodalData)
-        return X[self._rows[i]] if sliced else safe_indexing(X, self._rows[i])
+        return rows, X[rows] if sliced else safe_indexing(X, rows)
 
 
 def _as_fitted(block, was_sparse):

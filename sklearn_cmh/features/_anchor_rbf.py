@@ -92,7 +92,7 @@ def kernel_blocks(
 
     n = X.shape[0]
     batches = row_slices(n, _HEIGHT) if anchors_sparse else list(right.batches(n))
-    return map_blocks(used, batches, together=8)
+    return map_blocks(used, batches, small=True)
 
 
 def _in_widths(A, shift, width, dtype):
@@ -190,7 +190,7 @@ def _largest(X):
         return max(some.max(), -float(some.min()))
 
     blocks = list(strips(len(values), values[0].size))
-    return float(np.max(list(map_blocks(largest, blocks, together=8))))
+    return float(np.max(list(map_blocks(largest, blocks, small=True))))
 
 
 def _mean_row(A, unit=1.0):
@@ -204,7 +204,7 @@ def _mean_square(X, m, unit):
         return np.square(X[rows] / unit - m).sum(dtype=np.float64)
 
     blocks = row_slices(len(X), _HEIGHT)
-    return sum(map_blocks(squares, blocks, together=8)) / len(X)
+    return sum(map_blocks(squares, blocks, small=True)) / len(X)
 
 
 def cluster_centres(X, n_clusters, rng):

@@ -243,7 +243,7 @@ def fit_by_parts(feature_map: Any, block: Features) -> Any:
     first, *others = gen_batches(len(block), _BLOCK_ROWS // 16)
     feature_map.partial_fit(block[first])
     if feature_map.with_mean and feature_map.with_std:
-        for moments in map_blocks(lambda rows: _moments(block[rows]), others[:-1], together=8):
+        for moments in map_blocks(lambda rows: _moments(block[rows]), others[:-1], small=True):
             _add_moments(feature_map, *moments)
         others = others[-1:]
     for rows in others:

@@ -31,12 +31,12 @@ Result = TypeVar("Result")
 _MOST_THREADS = 8
 # For fewer blocks a thread, threads of BLAS are as good.
 _FEWEST_BLOCKS = 4
-# Whoever hands a block over waits for the interpreter, which threads take in turns.
-_MOST_TOGETHER = 8
+# Small blocks that a thread takes at a time: whoever hands one over waits for the interpreter.
+_TOGETHER = 8
 
 
 def map_blocks(
-    function: Callable[[Block], Result], blocks: Sequence[Block], together: int = 1
+    function: Callable[[Block], Result], blocks: Sequence[Block], small: bool = False
 ) -> Iterator[Result]:
     """Yield ``function(block)`` of every block, from the first to the last.
 
@@ -48,9 +48,8 @@ def map_blocks(
         Computes what does not depend on other blocks; it may write to rows of its own.
     blocks : sequence
         Slices of rows, for instance. They are taken of it by the thread that asks for results.
-    together : int, default=1
-        Blocks that a thread takes at a time, where there are enough: of small blocks several, as
-        to hand them over takes time; of such whose results are large, one.
+    small : bool, default=False
+        Whether blocks and their results are small: a thread then takes several at a time.
 
     Yields
     ------
@@ -69,7 +68,7 @@ def map_blocks(
         return
     waiting: deque = deque()
     settings = get_config(), np.geterr()
-    together = min(together, len(blocks) // (_FEWEST_BLOCKS * n_threads))
+    together = min(_TOGETHER, len(blocks) // (_FEWEST_BLOCKS * n_threads)) if small else 1
     pool = ThreadPoolExecutor(n_threads, "", _as_caller, settings)
     # Filters of warnings are the whole process's. Where scikit-learn changes them to check rows, in
     # several threads at once, they would not come back as they were.
@@ -100,7 +99,7 @@ def _as_caller(config, errors):
 
 def for_blocks(function: Callable[[Block], Any], blocks: Sequence[Block]) -> None:
     """Call a function that writes to rows of its own on every block; see `map_blocks`."""
-    deque(map_blocks(function, blocks, _MOST_TOGETHER), maxlen=0)
+    deque(map_blocks(function, blocks, small=True), maxlen=0)
 
 
 def add_blocks(total: Any, function: Callable[[Block], Any], blocks: Sequence[Block]) -> Any:
