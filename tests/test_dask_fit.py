@@ -354,12 +354,26 @@ def test_rows_with_workers_are_computed_with_as_arrays_are():
 
 
 @pytest.mark.parametrize("rank", [4, 2, 0])
-def test_basis_of_rows_with_workers_is_the_maximiser(rank):
+@pytest.mark.parametrize("many", [False, True])
+def test_basis_of_rows_with_workers_is_the_maximiser(rank, many, monkeypatch):
+    if many:
+        monkeypatch.setattr("sklearn_cmh.solvers._orthogonal._MANY_ROWS", 0)
     rng = np.random.RandomState(0)
     Z = rng.randn(90, rank) @ rng.randn(rank, 4) + 3.0
-    rows = ChunkedRows.from_dask(da.from_array(Z, chunks=(40, -1)), Z[:1], "").persist()
-    V = np.asarray(orthonormal_basis(rows, rng))
+    V = np.asarray(orthonormal_basis(chunked_rows(Z), rng))
     assert_allclose(V.T @ V, 90 * np.eye(4), atol=1e-9)
     assert_allclose(V.sum(axis=0), 0, atol=1e-9)
     largest = np.sqrt(90) * np.linalg.svd(Z - Z.mean(axis=0), compute_uv=False).sum()
     assert np.sum(V * Z) == pytest.approx(largest, abs=1e-6)
+
+
+def test_basis_of_fewer_rows_than_columns_with_workers_is_that_of_rows_in_memory():
+    Z = np.random.RandomState(0).randn(50, 60)
+    rows = chunked_rows(Z)
+    V, expected = (orthonormal_basis(A, np.random.RandomState(1)) for A in (rows, Z))
+    assert isinstance(V, ChunkedRows)
+    assert_array_equal(np.asarray(V), expected)
+
+
+def chunked_rows(A):
+    return ChunkedRows.from_dask(da.from_array(A, chunks=(40, -1)), A[:1], "").persist()

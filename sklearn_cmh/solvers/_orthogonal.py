@@ -54,12 +54,12 @@ def orthonormal_basis(Z, rng, overwrite=False):
     if n > max(_MANY_ROWS, 8 * k):
         return _polar_from_grams(Z if overwrite else Z.astype(np.float64), rng)
     filled = rng.standard_normal((n, k))
-    if isinstance(Z, ChunkedRows):
-        return _polar_from_grams(Z, rng)
-    filled *= _NOISE * np.linalg.norm(Z) / np.sqrt(n)
-    filled += Z
+    few = np.asarray(Z)
+    filled *= _NOISE * np.linalg.norm(few) / np.sqrt(n)
+    filled += few
     Q, T = np.linalg.qr(np.column_stack([np.ones(n), filled]))
-    return np.sqrt(n) * Q[:, 1:] @ polar_factor(T[1:, 1:])
+    V = np.sqrt(n) * Q[:, 1:] @ polar_factor(T[1:, 1:])
+    return Z.beside(np.arange(n)).take(V) if isinstance(Z, ChunkedRows) else V
 
 
 def standard_normal(rng, rows, k):
