@@ -220,6 +220,22 @@ def test_basis_does_not_depend_on_the_scale(n, scale):
     assert np.sum(scaled * Z) == pytest.approx(np.sum(V * Z), rel=1e-9)
 
 
+def test_means_however_large_do_not_change_the_basis():
+    rng = np.random.RandomState(0)
+    Z = (rng.randn(5000, 6) * np.logspace(0, -2, 6)) @ rng.randn(6, 6)
+    V, moved = (orthonormal_basis(A, np.random.RandomState(1)) for A in (Z, Z + 1e4 * rng.rand(6)))
+    np.testing.assert_allclose(moved, V, atol=1e-7)
+
+
+@pytest.mark.parametrize("n", [50, 5000])
+def test_basis_of_constant_columns_is_centred(n):
+    rng = np.random.RandomState(0)
+    for scale in [1e-7, 1, 1e7]:
+        V = orthonormal_basis(np.tile(scale * rng.randn(6), (n, 1)), rng)
+        np.testing.assert_allclose(V.T @ V, n * np.eye(6), atol=1e-10 * n)
+        np.testing.assert_allclose(V.sum(axis=0), 0, atol=1e-10 * n)
+
+
 def test_basis_in_the_memory_of_what_it_is_made_of():
     Z = np.random.RandomState(0).randn(5000, 6)
     V = orthonormal_basis(Z, np.random.RandomState(1))

@@ -1,21 +1,20 @@
 """Nearest matrices with orthonormal columns, of few rows or of many."""
 
-from typing import Any
-
 import numpy as np
 
-from ..data import ChunkedRows
-from ..utils._threads import for_blocks, row_slices
-from ._linalg import add_dot
+from ..data import ChunkedRows, over_rows
+from ..utils._threads import add_blocks, row_slices
 
 __all__ = ["orthonormal_basis", "polar_factor", "settling_turn", "standard_normal"]
 
 _BLOCK_ROWS = 1024
 _MANY_ROWS = 4096
-# Relative to the largest singular value: what is zero but for rounding, and completed at random,
-# and the smallest that a Gram matrix tells.
+# What is zero but for rounding, relative to the norm, and completed at random; and the smallest
+# singular value that a Gram matrix tells, relative to the largest.
 _NOISE = 1e-13
 _DISTINCT = 1e-4
+# The least part of a Gram matrix that tells what is left, once that of other columns is subtracted.
+_CLEAR = 0.1
 # What two processors do not agree on, as they round rows differently.
 _OPEN = 1e-8
 
@@ -89,68 +88,67 @@ def _polar_from_grams(Z, rng):
 
     A Gram matrix knows singular values down to 1e-8 of the largest alone. So directions are
     taken by their size, those of the largest first; what is left is made orthogonal to them, and
-    goes on. Z is overwritten.
+    goes on. Z is overwritten, in passes each of which leaves the Gram matrix H of ``[1 Z]``: it
+    says what the next one does. The columns before `start` are orthogonal but for rounding.
     """
     n, k = Z.shape
-    bases: list[Any] = []
-    turns, turn, noise = [], np.eye(k), None
-    memory = Z = _apart(Z, bases)
-    while turn.shape[1]:
-        G = Z.T @ Z
-        noise = float(_NOISE * np.sqrt(np.trace(G))) if noise is None else noise
-        w, W = np.linalg.eigh(G)
-        if w[-1] <= noise**2:
+    start, turn = 1, np.eye(k)
+    Z, H = _pass(Z)
+    noise = _NOISE * np.sqrt(np.trace(H[1:, 1:]))
+    while start <= k:
+        apart, G = _remainder(H, start)
+        if np.trace(G) < _CLEAR * np.trace(H[start:, start:]):
+            # A large mean, for one, hides what is left.
+            Z, H = _pass(Z, apart)
+            apart, G = _remainder(H, start)
+        w, W = (A[..., ::-1] for A in np.linalg.eigh(G))
+        left = turn[:, start - 1 :]
+        if w[0] <= noise**2:
             # Rounding has chosen the directions that are zero.
-            turn = turn @ settling_turn(turn)
-            Z, noise = _apart(standard_normal(rng, Z, Z.shape[1]), bases), 0.0
+            left[:] = left @ settling_turn(left)
+            Z, H = _pass(Z, drawn=standard_normal(rng, Z, len(w)))
+            noise = 0.0
             continue
-        large = w > _DISTINCT**2 * w[-1]
-        rest = None if large.all() else _turned(Z, W[:, ~large])
-        bases.append(_orthonormal(_turned(Z, W[:, large] / np.sqrt(w[large])), bases))
-        turns.append(turn @ W[:, large])
-        if rest is not None:
-            Z = _apart(rest, bases)
-        turn = turn @ W[:, ~large]
-    return _joined(bases, [np.sqrt(n) * turn.T for turn in turns], memory)
+        left[:] = left @ W
+        large = w > _DISTINCT**2 * w[0]
+        Z, H = _pass(Z, apart @ (W / np.sqrt(np.where(large, w, 1.0))))
+        start += int(np.count_nonzero(large))
+    apart, G = _remainder(H, 1)
+    w, W = np.linalg.eigh(G)
+    nearest = (W / np.sqrt(w)) @ W.T
+    return _pass(Z, apart @ nearest @ (np.sqrt(n) * turn.T), last=True)[0]
 
 
-def _apart(A, bases):
-    """Centre A in place, and make it orthogonal to the orthonormal columns of the bases."""
-    A -= A.mean(axis=0)
-    for U in bases:
-        A = add_dot(A, -1, U, U.T @ A)
-    return A
+def _remainder(H, start):
+    """What makes columns from `start` on orthogonal to those before, and their Gram matrix then."""
+    shares = np.linalg.solve(H[:start, :start], H[:start, start:])
+    factor = np.vstack([-shares, np.eye(len(H) - start)])
+    return factor, H[start:, start:] - H[start:, :start] @ shares
 
 
-def _orthonormal(A, bases):
-    """Orthonormal columns nearest to A, close to such, apart from the bases: ``A (A'A)^(-1/2)``."""
-    A = _apart(A, bases)
-    w, W = np.linalg.eigh(A.T @ A)
-    return _turned(A, (W / np.sqrt(w)) @ W.T)
+def _pass(Z, factor=None, drawn=None, last=False):
+    """Make the last columns of Z, in place, ``[1 Z] factor`` or what is drawn.
+
+    Returns Z and, but for the last pass, the Gram matrix of ``[1 Z]``.
+    """
+    (Z,), H = over_rows(_changed, [Z], [] if drawn is None else [drawn], factor=factor, last=last)
+    return Z, H
 
 
-def _turned(A, M):
-    """``A M``, in place of A where that is here and M is square."""
-    if isinstance(A, ChunkedRows) or M.shape[0] != M.shape[1]:
-        return A @ M
+def _changed(Z, *drawn, factor, last):
+    n, k = Z.shape
 
-    def turn(rows):
-        A[rows] = A[rows] @ M
+    def change(rows):
+        beside = np.ones((len(Z[rows]), k + 1))
+        beside[:, 1:] = Z[rows]
+        for new in drawn:
+            Z[rows, -new.shape[1] :] = beside[:, -new.shape[1] :] = new[rows]
+        if factor is not None:
+            new = np.matmul(beside, factor, out=Z[rows, -factor.shape[1] :])
+            beside[:, -factor.shape[1] :] = new
+        return 0.0 if last else beside.T @ beside
 
-    for_blocks(turn, row_slices(len(A), _BLOCK_ROWS))
-    return A
-
-
-def _joined(bases, turns, memory):
-    """Sum of ``U T``, in an array of its shape where rows are here."""
-    if isinstance(memory, ChunkedRows):
-        return sum(U @ T for U, T in zip(bases, turns, strict=True))
-
-    def join(rows):
-        memory[rows] = sum(U[rows] @ T for U, T in zip(bases, turns, strict=True))
-
-    for_blocks(join, row_slices(len(memory), _BLOCK_ROWS))
-    return memory
+    return add_blocks(0.0, change, row_slices(n, _BLOCK_ROWS), small=True)
 
 
 def polar_factor(A, last=None):

@@ -102,7 +102,9 @@ def for_blocks(function: Callable[[Block], Any], blocks: Sequence[Block]) -> Non
     deque(map_blocks(function, blocks, small=True), maxlen=0)
 
 
-def add_blocks(total: Any, function: Callable[[Block], Any], blocks: Sequence[Block]) -> Any:
+def add_blocks(
+    total: Any, function: Callable[[Block], Any], blocks: Sequence[Block], small: bool = False
+) -> Any:
     """Add ``function(block)`` of every block to a total, in place of arrays; see `map_blocks`.
 
     They are added from the first to the last: the sum is the same to the last bit, whatever the
@@ -114,7 +116,7 @@ def add_blocks(total: Any, function: Callable[[Block], Any], blocks: Sequence[Bl
     >>> add_blocks(1, abs, [-3, -2])
     6
     """
-    for result in map_blocks(function, blocks):
+    for result in map_blocks(function, blocks, small):
         total += result
     return total
 
