@@ -100,7 +100,7 @@ def update_latent(problem, state, weights, rng):
     k = state.B.shape[1]
     Z = problem.labels.expand(state.P @ state.W.T) + weights.beta * state.B
     Z += weights.alpha * k * (problem.similarity @ state.B)
-    return orthonormal_basis(Z, rng)
+    return orthonormal_basis(Z, rng, overwrite=True)
 
 
 def update_codes(problem, V, weights):
@@ -125,7 +125,7 @@ def objective(problem, state, weights):
 
 def start(problem, n_bits, weights, rng):
     """A random latent space, its signs, labels that are not correlated, and the best W."""
-    V = orthonormal_basis(standard_normal(rng, problem.rows, n_bits), rng)
+    V = orthonormal_basis(standard_normal(rng, problem.rows, n_bits), rng, overwrite=True)
     P = np.eye(len(problem.LL))
     W = update_label_map(problem, V, P, weights.eta)
     return State(V, P, W, sign(V).astype(np.float64))

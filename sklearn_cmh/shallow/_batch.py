@@ -84,7 +84,7 @@ def update_basis(problem, state, theta, lambdas, rng):
     Z = pulled(problem, state.B, theta) @ state.R.T
     for weight, F, U in zip(lambdas, problem.features, state.U, strict=True):
         Z += weight * dot(F, U.T)
-    return orthonormal_basis(Z, rng)
+    return orthonormal_basis(Z, rng, overwrite=True)
 
 
 def update_rotation(problem, state, theta):
@@ -112,7 +112,7 @@ def start(problem, n_bits, rng):
     """Random B, V and R, and the U_m of that V."""
     rows = problem.features[0]
     B = sign(standard_normal(rng, rows, n_bits)).astype(np.float64)
-    V = orthonormal_basis(standard_normal(rng, rows, n_bits), rng)
+    V = orthonormal_basis(standard_normal(rng, rows, n_bits), rng, overwrite=True)
     R = polar_factor(rng.standard_normal((n_bits, n_bits)))
     return State(B, V, R, [update_loading(V, F) for F in problem.features])
 

@@ -87,7 +87,7 @@ def update_embedding(problem, state, weights, rng):
     k = state.B.shape[1]
     Z = weights.alpha * k * (problem.similarity @ state.B)
     Z += weights.beta * problem.labels.expand(state.P.T) + state.B @ state.R.T
-    return orthonormal_basis(Z, rng)
+    return orthonormal_basis(Z, rng, overwrite=True)
 
 
 def update_rotation(V, B, R):
@@ -115,7 +115,7 @@ def objective(problem, state, weights):
 def start(problem, n_bits, gamma, rng):
     """Random codes, embedding and rotation, and the best P for them."""
     B = sign(standard_normal(rng, problem.rows, n_bits)).astype(np.float64)
-    V = orthonormal_basis(standard_normal(rng, problem.rows, n_bits), rng)
+    V = orthonormal_basis(standard_normal(rng, problem.rows, n_bits), rng, overwrite=True)
     R = polar_factor(rng.standard_normal((n_bits, n_bits)))
     return State(V, update_label_map(problem, V, gamma), R, B)
 
