@@ -9,7 +9,6 @@ hash functions, so that a shallow method is its solver and little else.
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from inspect import signature
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -29,10 +28,8 @@ from .data import (
     encode_labels,
     is_indicator,
     is_lazy,
-    joined,
     label_patterns,
     labelled_rows,
-    lazy_blocks,
     modality_weights,
     refuse_lazy,
     refuse_views,
@@ -63,19 +60,13 @@ from .solvers import (
 from .utils._cache import MEMORY_CONSTRAINTS, cached
 from .utils._callbacks import CallbackSupportMixin, end_step, fit_task, report
 from .utils._dask import (
-    checked_rows,
     current_client,
-    first_row,
     in_memory,
-    known_shape,
-    map_rows,
-    probe,
 )
 from .utils._documentation import DocumentedMixin
 from .utils._parametrised import field, parametrised
 from .utils._sklearn import Interval, check_sample_weight, fit_context
 from .utils._state import VersionedStateMixin, unchanged_on_error
-from .utils._transformers import is_transformer
 from .utils._typing import (
     ArrayLike,
     Codes,
@@ -206,7 +197,7 @@ class BaseHasher(
             return self._fit(X, y)
 
     def _read_table(self, X):
-        if is_lazy(X):
+        if is_lazy(X) and not self._takes_chunks:
             refuse_lazy(X, _which_take_chunks(type(self).__name__))
         return super()._read_table(X)
 
@@ -399,25 +390,6 @@ class BaseHasher(
         if is_lazy(X):
             return self._map_lazily(_projected, X, modality)
         return np.concatenate(list(self._projected_batches(X, modality)))
-
-    def _map_lazily(self, function, X, modality):
-        """Array of Dask of what `function(self, X, modality)` makes of the chunks of X."""
-        check_is_fitted(self)
-        blocks = lazy_blocks(X)
-        if modality in blocks:
-            blocks = {modality: blocks[modality]}
-        # What is wrong with X is said now, and not when its chunks are computed.
-        row = joined({name: probe(block) for name, block in blocks.items()})
-        try:
-            made = function(self, row, modality)
-        except (TypeError, ValueError):
-            if not self.transformers_:
-                raise
-            # A transformer may know the values that there are, and refuse those made up.
-            row = joined({name: first_row(block) for name, block in blocks.items()})
-            made = function(self, row, modality)
-        of_chunk = partial(_of_chunk, function=function, modality=modality)
-        return map_rows(of_chunk, self, blocks, made.shape[1], made.dtype)
 
     def encode(self, X: MatrixLike, *, modality: str | None = None) -> Codes:
         """Codes of rows of which perhaps only one modality is known.
@@ -690,7 +662,6 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
 
     @property
     def _takes_chunks(self) -> bool:
-        """Whether blocks may be arrays of Dask at fit."""
         return self._takes_lazy_rows
 
     @property
@@ -752,47 +723,6 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         maps = [given.get(name) if isinstance(given, Mapping) else given for name in names]
         if hasattr(self, "n_anchors") and all(feature_map is not None for feature_map in maps):
             warn_ignored(self, ["n_anchors"], "a feature_map for every modality")
-
-    # Arrays of Dask at fit.
-
-    def _read_table(self, X):
-        if not is_lazy(X):
-            return super()._read_table(X)
-        if not self._takes_chunks:
-            refuse_lazy(X, _which_take_chunks(type(self).__name__))
-        rows = {}
-        for name, block in lazy_blocks(X).items():
-            what = f"The block {name!r}" if name else "X"
-            rows[name] = probe(known_shape(block, what), 2)
-        # Of rows that are all zero is learned which columns there are.
-        super()._read_table(joined(rows))
-        if len(X) < 2:
-            raise ValueError(f"X holds {len(X)} row(s); at least two are needed to learn from.")
-        return X
-
-    def _fit_preprocessing(self, table, y, rng):
-        if not is_lazy(table):
-            return super()._fit_preprocessing(table, y, rng)
-        blocks = lazy_blocks(table)
-        rows = joined({name: probe(block) for name, block in blocks.items()})
-        given = {m.name: m.transformer for m in self._modalities if is_transformer(m.transformer)}
-        if given:
-            raise TypeError(
-                f"X holds Dask arrays, and the transformers of {list(given)} in `modalities` are "
-                "fitted to rows in memory: let Dask transform the chunks before, by map_blocks "
-                "with a transformer that was fitted to a sample."
-            )
-        first = super()._fit_preprocessing(rows, None, rng)
-        arrays = {m.name: _columns_of(table, m) for m in self._modalities if not m.dropped}
-        heights = next(iter(arrays.values())).chunks[0]
-        return {
-            name: ChunkedRows.from_dask(
-                checked_rows(array, f"The modality {name!r}").rechunk({0: heights}),
-                first[name],
-                f"The modality {name!r} holds what no hasher takes",
-            )
-            for name, array in arrays.items()
-        }
 
     # Features.
 
@@ -884,7 +814,7 @@ class LinearHasher(ShallowHasher):
     """
 
     def _default_feature_map(self, block):
-        return linear_map(block[:1] if isinstance(block, ChunkedRows) else block)
+        return linear_map(block)
 
 
 @parametrised
@@ -927,18 +857,12 @@ def _parts_of(blocks):
         yield dict(zip(blocks, chunks, strict=True))
 
 
-def _columns_of(table, modality):
-    """The array of Dask that holds one modality."""
-    if isinstance(table, MultimodalData):
-        return table[modality.name]
-    return table[:, modality.positions] if modality.width < table.shape[1] else table
-
-
 def _which_take_chunks(name):
     """Which methods learn from arrays of Dask, for the error of one that does not."""
     from .utils.discovery import all_estimators  # it imports the methods, which import this
 
-    able = [other for other, cls in all_estimators() if getattr(cls(), "_takes_chunks", False)]
+    hashers = [(other, cls) for other, cls in all_estimators() if issubclass(cls, BaseHasher)]
+    able = [other for other, cls in hashers if cls()._takes_chunks]
     what = "at these parameters " if name in able else ""
     return f"{name} {what}does not learn from them; {', '.join(able)} do."
 
@@ -949,10 +873,6 @@ def _encoded(hasher, X, modality):
 
 def _projected(hasher, X, modality):
     return hasher.project(X, modality=modality)
-
-
-def _of_chunk(hasher, blocks, function, modality):
-    return function(hasher, joined(blocks), modality)
 
 
 # Training rows that are encoded after a fit, to see whether codes differ.

@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.preprocessing import OneHotEncoder
 from test_dask_fit import assert_alike, in_dtype, many_sweeps
 
-from sklearn_cmh import DSAH, HammingRanker, MultimodalData, RefinedHasher, SharedSpace
+from sklearn_cmh import DSAH, HammingRanker, MultimodalData, RefinedHasher
 from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.metrics import make_retrieval_scorer
 from sklearn_cmh.shallow import BATCH, CentredSign, ClassifierHasher
@@ -187,9 +187,7 @@ def test_scorers_compute_codes_of_chunks_once(data, hasher, metric, relevance):
 def test_what_does_not_go_is_refused(data, hasher):
     X, y = data
     lazy = in_chunks(X, (70, 90))
-    with pytest.raises(TypeError, match="fit on a sample"):
-        SharedSpace().fit(lazy, y)
-    for hasher_in_memory in (RefinedHasher(n_bits=8), CentredSign(8), ClassifierHasher(8)):
+    for hasher_in_memory in (CentredSign(8), ClassifierHasher(8)):
         with pytest.raises(TypeError, match=r"fit on a sample.*Hasher|Sign .* AAH, .*DSAH"):
             hasher_in_memory.fit(lazy, y)
     with pytest.raises(ValueError, match=r"but \['text'\] are not"):
@@ -326,3 +324,28 @@ def test_fits_outlive_a_process_of_the_cluster(data, cluster):
             found = interrupted(hasher).fit(in_chunks(X, ((70, 0, 90, 40), 90)), y)
             assert len(killed) == i
             assert_alike(found, hasher.fit(X, y), X)
+
+
+def test_refined_fits_outlive_a_process_of_the_cluster(data, cluster):
+    import distributed
+
+    X, y = in_dtype(data[0], np.float32), data[1]
+    killed = []
+
+    class Interrupted(RefinedHasher):
+        def _search(self, *args):
+            # Targets and bits are with both processes.
+            assert all(client.has_what().values())
+            killed.append(next(iter(client.run(os.getpid).values())))
+            os.kill(killed[-1], signal.SIGKILL)
+            return super()._search(*args)
+
+    params = {"n_anchors": 30, "n_restarts": 2, "pool_bits": 16, "widths": [0.5], "random_state": 0}
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2)
+        found = Interrupted(n_bits=8, **params).fit(in_chunks(X, ((70, 0, 90, 40), 90)), y)
+        assert len(killed) == 1
+        expected = RefinedHasher(n_bits=8, **params).fit(X, y)
+        assert found.pair_weight_ == expected.pair_weight_
+        assert_array_equal(found.codes_, expected.codes_)
+        assert_array_equal(found.transform(X), expected.transform(X))

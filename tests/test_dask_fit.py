@@ -9,15 +9,17 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, Normalizer, StandardScaler
 
-from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, MultimodalData, SharedSpace
+from sklearn_cmh import AAH, ASCMH, DSAH, AnchorRBF, MultimodalData, RefinedHasher, SharedSpace
 from sklearn_cmh.data import ChunkedRows
 from sklearn_cmh.datasets import make_multimodal_classification
-from sklearn_cmh.features import StoredRows
+from sklearn_cmh.features import StoredRows, sqrt_norm
 from sklearn_cmh.shallow import CCAITQ
 from sklearn_cmh.solvers import (
     cross,
+    dense,
     dot,
     gram,
     inner,
@@ -32,6 +34,9 @@ dask = pytest.importorskip("dask", reason="dask is not installed")
 da = pytest.importorskip("dask.array", reason="dask is not installed")
 
 CHUNKED = [cls for _, cls in all_estimators() if getattr(cls(), "_takes_chunks", False)]
+CHUNKED.remove(SharedSpace)  # it has no codes
+
+SOLVED_BY_WORKERS = [cls for cls in CHUNKED if getattr(cls(), "_solves_chunks", False)]
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -164,6 +169,9 @@ def test_columns_of_a_table(data):
         Normalizer(),
         AnchorRBF(20, centre=False),
         AnchorRBF(20, width=2.0),
+        make_pipeline(sqrt_norm(), "passthrough", AnchorRBF(20)),
+        make_pipeline(AnchorRBF(30), MaxAbsScaler()),
+        Pipeline([("nothing", "passthrough")]),
         "frozen",
     ],
 )
@@ -177,9 +185,10 @@ def test_maps_of_chunks(feature_map, data):
     assert_alike(found, expected, X)
 
 
-def test_pairs_of_chunks(data):
+@pytest.mark.parametrize("shared_space", [None, SharedSpace(4, n_anchors=30)])
+def test_pairs_of_chunks(shared_space, data):
     X, y = data
-    hasher = small(DSAH, pair_weight=0.3)
+    hasher = small(DSAH, pair_weight=0.3, shared_space=shared_space)
     assert_alike(clone(hasher).fit(in_chunks(X), y), clone(hasher).fit(X, y), X)
 
 
@@ -204,8 +213,8 @@ def refused(data):
     broken = MultimodalData(image=lazy["image"], text=da.from_array(broken, chunks=(50, -1)))
     own = [("image", StandardScaler(), None), ("text", None, None)]
     pictures = MultimodalData(image=da.zeros((200, 4, 4), chunks=(50, -1, -1)), text=lazy["text"])
+    huge = MultimodalData(image=lazy["image"], text=lazy["text"] * 1e30)
     unknown = lazy["image"][lazy["image"][:, 0] > 0]
-    given = SharedSpace()
     return [
         (CCAITQ(8), lazy, y, TypeError, r"CCAITQ does not learn from them; AAH, .*DSAH"),
         (AAH(8, affinity="knn"), lazy, y, TypeError, "AAH at these parameters does not"),
@@ -213,7 +222,17 @@ def refused(data):
         (DSAH(8, feature_map=PCA()), lazy, y, TypeError, "PCA cannot .*FrozenEstimator"),
         (DSAH(8, feature_map=AnchorRBF(9, sampling="kmeans")), lazy, y, ValueError, "kmeans"),
         (DSAH(8, modalities=own), lazy, y, TypeError, r"\['image'\] in `modalities`"),
-        (DSAH(8, pair_weight=0.5, shared_space=given), lazy, y, TypeError, "shared_space"),
+        (
+            RefinedHasher(AAH(affinity="knn")),
+            lazy,
+            y,
+            TypeError,
+            "RefinedHasher at these parameters does",
+        ),
+        (RefinedHasher(), broken, y, ValueError, "modality 'text' holds .* NaN"),
+        (SharedSpace(), broken, None, ValueError, "modality 'text' holds .* NaN"),
+        (SharedSpace(feature_map="passthrough"), huge, None, ValueError, "'text' are of the order"),
+        (SharedSpace(modalities=own), lazy, None, TypeError, r"\['image'\] in `modalities`"),
         (DSAH(8), broken, y, ValueError, "modality 'text' holds .* NaN"),
         (DSAH(8), lazy, y[:10], ValueError, "inconsistent"),
         (DSAH(8), pictures, y, ValueError, "'image' to be vectors"),
@@ -223,7 +242,7 @@ def refused(data):
     ]
 
 
-@pytest.mark.parametrize("case", range(13))
+@pytest.mark.parametrize("case", range(17))
 def test_what_does_not_go_is_refused(case, data):
     hasher, X, y, error, message = refused(data)[case]
     before = dict(vars(hasher))
@@ -264,6 +283,114 @@ def test_more_anchors_than_rows_are_said(data):
         DSAH(4, n_anchors=300, random_state=0).fit(in_chunks(X), y)
 
 
+# --- The shared space, and what is refined -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "feature_map",
+    [
+        "auto",
+        None,
+        "passthrough",
+        {"image": make_pipeline(sqrt_norm(), AnchorRBF(30)), "text": StandardScaler()},
+    ],
+)
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_spaces_are_those_of_rows_in_memory(feature_map, is_sparse, data):
+    X = data[0]
+    lazy = in_chunks(X, columns=-1)
+    if is_sparse:
+        text = np.maximum(X["text"], 0)
+        X = MultimodalData(image=X["image"], text=sparse.csr_array(text))
+        text = da.from_array(text, chunks=(60, -1)).map_blocks(sparse.csr_array)
+        lazy = MultimodalData(image=lazy["image"], text=text)
+        if isinstance(feature_map, dict):
+            feature_map = {**feature_map, "text": MaxAbsScaler()}
+    space = SharedSpace(5, n_anchors=30, feature_map=feature_map, random_state=0)
+    found, expected = clone(space).fit(lazy), clone(space).fit(X)
+    assert found.regularisation_ == expected.regularisation_
+    assert_array_equal(found.folds_, expected.folds_)
+    assert_allclose(found.correlations_, expected.correlations_, atol=1e-5)
+    for modality in (None, "image"):
+        rows = found.transform(lazy, modality=modality)
+        assert isinstance(rows, da.Array)
+        assert rows.dtype == np.float32
+        wanted = expected.transform(X, modality=modality)
+        assert_allclose(rows.compute(), wanted, atol=1e-3)
+        assert_allclose(found.transform(X, modality=modality), wanted, atol=1e-3)
+    assert found.score(lazy) == pytest.approx(expected.score(X), abs=1e-3)
+    with pytest.raises(TypeError, match=r"out_of_fold_rows .* compute\(\)"):
+        found.out_of_fold_rows(lazy)
+
+
+def refined(estimator=None, **params):
+    given = {"n_anchors": 30, "n_restarts": 2, "pool_bits": 16, "random_state": 0}
+    given |= {"widths": [0.5], "ridges": [0.03, 0.3]}
+    return RefinedHasher(estimator, 8, **{**given, **params})
+
+
+def some_labels(y):
+    """-1 in a third of the rows, and in a whole chunk of them."""
+    rows = np.arange(len(y))
+    return np.where((rows % 3 == 0) | ((70 <= rows) & (rows < 160)), -1, y)
+
+
+@pytest.mark.parametrize(
+    ("params", "labels"),
+    [
+        ({"max_search_rows": 90}, np.array),
+        ({"max_search_rows": 90}, some_labels),
+        ({"max_search_rows": 90}, lambda y: None),
+        ({"pair_weight": 0}, np.array),
+        ({"pair_weight": 0}, some_labels),
+        ({"pair_weight": 1}, np.array),
+        ({"shared_space": SharedSpace(4, n_anchors=30), "preprocessing": ["raw"]}, np.array),
+        ({"select_bits": False}, some_labels),
+        ({"estimator": small(DSAH)}, np.array),
+        ({"estimator": small(DSAH), "refit_hash_functions": False}, some_labels),
+        (
+            {"estimator": small(DSAH), "refit_hash_functions": False, "select_bits": False},
+            np.array,
+        ),
+        ({"estimator": small(ASCMH, pair_weight=0.3), "n_jobs": 2}, some_labels),
+    ],
+)
+def test_refined_codes_are_those_of_rows_in_memory(params, labels, data):
+    X, y = data[0], labels(data[1])
+    hasher = refined(**params)
+    found, expected = clone(hasher).fit(in_chunks(X), y), clone(hasher).fit(X, y)
+    assert found.pair_weight_ == expected.pair_weight_
+    assert getattr(found, "best_params_", None) == getattr(expected, "best_params_", None)
+    assert_array_equal(found.selected_bits_, expected.selected_bits_)
+    assert np.mean(found.codes_ == expected.codes_) >= 0.999
+    assert_allclose(found.objective_, expected.objective_, rtol=1e-6)
+    codes = found.transform(in_chunks(X)).compute()
+    assert np.mean(codes == expected.transform(X)) >= 0.999
+    assert found.codes_.dtype == np.int8
+
+
+def test_what_is_refined_reads_chunks_a_few_times_and_never_all_rows(data):
+    X, y = data
+    at_once = []
+
+    def read(chunk):
+        at_once.append(len(chunk))
+        return chunk
+
+    lazy = {
+        name: da.from_array(block, chunks=(20, -1)).map_blocks(
+            read, meta=np.empty((0, 0), np.float32)
+        )
+        for name, block in X.blocks.items()
+    }
+    refined(max_search_rows=50).fit(MultimodalData(**lazy), y)
+    assert max(at_once) == 20
+    # Of each of ten chunks a modality: rows of the search and of tests of the input, and of the
+    # maps of the space and of the hash functions their anchors, width, mean and products; the
+    # targets, and the bits of the rows.
+    assert len(at_once) / 20 < 16
+
+
 # --- Codes that stay with the workers between the sweeps ---------------------------------------
 
 
@@ -277,7 +404,7 @@ def many_sweeps(cls, **params):
     return small(cls, **{"n_bits": 16, "n_anchors": 40, "tol": 0.0, "max_iter": 4, **params})
 
 
-@pytest.mark.parametrize("cls", [cls for cls in CHUNKED if cls()._solves_chunks])
+@pytest.mark.parametrize("cls", SOLVED_BY_WORKERS)
 @pytest.mark.parametrize("several", [False, True])
 def test_codes_of_workers_are_those_of_rows_in_memory(cls, several, data, workers, monkeypatch):
     # As of many rows: what their bases leave open is drawn alike in both.
@@ -335,11 +462,16 @@ def test_rows_with_workers_are_computed_with_as_arrays_are():
         (dot(a, M), dot(A, M)),
         (a.beside(numbers).take(M[[0, 1, 2, 3, 3]]), M[[0, 1, 2, 3, 3]][numbers]),
         (weighted_sum((2.0, a), (-0.5, a)), 1.5 * A),
+        (a.beside(sparse.csr_array(A)), A),
+        (a.joined(b, a.beside(sparse.csr_array(A))), np.hstack([A, np.asarray(b), A])),
+        (a[3:50:4, [2, 0]], A[3:50:4, [2, 0]]),
+        (a.to_dask(), A),
         (a[3:50:4], A[3:50:4]),
         (a[[60, 2, 2, 69]], A[[60, 2, 2, 69]]),
     ]:
         assert found.shape == expected.shape
-        assert_allclose(np.asarray(found), expected, rtol=1e-5, atol=1e-6)
+        found = found[:] if getattr(found, "is_sparse", False) else np.asarray(found)
+        assert_allclose(dense(found), expected, rtol=1e-5, atol=1e-6)
     wide = np.asarray(b)
     for total, expected in [
         (a.T @ b, A.T @ wide),
@@ -348,6 +480,7 @@ def test_rows_with_workers_are_computed_with_as_arrays_are():
         (inner(a, b), inner(A, wide)),
         (squared_norm(a), squared_norm(A)),
         (a.mean(axis=0), A.mean(axis=0)),
+        (a.sum(axis=0), A.sum(axis=0)),
     ]:
         assert isinstance(total, np.ndarray | float)
         assert_allclose(total, expected, rtol=1e-5, atol=1e-6)

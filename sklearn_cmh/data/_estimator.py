@@ -1,13 +1,14 @@
 """The input contract: what every estimator of several modalities takes as X.
 
-`MultimodalEstimator` reads a table, a DataFrame or a MultimodalData at fit, fits the
-user's transformers, and gives blocks {name: rows}; of new rows it takes the whole, some
+`MultimodalEstimator` reads a table, a DataFrame, a MultimodalData or arrays of Dask at fit,
+fits the user's transformers, and gives blocks {name: rows}; of new rows it takes the whole, some
 of the modalities, or one block alone. It knows nothing of labels or codes, so that a
 transformer that is no hasher takes X exactly as hashers do.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, TypeVar
 
@@ -16,9 +17,10 @@ from scipy import sparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..utils._callbacks import report
+from ..utils._dask import checked_rows, first_row, known_shape, map_rows, probe
 from ..utils._sklearn import Interval, StrOptions, safe_indexing
 from ..utils._threads import count_threads, map_blocks, row_slices
 from ..utils._transformers import (
@@ -30,7 +32,9 @@ from ..utils._transformers import (
     transform,
 )
 from ..utils._typing import MatrixLike
-from ._lazy import refuse_lazy
+from ._checks import FLOATS, checked
+from ._lazy import is_lazy, joined, lazy_blocks, refuse_lazy
+from ._lazy_rows import ChunkedRows
 from ._modalities import (
     named_transformers,
     refuse_views,
@@ -38,13 +42,11 @@ from ._modalities import (
     select_blocks,
     split_frame,
 )
-from ._multimodal import MultimodalData, canonical, item_shape, stack_items, vector_columns
+from ._multimodal import MultimodalData, item_shape, stack_items, vector_columns
 
-__all__ = ["FLOATS", "MultimodalEstimator", "RowBatches", "checked", "modality_weights"]
+__all__ = ["MultimodalEstimator", "RowBatches", "modality_weights"]
 
 Result = TypeVar("Result")
-
-FLOATS = [np.float64, np.float32]
 
 # Rows at a time, where memory allows: more are no faster.
 _MOST_ROWS = 8192
@@ -84,6 +86,8 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
 
         Sets `modality_names_`.
         """
+        if is_lazy(X) and self._takes_chunks:
+            return self._read_chunks(X)
         refuse_lazy(X)
         table = self._check_table(X, reset=True)
         self._modalities = resolve_modalities(
@@ -97,8 +101,10 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
     def _fit_preprocessing(self, table: Any, y: Any, rng: np.random.RandomState) -> dict:
         """Split a table from `_read_table` and fit the user's transformers: {name: block}.
 
-        Sets `transformers_`.
+        Rows of arrays of Dask are not computed yet. Sets `transformers_`.
         """
+        if is_lazy(table):
+            return self._chunked_blocks(table, rng)
         given = {m.name: m.transformer for m in self._modalities}
         self.transformers_ = {}
         blocks = {}
@@ -117,6 +123,45 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
                 )
             blocks[name] = self._check_block(name, block)
         return blocks
+
+    # Arrays of Dask at fit.
+
+    @property
+    def _takes_chunks(self) -> bool:
+        """Whether X may hold arrays of Dask at fit."""
+        return False
+
+    def _read_chunks(self, X):
+        rows = {}
+        for name, block in lazy_blocks(X).items():
+            what = f"The block {name!r}" if name else "X"
+            rows[name] = probe(known_shape(block, what), 2)
+        # Of rows that are all zero is learned which columns there are.
+        self._read_table(joined(rows))
+        if len(X) < 2:
+            raise ValueError(f"X holds {len(X)} row(s); at least two are needed to learn from.")
+        return X
+
+    def _chunked_blocks(self, table, rng):
+        given = {m.name: m.transformer for m in self._modalities if is_transformer(m.transformer)}
+        if given:
+            raise TypeError(
+                f"X holds Dask arrays, and the transformers of {list(given)} in `modalities` are "
+                "fitted to rows in memory: let Dask transform the chunks before, by map_blocks "
+                "with a transformer that was fitted to a sample."
+            )
+        rows = joined({name: probe(block) for name, block in lazy_blocks(table).items()})
+        first = self._fit_preprocessing(rows, None, rng)
+        arrays = {m.name: _columns_of(table, m) for m in self._modalities if not m.dropped}
+        heights = next(iter(arrays.values())).chunks[0]
+        return {
+            name: ChunkedRows.from_dask(
+                checked_rows(array, f"The modality {name!r}").rechunk({0: heights}),
+                first[name],
+                f"The modality {name!r} holds what no hasher takes",
+            )
+            for name, array in arrays.items()
+        }
 
     # New rows.
 
@@ -155,6 +200,25 @@ class MultimodalEstimator(NestedParamsMixin, BaseEstimator):
                 raise
 
         return map_blocks(of_batch, batches) if batches.are_shared else map(of_batch, batches)
+
+    def _map_lazily(self, function, X, modality):
+        """Array of Dask of what `function(self, X, modality)` makes of the chunks of X."""
+        check_is_fitted(self)
+        blocks = lazy_blocks(X)
+        if modality in blocks:
+            blocks = {modality: blocks[modality]}
+        # What is wrong with X is said now, and not when its chunks are computed.
+        row = joined({name: probe(block) for name, block in blocks.items()})
+        try:
+            made = function(self, row, modality)
+        except (TypeError, ValueError):
+            if not self.transformers_:
+                raise
+            # A transformer may know the values that there are, and refuse those made up.
+            row = joined({name: first_row(block) for name, block in blocks.items()})
+            made = function(self, row, modality)
+        of_chunk = partial(_of_chunk, function=function, modality=modality)
+        return map_rows(of_chunk, self, blocks, made.shape[1], made.dtype)
 
     @property
     def _bears_threads(self) -> bool:
@@ -301,6 +365,17 @@ def _same_rows(name, given, returned):
     raise ValueError(f"The transformer of {name!r} returned {m} rows for {n} rows of X.{cure}")
 
 
+def _columns_of(table, modality):
+    """The array of Dask that holds one modality."""
+    if isinstance(table, MultimodalData):
+        return table[modality.name]
+    return table[:, modality.positions] if modality.width < table.shape[1] else table
+
+
+def _of_chunk(estimator, blocks, function, modality):
+    return function(estimator, joined(blocks), modality)
+
+
 class RowBatches(Sequence):
     """Slices of the rows of X, and X there; None, and X whole, where it is small.
 
@@ -358,35 +433,6 @@ def _as_fitted(block, was_sparse):
     if not isinstance(block, np.ndarray) or block.dtype.kind not in "fiub":
         return block
     return sparse.csr_array(block) if was_sparse else np.ascontiguousarray(block)
-
-
-def checked(X, complaint, **options):
-    """Validate X as `check_array` does; an error begins with the `complaint`.
-
-    Sparse X becomes CSR without duplicate entries.
-    """
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):  # of infinities that are refused
-            X = check_array(X, accept_sparse="csr", **options)
-    except ValueError as error:
-        raise ValueError(f"{complaint}: {error}") from error
-    return canonical(X) if sparse.issparse(X) else X
-
-
-def check_range(F, what, cure):
-    """Refuse numbers whose squares and their sums are too near the end of what `F` can hold.
-
-    `what` they are begins the error, and the `cure` ends it.
-    """
-    values = F.data if sparse.issparse(F) else F
-    largest = float(max(values.max(), -values.min())) if values.size else 0.0
-    limits = np.finfo(F.dtype)
-    low, high = float(limits.tiny) ** 0.4, float(limits.max) ** 0.4
-    if largest and not low <= largest <= high:
-        raise ValueError(
-            f"{what} are of the order of {largest:.1g}, whose squares are too near the end of "
-            f"{F.dtype} to compute with: {cure}."
-        )
 
 
 @contextmanager

@@ -21,11 +21,26 @@ from ..utils._dask import (
     shared,
 )
 from ..utils._typing import Features, Floats, NDArray
-from ._estimator import FLOATS, checked
+from ._checks import FLOATS, checked
+from ._multimodal import MultimodalData
 
-__all__ = ["ChunkedRows", "LazyRows", "over_rows", "shifted", "stacked"]
+__all__ = [
+    "ChunkedRows",
+    "LazyRows",
+    "beside",
+    "is_sparse",
+    "multimodal",
+    "over_rows",
+    "shifted",
+    "stacked",
+]
 
 _BLOCK_ROWS = 4096
+
+
+def is_sparse(rows: Any) -> bool:
+    """Whether rows are sparse, here or in chunks."""
+    return rows.is_sparse if isinstance(rows, ChunkedRows) else sparse.issparse(rows)
 
 
 class LazyRows:
@@ -101,6 +116,18 @@ class ChunkedRows(LazyRows):
         rows = cls(culled_chunks(array), heights, first.shape[1], first.dtype, False)
         return rows.map(first, _checked, complaint)
 
+    def to_dask(self) -> Any:
+        """The same rows as an array of Dask."""
+        import dask.array as da
+
+        meta = sparse.csr_array((0, self.shape[1]), dtype=self.dtype) if self.is_sparse else None
+        return da.concatenate(
+            [
+                da.from_delayed(chunk, (int(height), self.shape[1]), self.dtype, meta=meta)
+                for chunk, height in zip(self.chunks, self.heights, strict=True)
+            ]
+        )
+
     def map(self, first: Features, function: Callable, *args: Any) -> Self:
         """Rows ``function(chunk, *args)``, of which `first` is one; nothing is computed yet."""
         chunks = delayed_call(function, self.chunks, *map(shared, args))
@@ -114,6 +141,12 @@ class ChunkedRows(LazyRows):
         chunks = [delayed_call(_taken, [chunk], rows)[0] for chunk, rows in kept]
         heights = [len(rows) for _, rows in kept]
         return type(self)(chunks, heights, self.shape[1], self.dtype, self.is_sparse)
+
+    def joined(self, *others: ChunkedRows) -> Self:
+        """Columns of these rows and of others, dense; nothing is computed yet."""
+        rows: list[ChunkedRows] = [self, *others]
+        width, dtype = sum(A.shape[1] for A in rows), np.result_type(*(A.dtype for A in rows))
+        return type(self)(_calls(_side_by_side, rows, ()), self.heights, width, dtype, False)
 
     def persist(self) -> Self:
         """The same, computed, and kept where it was."""
@@ -153,6 +186,10 @@ class ChunkedRows(LazyRows):
     def total(self, function: Callable, *others: ChunkedRows, args: tuple = ()) -> Any:
         """Sum over chunks of ``function(chunk, *chunks of others, *args)``."""
         return added_up(_calls(function, (self, *others), args))
+
+    def picked(self, item: Any) -> Self:
+        """Rows ``chunk[item]`` of chunks that each hold rows by item."""
+        return self.made(self.shape[1], self.dtype, getitem, args=(item,))
 
     def _with(self, function, other):
         if isinstance(other, ChunkedRows):
@@ -197,15 +234,20 @@ class ChunkedRows(LazyRows):
 
     def mean(self, axis: int = 0, dtype: Any = np.float64) -> Floats:
         """Mean of every column."""
-        return self.total(_sum, args=(dtype,)) / len(self)
+        return self.sum(axis, dtype) / len(self)
 
-    def beside(self, numbers: NDArray) -> Self:
-        """A small integer for every row, sent to where the rows are."""
-        tasks = remote([numbers[rows].astype(np.int32) for rows in self.slices()])
-        return type(self)(tasks, self.heights, 1, np.int32, False)
+    def sum(self, axis: int = 0, dtype: Any = np.float64) -> Floats:
+        """Sum of every column."""
+        return self.total(_sum, args=(dtype,))
+
+    def beside(self, values: Features) -> Self:
+        """Rows of an array or a sparse matrix, sent to where these rows are."""
+        tasks = remote([values[rows] for rows in self.slices()])
+        width = values.shape[1] if values.ndim > 1 else 1
+        return type(self)(tasks, self.heights, width, values.dtype, sparse.issparse(values))
 
     def take(self, table: Any) -> Self:
-        """Rows of a table, of anything that has rows, that the numbers of `beside` name."""
+        """Rows of a table, of anything that has rows, that the numbers in these rows name."""
         return self.made(table.shape[1], table.dtype, _row_of, args=(table,))
 
     def standard_normal(self, rng: np.random.RandomState, width: int) -> Self:
@@ -223,7 +265,11 @@ class ChunkedRows(LazyRows):
         return type(self)(tasks, self.heights, width, np.float64, False).persist()
 
     def __getitem__(self, rows: Any) -> Any:
-        """Compute some rows, a slice of them or positions, and return them as a matrix."""
+        """Compute some rows, a slice of them or positions, and return them as a matrix.
+
+        Of ``[rows, columns]``, some columns of them.
+        """
+        rows, *columns = rows if isinstance(rows, tuple) else (rows,)
         positions = np.arange(len(self))[rows]
         owners = np.searchsorted(self._ends, positions, side="right")
         order = np.argsort(owners, kind="stable")
@@ -232,7 +278,7 @@ class ChunkedRows(LazyRows):
         slices = self.slices()
         parts = computed(
             [
-                delayed_call(_taken, [self.chunks[c]], group - slices[c].start)[0]
+                delayed_call(_taken, [self.chunks[c]], group - slices[c].start, *columns)[0]
                 for c, group in zip(wanted, groups, strict=True)
             ]
         )
@@ -247,6 +293,22 @@ class _Transposed:
 
     def __matmul__(self, other):
         return self.rows.total(_inner_products, other)
+
+
+def beside(rows: Any, values: Any) -> Any:
+    """Values that belong to some rows, sent to where these are."""
+    there = isinstance(values, ChunkedRows) or not isinstance(rows, ChunkedRows)
+    return values if there else rows.beside(values)
+
+
+def multimodal(blocks: dict[str, Any]) -> MultimodalData:
+    """Blocks {name: rows} as a user would pass them: rows in chunks as arrays of Dask."""
+    return MultimodalData(
+        **{
+            name: block.to_dask() if isinstance(block, ChunkedRows) else block
+            for name, block in blocks.items()
+        }
+    )
 
 
 def over_rows(function: Callable, changed: Any, rows: Any, **settings: Any) -> tuple[Any, Any]:
@@ -304,6 +366,10 @@ def _called(chunks, shifts, function, args):
     return function(*map(shifted, chunks, shifts), *args)
 
 
+def _side_by_side(*parts):
+    return np.hstack([part.toarray() if sparse.issparse(part) else part for part in parts])
+
+
 def _inner_products(A, B):
     return A.T @ B
 
@@ -317,7 +383,7 @@ def _astype(chunk, dtype):
 
 
 def _sum(chunk, dtype):
-    return chunk.mean(axis=0, dtype=dtype) * chunk.shape[0]
+    return np.asarray(chunk.mean(axis=0, dtype=dtype)).ravel() * chunk.shape[0]
 
 
 def _normal(state, height, width):
@@ -330,8 +396,8 @@ def _checked(chunk, complaint):
     return checked(chunk, complaint, dtype=FLOATS)
 
 
-def _taken(chunk, rows):
-    return chunk[rows]
+def _taken(chunk, rows, *columns):
+    return chunk[rows][:, columns[0]] if columns else chunk[rows]
 
 
 def stacked(parts):

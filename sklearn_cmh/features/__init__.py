@@ -19,7 +19,7 @@ from ._mapped_rows import (
 )
 from ._maps import FeatureMapsMixin, check_scale, fitted_features
 from ._preprocessing import signed_sqrt, sqrt_norm
-from ._shared_space import SharedSpace, linear_map
+from ._shared_space import SharedSpace, fit_mapped_rows, linear_map
 
 __all__ = [
     "AnchorRBF",
@@ -30,6 +30,7 @@ __all__ = [
     "StoredRows",
     "check_scale",
     "features_fit_in_memory",
+    "fit_mapped_rows",
     "fitted_features",
     "gathered",
     "gathered_features",

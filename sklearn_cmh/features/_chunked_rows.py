@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
 from ..data import FLOATS, ChunkedRows, LazyRows, stacked
@@ -18,7 +19,15 @@ from ..utils._typing import Features, Floats
 from ._anchor_rbf import AnchorRBF, begin_fit
 from ._mapped_rows import StoredRows, fits_in_memory
 
-__all__ = ["fit_to_chunks", "gathered", "gathered_features", "kept", "kept_features"]
+__all__ = [
+    "fit_to_chunks",
+    "gathered",
+    "gathered_features",
+    "kept",
+    "kept_features",
+    "mapped_features",
+    "measured",
+]
 
 
 def fit_to_chunks(feature_map: Any, X: ChunkedRows) -> Any:
@@ -26,7 +35,8 @@ def fit_to_chunks(feature_map: Any, X: ChunkedRows) -> Any:
 
     `AnchorRBF` takes its anchors from the chunks, those that it would draw from the rows in
     memory, and its width from sums over them. What has a `partial_fit` sees one chunk after
-    another; what needs no fit, as it is frozen or learns nothing, is told the columns.
+    another; what needs no fit, as it is frozen or learns nothing, is told the columns. The steps
+    of a Pipeline are fitted one after another.
 
     Parameters
     ----------
@@ -48,6 +58,14 @@ def fit_to_chunks(feature_map: Any, X: ChunkedRows) -> Any:
     if type(feature_map) is AnchorRBF:
         begin_fit(feature_map, X)
         return feature_map
+    if type(feature_map) is Pipeline:
+        steps = _steps(feature_map)
+        for step in steps[:-1]:
+            is_plain = _centred_map(step) is None
+            X = mapped_chunks(fit_to_chunks(step, X), X) if is_plain else mapped_features(step, X)
+        for step in steps[-1:]:
+            fit_to_chunks(step, X)
+        return feature_map
     if clone(feature_map) is feature_map or not get_tags(feature_map).requires_fit:
         return fit(feature_map, X[:2])
     if not hasattr(feature_map, "partial_fit"):
@@ -68,6 +86,35 @@ def fit_to_chunks(feature_map: Any, X: ChunkedRows) -> Any:
 
 def _partially_fitted(feature_map, chunk):
     return deepcopy(feature_map).partial_fit(chunk)
+
+
+def _steps(feature_map):
+    """Steps of a Pipeline that do something, of which the last makes the features."""
+    return [step for _, step in feature_map.steps if step not in (None, "passthrough")]
+
+
+def mapped_features(feature_map: Any, X: ChunkedRows) -> ChunkedRows:
+    """Fit a map to rows in chunks, and compute the features whenever they are asked for.
+
+    Parameters
+    ----------
+    feature_map : transformer
+        Map to be fitted.
+    X : ChunkedRows of shape (n, d)
+        Rows.
+
+    Returns
+    -------
+    features : ChunkedRows of shape (n, q)
+        Computed in one pass, to be `measured`, and not kept.
+    """
+    feature_map = fit_to_chunks(feature_map, X)
+    features = mapped_chunks(feature_map, X)
+    if _mean(feature_map, measured(features), features) is None:
+        return features
+    centred = mapped_chunks(feature_map, X)
+    centred.largest = features.largest
+    return centred
 
 
 def gathered_features(feature_map: Any, X: ChunkedRows) -> Features | LazyRows:
@@ -120,18 +167,32 @@ def kept_features(feature_map: Any, X: ChunkedRows) -> ChunkedRows:
 
 def _mean(feature_map, total, F):
     """The mean that `AnchorRBF` subtracts, which ends its fit, in the dtype of F; else None."""
-    if type(feature_map) is not AnchorRBF or not feature_map.centre:
+    centred = _centred_map(feature_map)
+    if centred is None:
         return None
-    feature_map.mean_ = total / F.shape[0]
-    return feature_map.mean_.astype(F.dtype)
+    centred.mean_ = total / F.shape[0]
+    return centred.mean_.astype(F.dtype)
+
+
+def _centred_map(feature_map):
+    """The `AnchorRBF` that ends a map, the mean of which ends its fit; None where there is none."""
+    if type(feature_map) is Pipeline:
+        return next(map(_centred_map, _steps(feature_map)[-1:]), None)
+    centred = type(feature_map) is AnchorRBF and feature_map.centre
+    return feature_map if centred else None
 
 
 def kept(rows: ChunkedRows) -> tuple[ChunkedRows, Floats]:
     """Rows in chunks, computed and kept where Dask computes; and their sum."""
     rows = rows.persist()
+    return rows, measured(rows)
+
+
+def measured(rows: ChunkedRows) -> Floats:
+    """The sum of rows in chunks, in one pass that also sets `largest`."""
     totals, largest = zip(*rows.each(_sum_and_largest), strict=True)
     rows.largest = float(np.max(largest))
-    return rows, sum(totals)
+    return sum(totals)
 
 
 def _sum_and_largest(chunk):

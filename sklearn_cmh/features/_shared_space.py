@@ -26,8 +26,17 @@ from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
-from ..data import FLOATS, MultimodalEstimator, modality_weights, refuse_views
+from ..data import (
+    FLOATS,
+    ChunkedRows,
+    MultimodalEstimator,
+    is_lazy,
+    is_sparse,
+    modality_weights,
+    refuse_views,
+)
 from ..solvers import out_of_fold_components, shared_bases
+from ..utils._dask import in_memory
 from ..utils._documentation import DocumentedMixin
 from ..utils._products import stable_dot
 from ..utils._sklearn import Interval, StrOptions, fit_context
@@ -35,6 +44,7 @@ from ..utils._state import VersionedStateMixin, unchanged_on_error
 from ..utils._transformers import fit, fit_transform, inner_clone, named_errors, transform
 from ..utils._typing import Floats, MatrixLike, Modalities, NDArray, RandomState
 from ._anchor_rbf import AnchorRBF
+from ._chunked_rows import mapped_features, measured
 from ._mapped_rows import mapped_rows
 from ._maps import FeatureMapsMixin, check_scale
 from ._preprocessing import sqrt_norm
@@ -226,7 +236,7 @@ def search_pairs(
 
 def linear_map(block):
     """Standardised columns; those of sparse rows are not centred."""
-    return StandardScaler(with_mean=not sparse.issparse(block))
+    return StandardScaler(with_mean=not is_sparse(block))
 
 
 def candidate_maps(block, n_anchors):
@@ -378,6 +388,10 @@ class SharedSpace(
         self.random_state = random_state
         self.verbose = verbose
 
+    @property
+    def _takes_chunks(self):
+        return True
+
     # Nested transformers validate their own parameters.
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: MatrixLike, y: Any = None) -> "SharedSpace":
@@ -386,7 +400,7 @@ class SharedSpace(
         Parameters
         ----------
         X : {array-like, sparse, DataFrame} of shape (n, d) or MultimodalData
-            Training rows, of two modalities at least.
+            Training rows, of two modalities at least; arrays of Dask too.
         y : object, default=None
             Ignored, but by transformers in `modalities`.
 
@@ -430,6 +444,11 @@ class SharedSpace(
             )
         self.n_components_ = self._n_features_out = len(self.correlations_)
         self.regularisation_ = dict(zip(blocks, map(float, ridges), strict=True))
+
+    def _unmapped_features(self, block):
+        if isinstance(block, ChunkedRows):
+            measured(block)
+        return block
 
     def _choose(self, blocks, rng):
         """Map and ridge of every modality, searched for where they are not given."""
@@ -490,12 +509,15 @@ class SharedSpace(
         -------
         rows : ndarray of shape (n, n_components_)
             Of norm one: of the components of one modality, or of their sum over several. A row
-            about which nothing is known is zero.
+            about which nothing is known is zero. An array of Dask, not computed yet, where X holds
+            such.
         """
         return self._rows(X, modality)
 
     def _rows(self, X, modality):
         """Unit rows as an ndarray, whatever `set_output` says."""
+        if is_lazy(X):
+            return self._map_lazily(_unit_rows, X, modality)
         check_is_fitted(self)
         refuse_views(X)
 
@@ -545,8 +567,18 @@ class SharedSpace(
         -------
         rows : dict
             Modality name to unit rows (n, ``n_components_``).
+
+        Raises
+        ------
+        TypeError
+            If X holds arrays of Dask.
         """
         check_is_fitted(self)
+        if is_lazy(X):
+            raise TypeError(
+                "X holds Dask arrays, and out_of_fold_rows takes rows in memory: compute() its "
+                "blocks first."
+            )
         blocks = self._new_blocks(X)
         n = next(iter(blocks.values())).shape[0]
         if n != len(self.folds_) or len(blocks) < len(self.modality_names_):
@@ -577,7 +609,7 @@ class SharedSpace(
         """
         check_is_fitted(self)
         X = self._check_table(X, reset=False)
-        rows = [self._rows(X, name) for name in self.modality_names_]
+        rows = [in_memory(self._rows(X, name)) for name in self.modality_names_]
         return float(np.mean([np.mean(1 / own_pair_ranks(A, B)) for A, B in permutations(rows, 2)]))
 
     def __sklearn_tags__(self):
@@ -585,6 +617,10 @@ class SharedSpace(
         tags.target_tags.required = False
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _unit_rows(space, X, modality):
+    return space._rows(X, modality)
 
 
 def mapped(feature_map, block, rng):
@@ -596,6 +632,8 @@ def mapped(feature_map, block, rng):
 
 def fit_mapped_rows(feature_map, block):
     """A map fitted to a block, and the features, not kept where they are many."""
+    if isinstance(block, ChunkedRows):
+        return feature_map, mapped_features(feature_map, block)
     feature_map = fit(feature_map, block)
     first = transform(feature_map, block[:1])
     is_plain = isinstance(first, np.ndarray) and first.ndim == 2 and first.dtype in FLOATS

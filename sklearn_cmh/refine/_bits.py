@@ -5,7 +5,7 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-from ..solvers import Targets
+from ..solvers import Targets, cross
 
 __all__ = ["bit_alignment", "choose_bits", "greedy_bits", "selection_terms", "swap_bits"]
 
@@ -21,7 +21,7 @@ def selection_terms(bits, T):
 
     Parameters
     ----------
-    bits : list of ndarray of shape (n, p)
+    bits : list of {ndarray, ChunkedRows} of shape (n, p)
         Codes in {-1, +1} of the same rows and pool of bits, per modality. A single
         modality is paired with itself.
     T : {ndarray, sparse array, Targets} of shape (n, t)
@@ -48,10 +48,9 @@ def selection_terms(bits, T):
     moments, targets = [], []
     pool, totals = _sums(T)
     for H in bits:
-        # Products of signs are counts: exact in float32 below 2^24 rows.
-        H = H.astype(np.float32 if n < 2**24 else np.float64)
         mean = H.mean(axis=0, dtype=np.float64)
-        second = (H.T @ H).astype(np.float64)
+        # Products of signs are counts: exact in float32 for as many rows as a block has.
+        second = cross(H, H, dtype=np.float32)
         moments.append((second, second - n * np.outer(mean, mean)))
         labels = np.asarray(pool(H), dtype=np.float64).T
         targets.append((labels, labels - np.outer(mean, totals)))
@@ -68,7 +67,8 @@ def _sums(T):
     """``A -> T'A``, and the column sums of T."""
     if isinstance(T, Targets):
         return T.pool, T.sum()
-    return (lambda A: T.T @ A), np.asarray(T.sum(axis=0), dtype=np.float64).ravel()
+    totals = np.asarray(T.sum(axis=0), dtype=np.float64).ravel()
+    return (lambda A: T.T @ A.astype(np.float64)), totals
 
 
 def bit_alignment(q, G, selected):

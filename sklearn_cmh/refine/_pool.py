@@ -1,8 +1,10 @@
 """The pool of bits: sides of hyperplanes through the mean of the targets."""
 
+from typing import Any
+
 import numpy as np
 
-from ..solvers import Targets, principal_directions, quantising_rotation, sign
+from ..solvers import Targets, principal_directions, quantising_rotation
 from ..utils._typing import Floats
 
 __all__ = ["draw_hyperplanes", "hyperplane_bits"]
@@ -56,7 +58,7 @@ def draw_hyperplanes(
     )
 
 
-def hyperplane_bits(T: Targets, A: Floats) -> Floats:
+def hyperplane_bits(T: Targets, A: Floats) -> Any:
     """Sides of hyperplanes through the mean of the targets, ``sgn((T - mean) A)``.
 
     Through the mean, they divide the rows evenly, whatever the sizes of the classes.
@@ -70,9 +72,9 @@ def hyperplane_bits(T: Targets, A: Floats) -> Floats:
 
     Returns
     -------
-    bits : ndarray of shape (n, k), int8
-        -1 and +1.
+    bits : {ndarray, ChunkedRows} of shape (n, k), int8
+        -1 and +1; with the workers of Dask where the targets are.
     """
     A = A.astype(T.dtype)
     mean = (T.sum() / len(T)).astype(T.dtype)
-    return sign(T.expand(A) - mean @ A)
+    return T.sides(A, mean @ A)

@@ -29,17 +29,19 @@ from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from ..base import BaseHasher, Learning, ShallowHasher, warn_ignored
-from ..data import MultimodalData, labelled_rows, normalise_rows
-from ..features import SharedSpace, mapped_rows
+from ..data import ChunkedRows, MultimodalData, beside, labelled_rows, multimodal, normalise_rows
+from ..features import SharedSpace, fit_mapped_rows
 from ..solvers import (
     complete_labels,
     mix_targets,
     project,
     ridge_leave_one_out,
     sign,
+    targets_beside,
 )
 from ..utils._cache import MEMORY_CONSTRAINTS, cached
 from ..utils._callbacks import end_step, report
+from ..utils._dask import checked_rows, is_dask, probe
 from ..utils._sklearn import HasMethods, Interval, StrOptions
 from ..utils._transformers import fit, inner_clone, transform
 from ..utils._typing import Modalities, RandomState
@@ -81,6 +83,23 @@ def fit_restart(estimator, blocks, L, random_state):
     """Fit one restart on blocks that are split and preprocessed already."""
     estimator._learn(blocks, L, check_random_state(random_state))
     return estimator
+
+
+def bits_of_restarts(block, restarts, name):
+    """Bits (n, p) of rows of a modality by the hash functions of all restarts, side by side."""
+    if isinstance(block, ChunkedRows):
+        width = sum(restart.n_bits for restart in restarts)
+        return block.made(width, np.int8, bits_of_restarts, args=(restarts, name))
+    return sign(np.hstack([restart._project(name, block) for restart in restarts]))
+
+
+def space_rows(space, blocks):
+    """Rows in a fitted space, where the blocks are."""
+    first, Z = next(iter(blocks.values())), transform(space, multimodal(blocks))
+    if not is_dask(Z):
+        return beside(first, Z)
+    complaint = "The shared_space returned what no hasher takes"
+    return ChunkedRows.from_dask(checked_rows(Z, "shared_space"), probe(Z), complaint).persist()
 
 
 @contextmanager
@@ -388,6 +407,10 @@ class RefinedHasher(BaseHasher):
             self._check_classes(L[labelled_rows(L)])
         return p
 
+    @property
+    def _takes_chunks(self):
+        return self.estimator is None or getattr(self.estimator, "_takes_chunks", False)
+
     # The fit, step by step.
 
     def _fit_blocks(self, blocks, L, rng):
@@ -397,12 +420,17 @@ class RefinedHasher(BaseHasher):
         if self.select_bits or self.estimator is None:
             Lt, Z = self._target_parts(blocks, L, rng)
             end_step(self, "targets")
+        first = next(iter(blocks.values()))
+
+        def targets():
+            return targets_beside(first, mix_targets(Lt, Z, self.pair_weight_))
+
         restarts = self._fit_restarts(blocks, L, rng, parallel)
         if restarts:
-            pool = np.hstack([restart.codes_ for restart in restarts])
+            pool = beside(first, np.hstack([restart.codes_ for restart in restarts]))
         else:
             pool_seed = rng.randint(np.iinfo(np.int32).max)
-            pool = self._hyperplane_pool(mix_targets(Lt, Z, self.pair_weight_), pool_seed)
+            pool = self._hyperplane_pool(targets(), pool_seed)
         end_step(self, "pool")
         if self.refit_hash_functions:
             seeds = {name: rng.randint(np.iinfo(np.int32).max) for name in blocks}
@@ -410,17 +438,14 @@ class RefinedHasher(BaseHasher):
             self._search(blocks, L, pool[:, : self.pool_bits], seeds, rows, parallel)
             if self._weighs_labels_and_pairs():
                 self._weigh_pairs(blocks, L, Lt, pool_seed, seeds, rows, rng)
-                pool = self._hyperplane_pool(mix_targets(Lt, Z, self.pair_weight_), pool_seed)
+                pool = self._hyperplane_pool(targets(), pool_seed)
             maps, coefs, bits = self._fit_hash_functions(blocks, pool, seeds)
         else:
-            bits = {
-                name: sign(np.hstack([restart._project(name, block) for restart in restarts]))
-                for name, block in blocks.items()
-            }
+            bits = {name: bits_of_restarts(b, restarts, name) for name, b in blocks.items()}
         end_step(self, "hash functions")
         if self.select_bits:
-            T = mix_targets(Lt, Z, self.pair_weight_)
-            self.selected_bits_, self.objective_ = choose_bits(list(bits.values()), T, self.n_bits)
+            bits = list(bits.values())
+            self.selected_bits_, self.objective_ = choose_bits(bits, targets(), self.n_bits)
             value, size = self.objective_[-1], pool.shape[1]
             report(self, f"{self.n_bits} of {size} bits have alignment {value:.4f}")
         else:
@@ -484,7 +509,7 @@ class RefinedHasher(BaseHasher):
         if p > 0:
             report(self, "shared space of the modalities")
             self.shared_space_ = self._fit_space(blocks, rng)
-            Z = transform(self.shared_space_, MultimodalData(**blocks))
+            Z = space_rows(self.shared_space_, blocks)
         if p < 1:
             if labelled_rows(L).all():
                 Lt = normalise_rows(L)
@@ -492,9 +517,8 @@ class RefinedHasher(BaseHasher):
                 report(self, "labels of the rows that have none")
                 seed = rng.randint(np.iinfo(np.int32).max)
                 maps = [self._default_map(block, seed) for block in blocks.values()]
-                Lt = complete_labels(
-                    L, [m.fit_transform(b) for m, b in zip(maps, blocks.values(), strict=True)]
-                )
+                mapped = map(fit_mapped_rows, maps, blocks.values())
+                Lt = complete_labels(L, [F for _, F in mapped])
         return Lt, Z
 
     def _fit_space(self, blocks, rng):
@@ -516,7 +540,7 @@ class RefinedHasher(BaseHasher):
                 n_jobs=self.n_jobs,
                 random_state=seed,
             )
-        return fit(space, MultimodalData(**blocks))
+        return fit(space, multimodal(blocks))
 
     def _default_map(self, block, seed):
         return anchor_map("sqrt_norm", 0.5, min(1000, block.shape[0]), seed)
@@ -552,6 +576,9 @@ class RefinedHasher(BaseHasher):
         estimator.set_params(**cheap)
         seeds = rng.randint(np.iinfo(np.int32).max, size=self.n_restarts)
         with equal_warnings_once():
+            if any(isinstance(block, ChunkedRows) for block in blocks.values()):
+                # It is this process that tells the workers of Dask what to do.
+                return [fit_restart(clone(estimator), blocks, L, seed) for seed in seeds]
             return parallel(
                 delayed(fit_restart)(clone(estimator), blocks, L, seed) for seed in seeds
             )
@@ -564,8 +591,7 @@ class RefinedHasher(BaseHasher):
         maps, coefs, bits = {}, {}, {}
         for name, block in blocks.items():
             report(self, f"{name}: hash functions of {pool.shape[1]} bits")
-            maps[name] = self._best_map(name, block, seeds)
-            F = mapped_rows(fit(maps[name], block), block)
+            maps[name], F = fit_mapped_rows(self._best_map(name, block, seeds), block)
             ridge = self.best_params_[name]["ridge"]
             coef, codes = ridge_leave_one_out(F, pool, [ridge], signs=True)
             coefs[name], bits[name] = coef[0].astype(F.dtype), codes[0]

@@ -312,7 +312,7 @@ class ChunkedProblem(Problem):
     def from_chunks(cls, features, L):
         """Prepare features [ChunkedRows], chunked alike, and the indicator L (n, c)."""
         patterns, membership = label_patterns(L)
-        kinds = features[0].beside(membership)
+        kinds = features[0].beside(membership.astype(np.int32))
         labels = kinds.take(patterns)
         tasks = zip(labels.chunks, *(F.chunks for F in features), strict=True)
         chunks = [(of_rows, list(parts)) for of_rows, *parts in tasks]

@@ -7,8 +7,9 @@ import numpy as np
 from scipy import sparse
 
 from ..base import Learning, parametrised, warn_ignored
-from ..data import ChunkedRows, MultimodalData
+from ..data import multimodal
 from ..solvers import Targets, complete_labels, label_targets, mix_targets, shared_rows
+from ..utils._dask import in_memory
 from ..utils._sklearn import HasMethods, Interval
 from ..utils._transformers import fit, inner_clone, transform
 from ..utils._typing import Floats
@@ -90,14 +91,9 @@ class TargetsMixin:
         """Rows in the shared space that the user gave, if any; sets `shared_space_`."""
         if self.pair_weight == 0 or self.shared_space is None:
             return None
-        if any(isinstance(block, ChunkedRows) for block in blocks.values()):
-            raise TypeError(
-                "X holds Dask arrays, and a shared_space is fitted to rows in memory: leave "
-                "it None, or fit on a sample in memory."
-            )
-        X = MultimodalData(**blocks)
+        X = multimodal(blocks)
         self.shared_space_ = fit(inner_clone(self.shared_space, rng), X)
-        return transform(self.shared_space_, X)
+        return in_memory(transform(self.shared_space_, X))
 
     def _targets(self, features, supervision, grams=None) -> Targets:
         """Targets of all rows; `grams` are the centred Gram matrices, where they are known."""

@@ -240,7 +240,7 @@ def shared_bases(
 
     Parameters
     ----------
-    features : sequence of {ndarray, sparse} of shape (n, q_m)
+    features : sequence of {ndarray, sparse, LazyRows} of shape (n, q_m)
         Features of the modalities.
     regularisation : sequence of float
         Ridge of every modality; see `canonical_bases`.

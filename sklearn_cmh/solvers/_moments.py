@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
 
+from ..data import ChunkedRows, is_sparse
 from ..utils._typing import Features, Floats, NDArray
 
 __all__ = ["Grams", "Moments", "centred_grams", "column_means", "fold_moments"]
@@ -82,7 +83,7 @@ def fold_moments(
 
     Parameters
     ----------
-    features : sequence of {ndarray, sparse, MappedRows} of shape (n, q_m)
+    features : sequence of {ndarray, sparse, LazyRows} of shape (n, q_m)
         Features of the modalities, of the same rows.
     means : sequence of ndarray of shape (q_m,)
         Their column means, about which the moments are taken.
@@ -94,11 +95,26 @@ def fold_moments(
     moments : list of Moments
         Of the folds. Their sum is that of all rows, and the sum minus one that of the others.
     """
-    moments = [
-        _moments_about(features, means, np.flatnonzero(folds == fold))
-        for fold in range(folds.max() + 1)
-    ]
+    moments = _fold_moments(features, means, folds, int(folds.max()) + 1)
     _clear_constant(moments, features, means)
+    return moments
+
+
+def _fold_moments(features, means, folds, n_folds):
+    first, *others = features
+    if isinstance(first, ChunkedRows):
+        there = [*others, first.beside(folds)]
+        return list(first.total(_fold_moments_of_chunk, *there, args=(means, n_folds)))
+    return [
+        _moments_about(features, means, np.flatnonzero(folds == fold)) for fold in range(n_folds)
+    ]
+
+
+def _fold_moments_of_chunk(*features_and_more):
+    """An array of `Moments`, which adds up."""
+    *features, folds, means, n_folds = features_and_more
+    moments = np.empty(n_folds, dtype=object)
+    moments[:] = _fold_moments(features, means, folds, n_folds)
     return moments
 
 
@@ -209,7 +225,7 @@ def _clear_constant(moments, features, means):
     for m, (F, mean) in enumerate(zip(features, means, strict=True)):
         eps = 10 * np.finfo(F.dtype).eps
         # The mean of a sparse column is subtracted from its second moment, not from its entries.
-        rounding = eps * mean**2 if sparse.issparse(F) else (eps * mean) ** 2
+        rounding = eps * mean**2 if is_sparse(F) else (eps * mean) ** 2
         variance = sum(part.products[m, m].diagonal() for part in moments) / n
         for part in moments:
             _clear(part.products, m, variance <= rounding)

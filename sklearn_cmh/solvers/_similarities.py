@@ -208,7 +208,7 @@ class ChunkedLabelSimilarity(SharedLabelSimilarity):
     def __init__(self, L, rows, dtype=np.float64):
         super().__init__(L, dtype)
         self._counts = np.bincount(self.groups, minlength=self.n_groups)
-        self.groups = rows.beside(self.groups)
+        self.groups = rows.beside(self.groups.astype(np.int32))
 
     def pool(self, A):
         """Sum the rows of `A` (n, k) per label pattern."""

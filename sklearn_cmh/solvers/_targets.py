@@ -20,7 +20,7 @@ from scipy import sparse
 from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
-from ..data import ChunkedRows, label_patterns, labelled_rows, normalise_rows
+from ..data import ChunkedRows, beside, labelled_rows, normalise_rows
 from ..utils._threads import for_blocks, row_slices
 from ..utils._typing import Features, Floats, NDArray
 from ._canonical import canonical_bases
@@ -121,6 +121,10 @@ class Targets:
         labels = np.asarray(self.labels.sum(axis=0, dtype=np.float64)).ravel()
         return np.concatenate([labels, self.pairs.sum(axis=0, dtype=np.float64)])
 
+    def sides(self, A: Floats, offset: Floats) -> NDArray:
+        """Signs of ``T A - offset``, as codes."""
+        return self._made(A, np.int8, lambda product: sign(product - offset))
+
     def present(self) -> NDArray:
         """Which rows are not zero: (n,) bool."""
         return (np.diff(self.labels.indptr) > 0) | self.pairs.any(axis=1)
@@ -143,12 +147,14 @@ class Targets:
 
 @dataclass(frozen=True)
 class ChunkedTargets(Targets):
-    """Targets from labels, beside rows that are with the workers of Dask.
+    """Targets of rows that are with the workers of Dask.
 
     Parameters
     ----------
-    labels, pairs : {csr_array, ndarray}
+    labels : csr_array of shape (n, c)
         Of all rows, here.
+    pairs : {ndarray, ChunkedRows} of shape (n, r)
+        Here or there.
     rows : ChunkedRows
         Of every chunk, its targets.
     """
@@ -167,20 +173,24 @@ class ChunkedTargets(Targets):
         """Signs of these, with the workers."""
         return self.rows.made(G.shape[1], np.int8, Targets.signs, args=(G,))
 
+    def sides(self, A, offset):
+        """Signs of ``T A - offset``, with the workers."""
+        return self.rows.made(A.shape[1], np.int8, Targets.sides, args=(A, offset))
+
 
 def _pooled(A, T):
     return T.pool(A)
 
 
 def targets_beside(rows: Any, T: Targets) -> Targets:
-    """Targets from labels where the rows are that they belong to: here, or with workers.
+    """Targets where the rows are that they belong to: here, or with workers.
 
     Parameters
     ----------
     rows : {ndarray, sparse, LazyRows} of shape (n, q)
         Features of the rows.
     T : Targets of shape (n, t)
-        Their targets.
+        Their targets, of which the part from pairs may be where the rows are already.
 
     Returns
     -------
@@ -189,9 +199,8 @@ def targets_beside(rows: Any, T: Targets) -> Targets:
     """
     if not isinstance(rows, ChunkedRows):
         return T
-    _, membership = label_patterns(T.labels)
-    kinds = T[np.unique(membership, return_index=True)[1]]
-    return ChunkedTargets(T.labels, T.pairs, rows.beside(membership).take(kinds))
+    labels, pairs = beside(rows, T.labels), beside(rows, T.pairs)
+    return ChunkedTargets(T.labels, T.pairs, labels.made(T.shape[1], T.dtype, Targets, pairs))
 
 
 def label_rows(L: sparse.csr_array, rows: Any) -> Targets:
@@ -220,7 +229,7 @@ def mix_targets(Lt: sparse.csr_array | None, Z: Floats | None, pair_weight: floa
     Lt : {csr_array, None} of shape (n, c)
         Label rows of norm one, from `normalise_rows` or `complete_labels`; None only where
         the pair weight is 1.
-    Z : {ndarray, None} of shape (n, r)
+    Z : {ndarray, ChunkedRows, None} of shape (n, r)
         Rows of norm one in a space that the modalities share; None only where the pair
         weight is 0.
     pair_weight : float
@@ -310,7 +319,7 @@ def complete_labels(L: sparse.csr_array, features: Sequence[Features]) -> sparse
     ----------
     L : csr_array of shape (n, c)
         Label indicator; a row without labels is empty.
-    features : sequence of {ndarray, sparse} of shape (n, q_m)
+    features : sequence of {ndarray, sparse, LazyRows} of shape (n, q_m)
         Mapped features of every modality.
 
     Returns
@@ -330,15 +339,14 @@ def complete_labels(L: sparse.csr_array, features: Sequence[Features]) -> sparse
     if not labelled.any():
         raise ValueError("L labels no row, so nothing tells the labels of the others.")
     known, unknown = np.flatnonzero(labelled), np.flatnonzero(~labelled)
-    scores = predict_scores(
-        SomeRows(features, known), Lt[labelled].toarray(), SomeRows(features, unknown)
-    )
+    F, F_new = (_side_by_side(features, mask) for mask in (labelled, ~labelled))
+    scores = np.asarray(predict_scores(F, Lt[labelled].toarray(), F_new))
     order = np.argsort(np.concatenate([known, unknown]))
     filled = sparse.csr_array(normalize(scores).astype(Lt.dtype, copy=False))
     return sparse.csr_array(sparse.vstack([Lt[labelled], filled], format="csr")[order])
 
 
-def predict_scores(F: Any, Y: NDArray, F_new: Any) -> Floats:
+def predict_scores(F: Any, Y: Any, F_new: Any) -> Any:
     """Ridge scores of new rows, the penalty chosen by leave-one-out squared error.
 
     The largest of those that do as well but for rounding: of two rows, all do.
@@ -348,18 +356,35 @@ def predict_scores(F: Any, Y: NDArray, F_new: Any) -> Floats:
         # Without it, none is left.
         return np.repeat(Y, F_new.shape[0], axis=0)
     mean = F.mean(axis=0, dtype=np.float64)
-    scatter = sum(np.square(F[rows] - mean).sum() for rows in gen_batches(n, _BLOCK_ROWS)) / q
+    scatter = _squared_distance(F, mean) / q
     # Rows that are alike but for rounding tell nothing: their scatter is no scale.
     rounding = np.finfo(F.dtype).eps * squared_norm(F) / q
     penalties = np.array(_PENALTIES) * (max(scatter, rounding) or 1.0)
-    coef, decisions = ridge_leave_one_out(F, Y, penalties)
     Y_mean = Y.mean(axis=0, dtype=np.float64)
-    # Decisions are about the mean of the other rows.
-    mean_of_others = (n * Y_mean - Y) / (n - 1)
-    errors = [np.square(decision + mean_of_others - Y).sum() for decision in decisions]
+    # Decisions are about the mean of the other rows, ``(n Y_mean - Y) / (n - 1)``.
+    excess = (Y - Y_mean) * (n / (n - 1))
+    if isinstance(F, ChunkedRows):
+        Y, excess = F.beside(Y), F.beside(excess)
+    coef, decisions = ridge_leave_one_out(F, Y, penalties)
+    errors = [squared_norm(decision - excess) for decision in decisions]
     best = coef[np.flatnonzero(errors <= (1 + _ALIKE) * np.min(errors))[-1]]
     offset = Y_mean - mean @ best
     return dot(F_new, best) + offset.astype(F_new.dtype)
+
+
+def _squared_distance(F, mean):
+    """Sum over rows of the squared distance from the mean."""
+    if isinstance(F, ChunkedRows):
+        return F.total(_squared_distance, args=(mean,))
+    return sum(np.square(F[rows] - mean).sum() for rows in gen_batches(F.shape[0], _BLOCK_ROWS))
+
+
+def _side_by_side(features, mask):
+    """The rows that a mask chooses, features of all modalities side by side, dense."""
+    if not isinstance(features[0], ChunkedRows):
+        return SomeRows(features, np.flatnonzero(mask))
+    first, *others = (F.where(mask) for F in features)
+    return first.joined(*others)
 
 
 class SomeRows:

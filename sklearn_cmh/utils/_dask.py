@@ -186,14 +186,18 @@ def _sum_of(parts):
     return reduce(add, parts)
 
 
-def remote(arrays: list[NDArray[Any]]) -> list[Any]:
+def remote(arrays: list[Any]) -> list[Any]:
     """Tasks that are arrays, brought to the workers; the scheduler has them in case one dies."""
     import dask
 
-    hand_over = dask.delayed(np.asarray)
+    hand_over = dask.delayed(_as_it_is)
     # That they are sent as parts of the tasks is wanted.
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
         return list(dask.persist(*map(hand_over, arrays)))
+
+
+def _as_it_is(values):
+    return values
 
 
 def computed(tasks: list[Any]) -> tuple[Any, ...]:
