@@ -4,6 +4,7 @@
     python benchmarks/fit.py --methods DSAH --anchors 2000 --rows 184577
     python benchmarks/fit.py --dtypes float32,float64 --bits 16,64 --modalities 1,2,3
     python benchmarks/fit.py --plot fit.svg           # and a figure, with slopes
+    python benchmarks/fit.py --sweeps 12              # as many sweeps in every fit
     python benchmarks/fit.py --threads 2              # seconds by the clock
     python benchmarks/fit.py --encode 1000000         # encoding rows of 500 and 1,000 columns
     python benchmarks/fit.py --grid wikiData.mat      # a search on Wiki, with and without memory=
@@ -162,6 +163,8 @@ def measure(setting):
     blocks, Y = make_data(setting["rows"], setting["modalities"], setting["dtype"])
     before = peak_gigabytes()
     hasher = make_method(setting["method"], setting["bits"], setting["anchors"], blocks)
+    if setting["sweeps"]:
+        hasher.set_params(max_iter=setting["sweeps"], tol=0.0)
     start, system = now(), os.times().system
     hasher.fit(MultimodalData(**blocks), Y)
     seconds, peak = now() - start, peak_gigabytes()
@@ -234,15 +237,20 @@ def slope(results):
     return np.polyfit(np.log(rows), np.log(seconds), 1)[0]
 
 
+def groups(results):
+    """Yield settings other than rows, as text, and their results."""
+    keys = ("method", "modalities", "anchors", "bits", "dtype")
+    for key, group in itertools.groupby(results, lambda r: [r[k] for k in keys]):
+        yield ", ".join(str(k) for k in key if k), list(group)
+
+
 def plot(results, path):
     """Draw time against rows, a line for every other setting."""
     import matplotlib.pyplot as plt
 
     figure, ax = plt.subplots()
-    keys = ("method", "modalities", "anchors", "bits", "dtype")
-    for key, group in itertools.groupby(results, lambda r: [r[k] for k in keys]):
-        runs = list(group)
-        label = ", ".join(str(k) for k in key if k) + f": slope {slope(runs[1:] or runs):.2f}"
+    for key, runs in groups(results):
+        label = f"{key}: slope {slope(runs[1:] or runs):.2f}"
         ax.loglog([r["rows"] for r in runs], [r["seconds"] for r in runs], "o-", label=label)
     ax.set(xlabel="rows", ylabel="seconds of processor time")
     ax.legend()
@@ -264,6 +272,7 @@ def main():
     parser.add_argument("--dtypes", type=split(str), default="float32")
     parser.add_argument("--rows", type=split(int), default="1000,10000,30000,90000,184577")
     parser.add_argument("--threads", default="1", help="of BLAS")
+    parser.add_argument("--sweeps", type=int, help="of every fit; else until it converges")
     parser.add_argument("--plot", help="write a figure, too")
     parser.add_argument("--encode", type=int, metavar="ROWS", help="encode, in this process")
     parser.add_argument("--grid", metavar="FILE", help="search on Wiki, in this process")
@@ -302,7 +311,7 @@ def main():
             "--threads",
             options.threads,
             "--one",
-            json.dumps(dict(zip(keys, values, strict=True))),
+            json.dumps({**dict(zip(keys, values, strict=True)), "sweeps": options.sweeps}),
         ]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
@@ -318,6 +327,9 @@ def main():
             f"{r['inputs']:4.2f} GB {r['beyond']:3.2f} GB",
             flush=True,
         )
+    for key, runs in groups(results):
+        if len(runs) > 1:
+            print(f"{key}: seconds grow as the rows to the power of {slope(runs):.2f}")
     if options.plot:
         plot(results, options.plot)
 
