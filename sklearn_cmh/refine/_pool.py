@@ -77,4 +77,4 @@ def hyperplane_bits(T: Targets, A: Floats) -> Any:
     """
     A = A.astype(T.dtype)
     mean = (T.sum() / len(T)).astype(T.dtype)
-    return T.sides(A, mean @ A)
+    return T.signs(A, mean @ A)

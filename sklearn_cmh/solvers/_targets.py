@@ -99,9 +99,9 @@ class Targets:
         """``T G`` (n, k), in the dtype of `G`."""
         return self._made(G, G.dtype, lambda product: product)
 
-    def signs(self, G: Floats) -> NDArray:
-        """Signs of `expand`, as codes."""
-        return self._made(G, np.int8, sign)
+    def signs(self, G: Floats, offset: Floats | float = 0.0) -> NDArray:
+        """Signs of ``T G - offset``, as codes."""
+        return self._made(G, np.int8, lambda product: sign(product - offset))
 
     def _made(self, G, dtype, of_product):
         """What a function makes of ``T G``, (n, k), a block of rows at a time."""
@@ -120,10 +120,6 @@ class Targets:
         """Column sums ``T'1`` (t,), float64."""
         labels = np.asarray(self.labels.sum(axis=0, dtype=np.float64)).ravel()
         return np.concatenate([labels, self.pairs.sum(axis=0, dtype=np.float64)])
-
-    def sides(self, A: Floats, offset: Floats) -> NDArray:
-        """Signs of ``T A - offset``, as codes."""
-        return self._made(A, np.int8, lambda product: sign(product - offset))
 
     def present(self) -> NDArray:
         """Which rows are not zero: (n,) bool."""
@@ -169,13 +165,9 @@ class ChunkedTargets(Targets):
         """``T G`` (n, k), with the workers."""
         return self.rows.made(G.shape[1], G.dtype, Targets.expand, args=(G,))
 
-    def signs(self, G):
-        """Signs of these, with the workers."""
-        return self.rows.made(G.shape[1], np.int8, Targets.signs, args=(G,))
-
-    def sides(self, A, offset):
-        """Signs of ``T A - offset``, with the workers."""
-        return self.rows.made(A.shape[1], np.int8, Targets.sides, args=(A, offset))
+    def signs(self, G, offset=0.0):
+        """Signs of ``T G - offset``, with the workers."""
+        return self.rows.made(G.shape[1], np.int8, Targets.signs, args=(G, offset))
 
 
 def _pooled(A, T):
