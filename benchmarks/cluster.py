@@ -31,7 +31,7 @@ def write_data(folder, rows):
     """Files of the blocks and the labels."""
     blocks, Y = make_data(rows, 2, "float32")
     for name, block in {**blocks, "labels": Y}.items():
-        np.save(folder / f"{name}.npy", block)
+        np.save(Path(folder) / f"{name}.npy", block)
 
 
 def read(path, start, stop):
@@ -58,15 +58,15 @@ def in_chunks(path):
     )
 
 
-def fit_once(setting):
+def fit(folder, method, bits, anchors, workers):
     """Fit in memory, or by a cluster; figures, and a file of codes."""
     from sklearn_cmh import MultimodalData
 
     warnings.simplefilter("ignore")
-    folder, workers = Path(setting["folder"]), setting["workers"]
+    folder = Path(folder)
     Y = np.load(folder / "labels.npy")
     whole = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("m0", "m1")}
-    hasher = make_method(setting["method"], setting["bits"], setting["anchors"], whole)
+    hasher = make_method(method, bits, anchors, whole)
     memory = None
     if workers == 0:
         X = MultimodalData(**{name: np.array(block) for name, block in whole.items()})
@@ -78,7 +78,7 @@ def fit_once(setting):
 
         options = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
         options["silence_logs"] = logging.CRITICAL  # of connections that end with the cluster
-        with LocalCluster(**options, local_directory=setting["folder"]) as cluster:
+        with LocalCluster(**options, local_directory=str(folder)) as cluster:
             with Client(cluster) as client:
                 X = MultimodalData(**{name: in_chunks(folder / f"{name}.npy") for name in whole})
                 start = time.perf_counter()
@@ -89,11 +89,10 @@ def fit_once(setting):
     return {"seconds": seconds, "here": peak_gigabytes(), "worker": memory}
 
 
-def run(setting):
-    """`fit_once` in a process of its own."""
-    threads = "1" if setting["workers"] else str(setting["threads"])
-    command = [sys.executable, __file__, "--one", json.dumps(setting)]
-    environment = {**os.environ, **dict.fromkeys(THREADS, threads)}
+def run(function, threads, **settings):
+    """Call a function of this file in a process of its own, which shares no memory with others."""
+    command = [sys.executable, __file__, "--call", json.dumps([function.__name__, settings])]
+    environment = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -106,18 +105,19 @@ def main():
     parser.add_argument("--anchors", type=int, default=0, help="0: as many as columns")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--alone", type=int, default=1, help="0: no fit in memory")
-    parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument("--call", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.one:
-        print(json.dumps(fit_once(arguments.one)))
+    if arguments.call:
+        function, settings = arguments.call
+        print(json.dumps({"write_data": write_data, "fit": fit}[function](**settings)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        write_data(Path(folder), arguments.rows)
+        run(write_data, 1, folder=folder, rows=arguments.rows)
         common = {"folder": folder, "bits": arguments.bits, "anchors": arguments.anchors}
-        common["threads"] = arguments.workers
         for method in arguments.methods:
             for workers in [0, arguments.workers][1 - arguments.alone :]:
-                found = run({**common, "method": method, "workers": workers})
+                threads = 1 if workers else arguments.workers
+                found = run(fit, threads, **common, method=method, workers=workers)
                 line = f"{method:14} {arguments.rows:8} rows, {workers} workers: "
                 line += f"{found['seconds']:6.1f} s, {found['here']:.2f} GB here"
                 if workers:
