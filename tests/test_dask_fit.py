@@ -172,6 +172,8 @@ def test_columns_of_a_table(data):
         make_pipeline(sqrt_norm(), "passthrough", AnchorRBF(20)),
         make_pipeline(AnchorRBF(30), MaxAbsScaler()),
         Pipeline([("nothing", "passthrough")]),
+        make_pipeline(MaxAbsScaler().set_output(transform="pandas"), AnchorRBF(20)),
+        MaxAbsScaler().set_output(transform="pandas"),
         "frozen",
     ],
 )

@@ -207,6 +207,8 @@ def mapped_chunks(feature_map: Any, X: ChunkedRows) -> ChunkedRows:
 
 def _transformed(chunk, feature_map):
     F = transform(feature_map, chunk)
+    if not sparse.issparse(F):
+        F = np.asarray(F)  # a step may have an output of its own, by set_output
     return F if F.dtype in FLOATS else F.astype(np.float64)
 
 
