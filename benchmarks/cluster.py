@@ -4,10 +4,11 @@
     python benchmarks/cluster.py --methods RefinedHasher --rows 1000000 --alone 0
 
 Data as of `fit.py`, of 500 and 1,000 columns, lie in files, of which workers read chunks of
-16,384 rows. Every fit runs in a process of its own, and so does every worker, with one thread each;
-the fit in memory has as many threads as there are workers. "seconds" are by the clock; "here" is
-the memory of the process that asks for the fit, and "worker" the most of a worker: the largest they
-held, all libraries included. "equal" is the share of bits that are those of the fit in memory.
+16,384 rows. Every fit runs in a process of its own, and so does every worker, with one thread each.
+"0 workers" is the fit in memory, by as many threads as there are workers else. Seconds are by
+the clock. Memory is the most that the process that calls `fit` held ("here"), and the most of a
+worker, all libraries included; what is read of a file counts twice for a moment, as pages of the
+file. "equal" is the share of bits that are those of the fit in memory.
 """
 
 import argparse
@@ -69,7 +70,7 @@ def fit(folder, method, bits, anchors, workers):
     hasher = make_method(method, bits, anchors, whole)
     memory = None
     if workers == 0:
-        X = MultimodalData(**{name: np.array(block) for name, block in whole.items()})
+        X = MultimodalData(**{name: np.load(folder / f"{name}.npy") for name in whole})
         start = time.perf_counter()
         hasher.fit(X, Y)
         seconds = time.perf_counter() - start

@@ -253,6 +253,18 @@ def test_what_does_not_go_is_refused(case, data):
     assert vars(hasher) == before
 
 
+def test_errors_of_a_chunk_name_its_rows(data):
+    X, y = data
+    text = X["text"].copy()
+    text[120, 3] = np.nan
+    broken = MultimodalData(
+        image=da.from_array(X["image"], chunks=(50, -1)), text=da.from_array(text, chunks=(70, -1))
+    )
+    with pytest.raises(ValueError, match="NaN") as error:
+        small(DSAH).fit(broken, y)
+    assert error.value.__notes__ == ["In rows 100 to 149 of X."]
+
+
 @pytest.mark.parametrize("read", [lambda rows: rows[:-1], lambda rows: rows[:, 1:]])
 def test_chunks_of_another_shape_than_was_declared_are_said(read, data):
     X, y = data

@@ -113,8 +113,13 @@ class ChunkedRows(LazyRows):
             Begins the error of a chunk that holds what no hasher takes.
         """
         heights = [height for height in array.chunks[0] if height]
-        rows = cls(culled_chunks(array), heights, first.shape[1], first.dtype, False)
-        return rows.map(first, _checked, complaint)
+        width, is_sparse = first.shape[1], sparse.issparse(first)
+        rows = cls(culled_chunks(array), heights, width, first.dtype, is_sparse)
+        rows.chunks = [
+            delayed_call(_checked, [chunk], complaint, some.start)[0]
+            for chunk, some in zip(rows.chunks, rows.slices(), strict=True)
+        ]
+        return rows
 
     def to_dask(self) -> Any:
         """The same rows as an array of Dask."""
@@ -392,8 +397,12 @@ def _normal(state, height, width):
     return rng.standard_normal((height, width))
 
 
-def _checked(chunk, complaint):
-    return checked(chunk, complaint, dtype=FLOATS)
+def _checked(chunk, complaint, start):
+    try:
+        return checked(chunk, complaint, dtype=FLOATS)
+    except ValueError as error:
+        error.add_note(f"In rows {start} to {start + chunk.shape[0] - 1} of X.")
+        raise
 
 
 def _taken(chunk, rows, *columns):
