@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
@@ -129,8 +129,10 @@ def test_sparse_chunks_of_which_dask_was_not_told(feature_map, data):
         for part in (text[:80], text[80:])
     ]
     lazy = MultimodalData(image=da.from_array(X["image"]), text=da.concatenate(chunks))
-    hasher = small(DSAH, feature_map=feature_map)
-    assert_alike(clone(hasher).fit(lazy, y), clone(hasher).fit(X, y), X)
+    X = MultimodalData(image=X["image"], text=text)
+    for cls in (DSAH, AAH):
+        hasher = small(cls, feature_map=feature_map)
+        assert_alike(clone(hasher).fit(lazy, y), clone(hasher).fit(X, y), X)
 
 
 @pytest.mark.parametrize("of_kind", [np.asarray, sparse.csr_array])
@@ -335,6 +337,58 @@ def test_spaces_are_those_of_rows_in_memory(feature_map, is_sparse, data):
     assert found.score(lazy) == pytest.approx(expected.score(X), abs=1e-3)
     with pytest.raises(TypeError, match=r"out_of_fold_rows .* compute\(\)"):
         found.out_of_fold_rows(lazy)
+
+
+@pytest.mark.parametrize("heights", [(197, 1, 2), (3,) * 66 + (2,)])
+def test_chunks_without_rows_of_some_fold(heights, data):
+    X = data[0]
+    space = SharedSpace(4, n_anchors=20, regularisation=0.1, feature_map=None, random_state=0)
+    found = clone(space).fit(in_chunks(X, (heights, heights))).transform(X)
+    assert_allclose(found, clone(space).fit(X).transform(X), atol=1e-3)
+
+
+class PairSpace(TransformerMixin, BaseEstimator):
+    """A space that somebody else wrote: what it is told to make of the first columns."""
+
+    def __init__(self, make=None):
+        self.make = make
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return self.make(X["image"][:, :3])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda A: A,
+        lambda A: A.rechunk((17, 3)) if isinstance(A, da.Array) else A,
+        lambda A: np.asarray(A),
+        lambda A: (100 * A).astype(int),
+    ],
+)
+def test_rows_of_a_space_that_somebody_else_wrote(make, data):
+    X, y = data
+    for hasher in (refined(pair_weight=0.5), small(DSAH, pair_weight=0.5)):
+        hasher.set_params(shared_space=PairSpace(make))
+        codes = clone(hasher).fit(in_chunks(X), y).codes_
+        expected = clone(hasher).fit(X, y).codes_
+        assert np.mean(codes == expected) >= 0.999
+        hasher.set_params(shared_space=PairSpace(lambda A: make(A).astype(float)))
+        # In another precision.
+        assert np.mean(clone(hasher).fit(X, y).codes_ == expected) >= 0.99
+
+
+@pytest.mark.parametrize("make", [lambda A: A[:50], lambda A: A[:, 0]])
+@pytest.mark.parametrize("lazily", [False, True])
+def test_spaces_of_other_shapes_are_refused(make, lazily, data):
+    X, y = data
+    for hasher in (refined(pair_weight=0.5), small(DSAH, pair_weight=0.5)):
+        hasher.set_params(shared_space=PairSpace(make))
+        with pytest.raises(ValueError, match="shared_space returned what no hasher takes"):
+            hasher.fit(in_chunks(X) if lazily else X, y)
 
 
 def refined(estimator=None, **params):

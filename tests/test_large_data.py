@@ -220,6 +220,13 @@ def test_basis_does_not_depend_on_the_scale(n, scale):
     assert np.sum(scaled * Z) == pytest.approx(np.sum(V * Z), rel=1e-9)
 
 
+def test_no_basis_of_what_is_no_number():
+    Z = np.ones((5000, 2))
+    Z[7] = np.nan
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        orthonormal_basis(Z, np.random.RandomState(0))
+
+
 def test_means_however_large_do_not_change_the_basis():
     rng = np.random.RandomState(0)
     Z = (rng.randn(5000, 6) * np.logspace(0, -2, 6)) @ rng.randn(6, 6)

@@ -19,7 +19,7 @@ from ._mapped_rows import (
 )
 from ._maps import FeatureMapsMixin, check_scale, fitted_features
 from ._preprocessing import signed_sqrt, sqrt_norm
-from ._shared_space import SharedSpace, fit_mapped_rows, linear_map
+from ._shared_space import SharedSpace, fit_mapped_rows, linear_map, space_rows
 
 __all__ = [
     "AnchorRBF",
@@ -40,6 +40,7 @@ __all__ = [
     "linear_map",
     "mapped_rows",
     "signed_sqrt",
+    "space_rows",
     "sqrt_norm",
     "stable_dot",
     "stored_features",

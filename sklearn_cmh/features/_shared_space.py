@@ -30,13 +30,15 @@ from ..data import (
     FLOATS,
     ChunkedRows,
     MultimodalEstimator,
+    beside,
+    checked,
     is_lazy,
-    is_sparse,
     modality_weights,
+    multimodal,
     refuse_views,
 )
 from ..solvers import out_of_fold_components, shared_bases
-from ..utils._dask import in_memory
+from ..utils._dask import checked_rows, in_memory, is_dask, probe
 from ..utils._documentation import DocumentedMixin
 from ..utils._products import stable_dot
 from ..utils._sklearn import Interval, StrOptions, fit_context
@@ -49,7 +51,7 @@ from ._mapped_rows import mapped_rows
 from ._maps import FeatureMapsMixin, check_scale
 from ._preprocessing import sqrt_norm
 
-__all__ = ["SharedSpace", "linear_map"]
+__all__ = ["SharedSpace", "fit_mapped_rows", "linear_map", "space_rows"]
 
 N_FOLDS = 3
 # Weights of components: none vanishes, and none counts as certain.
@@ -236,7 +238,8 @@ def search_pairs(
 
 def linear_map(block):
     """Standardised columns; those of sparse rows are not centred."""
-    return StandardScaler(with_mean=not is_sparse(block))
+    rows = block[:1] if isinstance(block, ChunkedRows) else block  # which Dask may not be told of
+    return StandardScaler(with_mean=not sparse.issparse(rows))
 
 
 def candidate_maps(block, n_anchors):
@@ -621,6 +624,38 @@ class SharedSpace(
 
 def _unit_rows(space, X, modality):
     return space._rows(X, modality)
+
+
+def space_rows(space, blocks):
+    """Rows of blocks in a fitted space, which may be somebody else's: where the blocks are.
+
+    Parameters
+    ----------
+    space : transformer
+        Takes a MultimodalData, of arrays of Dask where blocks are in chunks.
+    blocks : dict of {str: {ndarray, sparse, ChunkedRows}}
+        Rows by modality.
+
+    Returns
+    -------
+    Z : {ndarray, ChunkedRows} of shape (n, r)
+        float32 or float64.
+    """
+    first, Z = next(iter(blocks.values())), transform(space, multimodal(blocks))
+    complaint = "The shared_space returned what no hasher takes"
+    lazy = is_dask(Z) and isinstance(first, ChunkedRows)
+    if not lazy:
+        Z = checked(in_memory(Z), complaint, dtype=FLOATS)
+    if Z.ndim != 2 or Z.shape[0] != first.shape[0]:
+        raise ValueError(
+            f"{complaint}: an array of shape {Z.shape} for {first.shape[0]} rows. Its transform "
+            "must return a row of numbers for each."
+        )
+    if not lazy:
+        return beside(first, Z)
+    Z = checked_rows(Z, "What the shared_space returned").rechunk({0: tuple(first.heights)})
+    one = checked(probe(Z), complaint, dtype=FLOATS)
+    return ChunkedRows.from_dask(Z, one, complaint).persist()
 
 
 def mapped(feature_map, block, rng):

@@ -30,7 +30,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from ..base import BaseHasher, Learning, ShallowHasher, warn_ignored
 from ..data import ChunkedRows, MultimodalData, beside, labelled_rows, multimodal, normalise_rows
-from ..features import SharedSpace, fit_mapped_rows
+from ..features import SharedSpace, fit_mapped_rows, space_rows
 from ..solvers import (
     complete_labels,
     mix_targets,
@@ -41,7 +41,6 @@ from ..solvers import (
 )
 from ..utils._cache import MEMORY_CONSTRAINTS, cached
 from ..utils._callbacks import end_step, report
-from ..utils._dask import checked_rows, is_dask, probe
 from ..utils._sklearn import HasMethods, Interval, StrOptions
 from ..utils._transformers import fit, inner_clone, transform
 from ..utils._typing import Modalities, RandomState
@@ -91,15 +90,6 @@ def bits_of_restarts(block, restarts, name):
         width = sum(restart.n_bits for restart in restarts)
         return block.made(width, np.int8, bits_of_restarts, args=(restarts, name))
     return sign(np.hstack([restart._project(name, block) for restart in restarts]))
-
-
-def space_rows(space, blocks):
-    """Rows in a fitted space, where the blocks are."""
-    first, Z = next(iter(blocks.values())), transform(space, multimodal(blocks))
-    if not is_dask(Z):
-        return beside(first, Z)
-    complaint = "The shared_space returned what no hasher takes"
-    return ChunkedRows.from_dask(checked_rows(Z, "shared_space"), probe(Z), complaint).persist()
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from scipy import sparse
 
 from ..base import Learning, parametrised, warn_ignored
 from ..data import multimodal
+from ..features import space_rows
 from ..solvers import Targets, complete_labels, label_targets, mix_targets, shared_rows
-from ..utils._dask import in_memory
 from ..utils._sklearn import HasMethods, Interval
-from ..utils._transformers import fit, inner_clone, transform
+from ..utils._transformers import fit, inner_clone
 from ..utils._typing import Floats
 
 __all__ = ["Supervision", "TargetsMixin"]
@@ -91,9 +91,8 @@ class TargetsMixin:
         """Rows in the shared space that the user gave, if any; sets `shared_space_`."""
         if self.pair_weight == 0 or self.shared_space is None:
             return None
-        X = multimodal(blocks)
-        self.shared_space_ = fit(inner_clone(self.shared_space, rng), X)
-        return in_memory(transform(self.shared_space_, X))
+        self.shared_space_ = fit(inner_clone(self.shared_space, rng), multimodal(blocks))
+        return np.asarray(space_rows(self.shared_space_, blocks))
 
     def _targets(self, features, supervision, grams=None) -> Targets:
         """Targets of all rows; `grams` are the centred Gram matrices, where they are known."""

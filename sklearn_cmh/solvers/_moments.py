@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import gen_batches
 
 from ..data import ChunkedRows, is_sparse
+from ..utils._threads import row_slices
 from ..utils._typing import Features, Floats, NDArray
 
 __all__ = ["Grams", "Moments", "centred_grams", "column_means", "fold_moments"]
@@ -185,7 +185,7 @@ def _moments_about(features, origins, rows):
         for i in range(len(features))
         for j in range(i, len(features))
     }
-    for batch in gen_batches(len(rows), max(1, _BLOCK_ENTRIES // sum(widths))):
+    for batch in row_slices(len(rows), max(1, _BLOCK_ENTRIES // sum(widths))):
         blocks = [F[rows[batch]] for F in features]
         blocks = [
             block.astype(np.float64) if sparse.issparse(block) else block - origin

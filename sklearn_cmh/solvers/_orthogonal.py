@@ -94,6 +94,8 @@ def _polar_from_grams(Z, rng):
     n, k = Z.shape
     start, turn = 1, np.eye(k)
     Z, H = _pass(Z)
+    if not np.isfinite(H).all():
+        raise ValueError("The matrix holds NaN or infinity, or its squares overflow.")
     noise = _NOISE * np.sqrt(np.trace(H[1:, 1:]))
     while start <= k:
         apart, G = _remainder(H, start)

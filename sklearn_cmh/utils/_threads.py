@@ -123,7 +123,7 @@ def add_blocks(
 
 def row_slices(n: int, height: int) -> list[slice]:
     """Slices of n rows, `height` rows each."""
-    return list(gen_batches(n, height))
+    return list(gen_batches(n, height)) if n else []
 
 
 @lru_cache(maxsize=1)
