@@ -231,13 +231,17 @@ def measure_grid(path):
     print(f"grid: {without:.1f} s without memory, {kept:.1f} s with it, {kept / without:.2f}")
 
 
-def slope(results):
-    """Exponent of time in the rows, by least squares on logarithms."""
-    rows, seconds = zip(*((r["rows"], r["seconds"]) for r in results), strict=True)
+def slope(results, without=0):
+    """Exponent of time in the rows, by least squares on logarithms.
+
+    Without the seconds in the kernel of the operating system, if `without` is 1.
+    """
+    rows = [r["rows"] for r in results]
+    seconds = [r["seconds"] - without * r["system"] for r in results]
     return np.polyfit(np.log(rows), np.log(seconds), 1)[0]
 
 
-def groups(results):
+def by_setting(results):
     """Yield settings other than rows, as text, and their results."""
     keys = ("method", "modalities", "anchors", "bits", "dtype")
     for key, group in itertools.groupby(results, lambda r: [r[k] for k in keys]):
@@ -249,7 +253,7 @@ def plot(results, path):
     import matplotlib.pyplot as plt
 
     figure, ax = plt.subplots()
-    for key, runs in groups(results):
+    for key, runs in by_setting(results):
         label = f"{key}: slope {slope(runs[1:] or runs):.2f}"
         ax.loglog([r["rows"] for r in runs], [r["seconds"] for r in runs], "o-", label=label)
     ax.set(xlabel="rows", ylabel="seconds of processor time")
@@ -327,9 +331,12 @@ def main():
             f"{r['inputs']:4.2f} GB {r['beyond']:3.2f} GB",
             flush=True,
         )
-    for key, runs in groups(results):
+    for key, runs in by_setting(results):
         if len(runs) > 1:
-            print(f"{key}: seconds grow as the rows to the power of {slope(runs):.2f}")
+            print(
+                f"{key}: seconds grow as the rows to the power of {slope(runs):.2f}, "
+                f"those of the user of {slope(runs, without=1):.2f}"
+            )
     if options.plot:
         plot(results, options.plot)
 

@@ -59,10 +59,7 @@ from .solvers import (
 )
 from .utils._cache import MEMORY_CONSTRAINTS, cached
 from .utils._callbacks import CallbackSupportMixin, end_step, fit_task, report
-from .utils._dask import (
-    current_client,
-    in_memory,
-)
+from .utils._dask import current_client, in_memory
 from .utils._documentation import DocumentedMixin
 from .utils._parametrised import field, parametrised
 from .utils._sklearn import Interval, check_sample_weight, fit_context

@@ -53,6 +53,13 @@ def test_rows_of_mixed_targets_have_norm_one():
         assert_allclose(np.linalg.norm(mix_targets(Lt, Z, p).toarray(), axis=1), 1)
 
 
+def test_targets_of_whole_numbers_count():
+    rng = np.random.default_rng(0)
+    Lt, Z = sparse.csr_array(np.eye(20)), rng.integers(-3, 4, (20, 3))
+    for p in (0.3, 1.0):
+        assert_allclose(mix_targets(Lt, Z, p).toarray(), mix_targets(Lt, 1.0 * Z, p).toarray())
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_rows_without_labels_get_those_that_their_features_tell(paired, dtype):
     L = sparse.csr_array(paired.indicator.astype(np.int8))

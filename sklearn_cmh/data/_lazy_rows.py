@@ -80,7 +80,7 @@ class ChunkedRows(LazyRows):
     dtype : dtype
         Of the values.
     is_sparse : bool
-        Whether chunks are sparse matrices.
+        Whether chunks are sparse matrices, as far as Dask was told.
 
     Attributes
     ----------

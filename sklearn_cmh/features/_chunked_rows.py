@@ -113,7 +113,7 @@ def mapped_features(feature_map: Any, X: ChunkedRows) -> ChunkedRows:
     if _mean(feature_map, measured(features), features) is None:
         return features
     centred = mapped_chunks(feature_map, X)
-    centred.largest = features.largest
+    centred.largest, centred.is_sparse = features.largest, features.is_sparse
     return centred
 
 
@@ -189,15 +189,15 @@ def kept(rows: ChunkedRows) -> tuple[ChunkedRows, Floats]:
 
 
 def measured(rows: ChunkedRows) -> Floats:
-    """The sum of rows in chunks, in one pass that also sets `largest`."""
-    totals, largest = zip(*rows.each(_sum_and_largest), strict=True)
-    rows.largest = float(np.max(largest))
+    """The sum of rows in chunks, in one pass that also sets `largest` and `is_sparse`."""
+    totals, largest, are_sparse = zip(*rows.each(_measures), strict=True)
+    rows.largest, rows.is_sparse = float(np.max(largest)), any(are_sparse)
     return sum(totals)
 
 
-def _sum_and_largest(chunk):
+def _measures(chunk):
     total = np.asarray(chunk.sum(axis=0, dtype=np.float64)).ravel()
-    return total, max(chunk.max(), -chunk.min())
+    return total, max(chunk.max(), -chunk.min()), sparse.issparse(chunk)
 
 
 def mapped_chunks(feature_map: Any, X: ChunkedRows) -> ChunkedRows:

@@ -399,7 +399,7 @@ class RefinedHasher(BaseHasher):
 
     @property
     def _takes_chunks(self):
-        return self.estimator is None or getattr(self.estimator, "_takes_chunks", False)
+        return self.estimator is None or self.estimator._takes_chunks
 
     # The fit, step by step.
 
@@ -407,20 +407,17 @@ class RefinedHasher(BaseHasher):
         parallel = Parallel(n_jobs=self.n_jobs)
         self.pair_weight_ = self._choose_pair_weight(blocks, L)
         self.shared_space_ = None
+        first = next(iter(blocks.values()))
         if self.select_bits or self.estimator is None:
             Lt, Z = self._target_parts(blocks, L, rng)
+            T = targets_beside(first, mix_targets(Lt, Z, self.pair_weight_))
             end_step(self, "targets")
-        first = next(iter(blocks.values()))
-
-        def targets():
-            return targets_beside(first, mix_targets(Lt, Z, self.pair_weight_))
-
         restarts = self._fit_restarts(blocks, L, rng, parallel)
         if restarts:
             pool = beside(first, np.hstack([restart.codes_ for restart in restarts]))
         else:
             pool_seed = rng.randint(np.iinfo(np.int32).max)
-            pool = self._hyperplane_pool(targets(), pool_seed)
+            pool = self._hyperplane_pool(T, pool_seed)
         end_step(self, "pool")
         if self.refit_hash_functions:
             seeds = {name: rng.randint(np.iinfo(np.int32).max) for name in blocks}
@@ -428,14 +425,14 @@ class RefinedHasher(BaseHasher):
             self._search(blocks, L, pool[:, : self.pool_bits], seeds, rows, parallel)
             if self._weighs_labels_and_pairs():
                 self._weigh_pairs(blocks, L, Lt, pool_seed, seeds, rows, rng)
-                pool = self._hyperplane_pool(targets(), pool_seed)
+                T = targets_beside(first, mix_targets(Lt, Z, self.pair_weight_))
+                pool = self._hyperplane_pool(T, pool_seed)
             maps, coefs, bits = self._fit_hash_functions(blocks, pool, seeds)
         else:
             bits = {name: bits_of_restarts(b, restarts, name) for name, b in blocks.items()}
         end_step(self, "hash functions")
         if self.select_bits:
-            bits = list(bits.values())
-            self.selected_bits_, self.objective_ = choose_bits(bits, targets(), self.n_bits)
+            self.selected_bits_, self.objective_ = choose_bits(list(bits.values()), T, self.n_bits)
             value, size = self.objective_[-1], pool.shape[1]
             report(self, f"{self.n_bits} of {size} bits have alignment {value:.4f}")
         else:
@@ -566,7 +563,7 @@ class RefinedHasher(BaseHasher):
         estimator.set_params(**cheap)
         seeds = rng.randint(np.iinfo(np.int32).max, size=self.n_restarts)
         with equal_warnings_once():
-            if any(isinstance(block, ChunkedRows) for block in blocks.values()):
+            if isinstance(next(iter(blocks.values())), ChunkedRows):
                 # It is this process that tells the workers of Dask what to do.
                 return [fit_restart(clone(estimator), blocks, L, seed) for seed in seeds]
             return parallel(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..data import ChunkedRows, over_rows
+from ..data import ChunkedRows, beside, over_rows
 from ..utils._threads import add_blocks, row_slices
 
 __all__ = ["orthonormal_basis", "polar_factor", "settling_turn", "standard_normal"]
@@ -58,7 +58,7 @@ def orthonormal_basis(Z, rng, overwrite=False):
     filled += few
     Q, T = np.linalg.qr(np.column_stack([np.ones(n), filled]))
     V = np.sqrt(n) * Q[:, 1:] @ polar_factor(T[1:, 1:])
-    return Z.beside(np.arange(n)).take(V) if isinstance(Z, ChunkedRows) else V
+    return beside(Z, V)
 
 
 def standard_normal(rng, rows, k):

@@ -118,8 +118,7 @@ def ridge_leave_one_out(F, B, alphas, rows=None, *, signs=False, spectrum=None):
     spectra = shrinkage[:, :, None] * (U.T @ moment)
     fit = LeaveOneOut(n, centre, mean, U, shrinkage, spectra, signs)
     if isinstance(F, ChunkedRows):
-        k, dtype = B.shape[1], fit.dtype
-        each = F.made(k, dtype, fit.decisions, B)
+        each = F.made(B.shape[1], fit.dtype, fit.decisions, B)
         decisions = [each.picked(a) for a in range(len(alphas))]
     else:
         decisions = fit.decisions(F, B, rows)

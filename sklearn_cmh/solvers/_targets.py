@@ -239,8 +239,9 @@ def mix_targets(Lt: sparse.csr_array | None, Z: Floats | None, pair_weight: floa
     if pair_weight == 1:
         return Targets(sparse.csr_array((len(Z), 0), dtype=Z.dtype), Z)
     assert Lt is not None
-    labels = Lt.astype(Z.dtype) * Z.dtype.type(np.sqrt(1 - pair_weight))
-    return Targets(labels, Z * Z.dtype.type(np.sqrt(pair_weight)))
+    dtype = np.result_type(Z.dtype, np.float32)  # whatever whole numbers are in
+    labels = Lt.astype(dtype) * dtype.type(np.sqrt(1 - pair_weight))
+    return Targets(labels, Z * dtype.type(np.sqrt(pair_weight)))
 
 
 def label_targets(L: sparse.csr_array) -> Targets:
