@@ -466,7 +466,7 @@ def test_what_is_refined_reads_chunks_a_few_times_and_never_all_rows(data):
     # Of each of ten chunks a modality: rows of the search and of tests of the input, and of the
     # maps of the space and of the hash functions their anchors, width, mean and products; the
     # targets, and the bits of the rows.
-    assert len(at_once) / 20 < 16
+    assert len(at_once) <= 15 * 20
 
 
 # --- Codes that stay with the workers between the sweeps ---------------------------------------
