@@ -652,6 +652,10 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         "memory": MEMORY_CONSTRAINTS,
     }
 
+    # Whether sweeps are so few that features are better scaled when they are read, unless `memory`
+    # keeps them.
+    _scales_when_read = False
+
     @property
     def _takes_lazy_rows(self) -> bool:
         """Whether `_solve` reads features by slices of rows alone, so that `LazyRows` will do."""
@@ -728,8 +732,10 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         if isinstance(block, ChunkedRows):
             make = kept_features if self._keeps_chunks else gathered_features
             return feature_map, make(feature_map, block)
-        if self._takes_lazy_rows and not features_fit_in_memory(feature_map, block):
-            F = stored_features(feature_map, block)
+        when_read = self._scales_when_read and not self._keeps_results
+        fits = features_fit_in_memory(feature_map, block)
+        if self._takes_lazy_rows and (when_read or not fits):
+            F = stored_features(feature_map, block, when_read)
             return feature_map, F
         return self._cached(fitted_features, feature_map, block)
 
@@ -741,8 +747,12 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
     def _cached(self, function, *args):
         """``function(*args)``, kept in `memory` for fits that follow."""
         lazy = any(isinstance(arg, LazyRows) for arg in args)
-        kept = not lazy and self.random_state is not None
-        return cached(getattr(self, "memory", None) if kept else None, function, *args)
+        memory = self.memory if self._keeps_results and not lazy else None
+        return cached(memory, function, *args)
+
+    @property
+    def _keeps_results(self):
+        return getattr(self, "memory", None) is not None and self.random_state is not None
 
     def _fit_blocks(self, blocks, L, rng):
         self._learn(blocks, L, rng)

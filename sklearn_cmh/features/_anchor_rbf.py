@@ -82,12 +82,11 @@ def kernel_blocks(
             infinite = ~np.isfinite(norms)
             values[infinite], norms[infinite] = -np.inf, 0
         kernel = np.empty(values.shape, dtype=X.dtype) if out is None else out[rows]
-        for strip in strips(*values.shape):
-            exponents = values[strip].astype(dtype, copy=False)
-            exponents -= norms[strip, None]
-            exponents -= term
-            np.minimum(exponents, 0, out=exponents)
-            np.exp(exponents, out=kernel[strip])
+        exponents = values.astype(dtype, copy=False)
+        exponents -= norms[:, None]
+        exponents -= term
+        np.minimum(exponents, 0, out=exponents)
+        np.exp(exponents, out=kernel)
         return use(rows, kernel)
 
     n = X.shape[0]
@@ -269,7 +268,7 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     Notes
     -----
     Time is :math:`O(n d q)` for q anchors. Beside the input and the (n, q) output, memory holds
-    a few blocks of 256 rows and a few more copies of the anchors; `fit` alone holds no (n, q)
+    a few blocks of 512 rows and a few more copies of the anchors; `fit` alone holds no (n, q)
     array either. Sparse rows stay sparse. float32 rows give float32 features.
 
     Rounding changes a kernel value by at most about 1e-4 of it, at widths of the order of

@@ -192,7 +192,9 @@ def features_fit_in_memory(feature_map: Any, block: Features) -> bool:
     return fits_in_memory(n, q, block.dtype)
 
 
-def stored_features(feature_map: Any, block: Features) -> Features | LazyRows:
+def stored_features(
+    feature_map: Any, block: Features, scale_when_read: bool = False
+) -> Features | LazyRows:
     """Fit a map to a block, and keep the features where they are read fastest.
 
     Parameters
@@ -201,6 +203,9 @@ def stored_features(feature_map: Any, block: Features) -> Features | LazyRows:
         Map to be fitted.
     block : {ndarray, sparse} of shape (n, d)
         Rows.
+    scale_when_read : bool, default=False
+        Whether few passes over features are to come, so that it takes longer to make an array of
+        those of StandardScaler than to scale rows in every pass.
 
     Returns
     -------
@@ -210,10 +215,11 @@ def stored_features(feature_map: Any, block: Features) -> Features | LazyRows:
         temporary file, or where there is no room for that, with a warning, what is made anew part
         by part.
     """
-    if features_fit_in_memory(feature_map, block):
-        return fit_transform_by_parts(feature_map, block)
-    if _scales_dense_rows(feature_map, block):
+    fits = features_fit_in_memory(feature_map, block)
+    if _scales_dense_rows(feature_map, block) and (scale_when_read or not fits):
         return ScaledRows(fit_by_parts(feature_map, block), block)
+    if fits:
+        return fit_transform_by_parts(feature_map, block)
     n = block.shape[0]
     try:
         if type(feature_map) is AnchorRBF:

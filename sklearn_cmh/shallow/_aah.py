@@ -55,6 +55,7 @@ from ..solvers import (
     polar_factor,
     ridge_factor,
     sign,
+    small_between,
 )
 from ..utils._callbacks import report
 from ..utils._products import strips
@@ -348,11 +349,12 @@ def sweep(problem, weights, state, discrete, next_mu):
 
 def solve(problem, weights, U, *, mu, rho, mu_max, discrete, sweeps, XU=None):
     """Algorithm 1 for any number of modalities, from relaxed codes `U` on; XU as in `start`."""
-    state = start(problem, U, mu, discrete, XU)
-    for _ in sweeps:
-        sweep(problem, weights, state, discrete, min(rho * state.mu, mu_max))  # eq. (33)
-        sweeps.record(objective(problem, weights, state))
-    projections = [update_projection(problem, state, m) for m in range(len(U))]
+    with small_between(U[0], max(X.shape[1] for X in problem.features)):
+        state = start(problem, U, mu, discrete, XU)
+        for _ in sweeps:
+            sweep(problem, weights, state, discrete, min(rho * state.mu, mu_max))  # eq. (33)
+            sweeps.record(objective(problem, weights, state))
+        projections = [update_projection(problem, state, m) for m in range(len(U))]
     return Solution(sign(state.B), projections, sweeps.objective, len(sweeps))
 
 
@@ -553,6 +555,8 @@ class AAH(LinearHasher):
         "discrete": ["boolean"],
         "averaging": ["boolean"],
     }
+
+    _scales_when_read = True
 
     @property
     def _knn_weight(self):

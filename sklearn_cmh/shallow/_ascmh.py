@@ -37,6 +37,7 @@ from ..solvers import (
     orthonormal_basis,
     polar_factor,
     ridge_projection,
+    small_between,
     squared_norm,
     standard_normal,
     targets_beside,
@@ -184,10 +185,11 @@ def _loadings(problem, V):
 
 def solve(problem, n_bits, *, omega, lambdas, sweeps, rng):
     """Algorithm 1: the codes B of the rows."""
-    state = start(problem, n_bits, rng)
-    for _ in sweeps:
-        sweep(problem, state, omega, lambdas, rng)
-        sweeps.record(objective(problem, state, omega, lambdas))
+    with small_between(problem.features[0], n_bits):
+        state = start(problem, n_bits, rng)
+        for _ in sweeps:
+            sweep(problem, state, omega, lambdas, rng)
+            sweeps.record(objective(problem, state, omega, lambdas))
     return state.B
 
 

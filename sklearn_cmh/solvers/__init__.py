@@ -45,7 +45,7 @@ from ._similarities import (
     label_similarity,
 )
 from ._solution import Solution
-from ._sweeps import Sweeps
+from ._sweeps import Sweeps, small_between
 from ._targets import (
     Targets,
     complete_labels,
@@ -104,6 +104,7 @@ __all__ = [
     "shared_bases",
     "shared_rows",
     "sign",
+    "small_between",
     "squared_norm",
     "standard_normal",
     "targets_beside",

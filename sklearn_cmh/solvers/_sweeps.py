@@ -1,10 +1,15 @@
 """The loop of a solver: when it ends, and who hears of it."""
 
 import warnings
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
-__all__ = ["Sweeps"]
+from ..data import ChunkedRows
+from ..utils._threads import quiet_blas
+
+__all__ = ["Sweeps", "small_between"]
 
 
 class Sweeps:
@@ -75,3 +80,21 @@ class Sweeps:
     def __len__(self):
         """Sweeps done."""
         return len(self.objective)
+
+
+def small_between(rows: Any, q: int) -> AbstractContextManager:
+    """Context of passes over rows, with products of matrices of order q at most between.
+
+    Parameters
+    ----------
+    rows : {ndarray, sparse, LazyRows} of shape (n, d)
+        What is passed over; where workers of Dask do it, it is they who take threads.
+    q : int
+        See `quiet_blas`.
+
+    Returns
+    -------
+    context : context manager
+        For the whole loop of a solver.
+    """
+    return nullcontext() if isinstance(rows, ChunkedRows) else quiet_blas(rows.shape[0], q)

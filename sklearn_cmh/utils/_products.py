@@ -67,7 +67,7 @@ class StableFactor:
 
     def batches(self, n):
         """Slices of n rows: enough for a fast product, few enough for the caches."""
-        return gen_batches(n, int(np.clip(256 * 1024 // max(self.high.shape), 16, 256)))
+        return gen_batches(n, int(np.clip(2**19 // max(self.high.shape), 16, 512)))
 
 
 def strips(n, k, *, rows=slice(None)):

@@ -2,7 +2,7 @@
 
 Products alone would be shared by the threads of BLAS. What stands between them, conversions and
 whatever goes entry by entry, would not, and takes half of a fit; and threads of BLAS wait for each
-other at the end of every product.
+other at the end of every product, and stay awake for the next one, in the way of other threads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sklearn import get_config, set_config
 from sklearn.utils import gen_batches
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["add_blocks", "count_threads", "for_blocks", "map_blocks", "row_slices"]
+__all__ = ["add_blocks", "count_threads", "for_blocks", "map_blocks", "quiet_blas", "row_slices"]
 
 Block = TypeVar("Block")
 Result = TypeVar("Result")
@@ -62,7 +62,7 @@ def map_blocks(
     >>> list(map_blocks(abs, [-3, -2]))
     [3, 2]
     """
-    n_threads = count_threads()
+    n_threads = count_threads() if len(blocks) >= 2 * _FEWEST_BLOCKS else 1
     if n_threads == 1 or len(blocks) < _FEWEST_BLOCKS * n_threads:
         yield from map(function, blocks)
         return
@@ -94,7 +94,7 @@ def _as_caller(config, errors):
     """What a thread begins with: the caller's scikit-learn, and floating-point errors."""
     set_config(**config)
     np.seterr(**errors)
-    _thread.is_of_pool = True
+    _thread.n_threads = 1
 
 
 def for_blocks(function: Callable[[Block], Any], blocks: Sequence[Block]) -> None:
@@ -133,8 +133,8 @@ def _blas():
 
 def count_threads() -> int:
     """How many threads `map_blocks` would take now: as many as a product would, eight at most."""
-    if getattr(_thread, "is_of_pool", False):
-        return 1
+    if _thread.n_threads is not None:
+        return _thread.n_threads
     return min(_most_blas_threads(), cpu_count(), _MOST_THREADS)
 
 
@@ -142,10 +142,50 @@ def _most_blas_threads():
     return max((library.num_threads for library in _blas().lib_controllers), default=1)
 
 
-_thread = local()
+class _Thread(local):
+    """What one thread knows: how many it may take, where that is not for BLAS to say."""
+
+    n_threads: int | None = None
+
+
+_thread = _Thread()
 _lock = Lock()
 _n_within = 0
 _limits: Any = None
+
+
+@contextmanager
+def quiet_blas(n: int, q: int) -> Iterator[None]:
+    """Products within take one thread of BLAS, and `map_blocks` as many threads as without.
+
+    A thread of BLAS stays awake for tens of milliseconds after a product, in the way of those that
+    the next pass over blocks takes. That is more than it helps with small products between passes.
+
+    Parameters
+    ----------
+    n : int
+        Rows that are passed over.
+    q : int
+        Order of the largest matrix between passes. If its products take longer by one thread than
+        a pass does by all, nothing is changed.
+
+    Examples
+    --------
+    >>> from sklearn_cmh.utils._threads import add_blocks, quiet_blas
+    >>> with quiet_blas(n=2, q=1):
+    ...     add_blocks(1, abs, [-3, -2])
+    6
+    """
+    n_threads = count_threads()
+    if n_threads == 1 or n < q * n_threads:
+        yield
+        return
+    before, _thread.n_threads = _thread.n_threads, n_threads
+    try:
+        with _one_blas_thread():
+            yield
+    finally:
+        _thread.n_threads = before
 
 
 @contextmanager
