@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy import sparse
@@ -40,13 +41,8 @@ _ROUNDING = 2.0**-42
 _HEIGHT = 256
 
 
-def kernel_blocks(
-    X: Features, anchors: Features, width: float, use: Callable, out: Floats | None = None
-) -> Iterator[Any]:
-    """What `use` makes of slices of rows and kernel values, ``exp(-||x - a||^2 / (2 width^2))``.
-
-    It is called as ``use(rows, values)``, in several threads. The values are rows of `out`, where
-    that is given.
+class Kernel:
+    """Kernel values of rows with anchors, ``exp(-||x - a||^2 / (2 width^2))``.
 
     With rows and anchors in units of the width, u and v, the exponent is
     ``u'v - (||u||^2 + ||v||^2) / 2``. Dense ones are shifted by the mean anchor first,
@@ -56,42 +52,70 @@ def kernel_blocks(
     Rounding changes the exponent by about ``4 eps ||v||^2``. Where that is too much in
     float32, the exponents are computed in float64; `narrowest_width` keeps it small there.
     Rows further from the anchors need no more digits: their kernel values are zero.
-    """
-    anchors_sparse = sparse.issparse(anchors)
-    # Sparse rows cannot be shifted, so float64 has to spare the digits.
-    dtype = np.dtype(np.float64) if anchors_sparse else X.dtype
-    shift = None if anchors_sparse else _mean_row(anchors)
-    scaled = _in_widths(anchors, shift, width, dtype)
-    term = row_norms(scaled, squared=True)
-    if not 4 * np.finfo(dtype).eps * term.max() <= _LOSS:
-        dtype = np.dtype(np.float64)
-        scaled = _in_widths(anchors, shift, width, dtype)
-        term = row_norms(scaled, squared=True)
-    right = scaled.T if anchors_sparse else StableFactor(scaled.T)
-    term *= 0.5
 
-    def used(rows):
-        block = X[rows]
-        if sparse.issparse(block) and not anchors_sparse:
+    Parameters
+    ----------
+    anchors : {ndarray, sparse} of shape (q, d)
+        Anchors.
+    width : float
+        Width.
+    dtype : dtype
+        Of the rows, and of the values.
+    """
+
+    def __init__(self, anchors: Features, width: float, dtype: np.dtype):
+        self.anchors, self.width, self.dtype = anchors, width, dtype
+        self._sparse = sparse.issparse(anchors)
+        # Sparse rows cannot be shifted, so float64 has to spare the digits.
+        self._shift = None if self._sparse else _mean_row(anchors)
+        self._within = np.dtype(np.float64) if self._sparse else dtype
+        scaled = _in_widths(anchors, self._shift, width, self._within)
+        term = row_norms(scaled, squared=True)
+        if not 4 * np.finfo(self._within).eps * term.max() <= _LOSS:
+            self._within = np.dtype(np.float64)
+            scaled = _in_widths(anchors, self._shift, width, self._within)
+            term = row_norms(scaled, squared=True)
+        self._right = scaled.T if self._sparse else StableFactor(scaled.T)
+        self._term = 0.5 * term
+
+    def is_of(self, anchors: Features, width: float, dtype: np.dtype) -> bool:
+        """Whether it was made of these."""
+        return self.anchors is anchors and (self.width, self.dtype) == (width, dtype)
+
+    def blocks(self, X: Features, use: Callable, out: Floats | None = None) -> Iterator[Any]:
+        """What `use` makes of slices of rows and kernel values.
+
+        It is called as ``use(rows, values)``, in several threads. The values are rows of `out`,
+        where that is given.
+        """
+
+        def used(rows):
+            values = self._values(X[rows], None if out is None else out[rows])
+            return use(rows, values)
+
+        n = X.shape[0]
+        batches = row_slices(n, _HEIGHT) if self._sparse else list(self._right.batches(n))
+        return map_blocks(used, batches, small=True)
+
+    def _values(self, block, out):
+        if sparse.issparse(block) and not self._sparse:
             block = block.toarray()
         # What overflows is infinitely far from every anchor.
         with np.errstate(over="ignore", invalid="ignore"):
-            u = _in_widths(block, shift, width, dtype)
-            values = (u @ right).toarray() if anchors_sparse else right.product(u)
+            u = _in_widths(block, self._shift, self.width, self._within)
+            products = (u @ self._right).toarray() if self._sparse else self._right.product(u)
             norms = 0.5 * row_norms(u, squared=True)
             infinite = ~np.isfinite(norms)
-            values[infinite], norms[infinite] = -np.inf, 0
-        kernel = np.empty(values.shape, dtype=X.dtype) if out is None else out[rows]
-        exponents = values.astype(dtype, copy=False)
+            products[infinite], norms[infinite] = -np.inf, 0
+        exponents = products.astype(self._within, copy=False)
         exponents -= norms[:, None]
-        exponents -= term
+        exponents -= self._term
         np.minimum(exponents, 0, out=exponents)
-        np.exp(exponents, out=kernel)
-        return use(rows, kernel)
+        return np.exp(exponents, out=np.empty(exponents.shape, self.dtype) if out is None else out)
 
-    n = X.shape[0]
-    batches = row_slices(n, _HEIGHT) if anchors_sparse else list(right.batches(n))
-    return map_blocks(used, batches, small=True)
+
+# Of maps that are alive: to prepare a kernel takes longer than to map some ten rows.
+_kernels: WeakKeyDictionary = WeakKeyDictionary()
 
 
 def _in_widths(A, shift, width, dtype):
@@ -384,9 +408,16 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         def centre(rows, values):
             self._centred(values)  # while it is in the caches
 
-        for _ in kernel_blocks(X, self.anchors_, self.width_, centre, F):
+        for _ in self._kernel(X.dtype).blocks(X, centre, F):
             pass
         return F
+
+    def _kernel(self, dtype):
+        """The kernel of rows of a dtype, kept for those that follow."""
+        kernel = _kernels.get(self)
+        if kernel is None or not kernel.is_of(self.anchors_, self.width_, dtype):
+            kernel = _kernels[self] = Kernel(self.anchors_, self.width_, dtype)
+        return kernel
 
     def _validated(self, X, reset):
         X = validate_data(self, X, accept_sparse="csr", dtype=FLOAT_DTYPES, reset=reset)
@@ -409,7 +440,7 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 F[rows] = values
             return values.sum(axis=0, dtype=np.float64)
 
-        for of_block in kernel_blocks(X, anchors, width, use, out) if needed else ():
+        for of_block in Kernel(anchors, width, X.dtype).blocks(X, use, out) if needed else ():
             total += of_block
         self.anchor_indices_, self.anchors_, self.width_ = indices, anchors, width
         self.mean_ = total / X.shape[0] if self.centre else None
