@@ -30,7 +30,8 @@ Methods are those of the package, the ones to compare with included; products of
 are not linear are not known.
 
 `--encode` compares with products with anchors and with hash functions, in float64, as the code of a
-row that does not depend on its batch needs them, and with the exponentials of the kernel.
+row that does not depend on its batch needs them, and with the exponentials of the kernel:
+three times, by turns, as the speed of a processor varies. Figures are medians.
 """
 
 import argparse
@@ -48,7 +49,7 @@ import numpy as np
 from scipy import sparse
 
 WIDTHS = [500, 1000]
-LABELS, BLOCK, TIMED_BLOCKS = 10, 2048, 8
+LABELS, BLOCK, TIMED_BLOCKS, REPEATS = 10, 2048, 8, 3
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -192,20 +193,34 @@ def measure_encode(rows, columns, n_anchors):
     hasher = DSAH(64, n_anchors=n_anchors, n_perturbations=0, max_iter=2, random_state=0)
     warnings.simplefilter("ignore")
     hasher.fit(MultimodalData(m0=some), y)
-    before, start = peak_gigabytes(), now()
+    before = peak_gigabytes()
     hasher.encode(X, modality="m0")
-    seconds, peak = now() - start, peak_gigabytes()
+    beyond = peak_gigabytes() - before
     few = X[: TIMED_BLOCKS * BLOCK].astype(np.float64)
     anchors, projections = np.ones((columns, n_anchors)), np.ones((n_anchors, 64))
     features = few @ anchors
-    products = timed(lambda X: X @ anchors, rows, few)
-    products += timed(lambda F: F @ projections, rows, features)
-    exponentials = timed(np.exp, rows, -np.square(np.resize(X, features.shape)))
+    exponents = -np.square(np.resize(X, features.shape))
+
+    def bare():
+        products = timed(lambda X: X @ anchors, rows, few)
+        products += timed(lambda F: F @ projections, rows, features)
+        return products, timed(np.exp, rows, exponents)
+
+    taken = []
+    for _ in range(REPEATS):
+        bares = [bare() for _ in range(REPEATS)]
+        start = now()
+        hasher.encode(X, modality="m0")
+        seconds = now() - start
+        bares += [bare() for _ in range(REPEATS)]
+        taken.append([seconds, *np.mean(bares, axis=0)])
+    ratios = [seconds / (products + exponentials) for seconds, products, exponentials in taken]
+    seconds, products, exponentials = np.median(taken, axis=0)
     print(
         f"encode {rows} x {columns}, {n_anchors} anchors: {seconds:.1f} s, "
         f"products {products:.1f}, exponentials {exponentials:.1f}, "
-        f"ratio {seconds / (products + exponentials):.2f}, "
-        f"{peak - before:.2f} GB beyond the input"
+        f"ratio {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), "
+        f"{beyond:.2f} GB beyond the input"
     )
 
 

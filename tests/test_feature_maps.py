@@ -1,9 +1,11 @@
 """AnchorRBF equals the kernel it stands for; rows do not depend on their batch."""
 
 import copy
+import gc
 import pickle
 import tracemalloc
 import warnings
+import weakref
 
 import joblib
 import numpy as np
@@ -164,6 +166,36 @@ def test_memory_is_bounded():
     # A block of 512 rows has 1.2 MB, a copy of the anchors 0.24 MB; every thread has one.
     assert peak_fit < 1e7
     assert peak_transform < 3.2e6 + 1e7
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_kernel_is_kept_as_long_as_it_is_that_of_the_map(X, form):
+    rbf, other = (AnchorRBF(20, random_state=seed).fit(form(X)) for seed in range(2))
+    rbf.transform(form(X))
+
+    def is_fresh(dtype=np.float64):
+        rows = form(X.astype(dtype))
+        F, fresh = rbf.transform(rows), pickle.loads(pickle.dumps(rbf))
+        return F.dtype == dtype and (F == fresh.transform(rows)).all()
+
+    before = joblib.hash(vars(rbf))
+    assert is_fresh(np.float32) and is_fresh()
+    assert joblib.hash(vars(rbf)) == before
+    rbf.width_ *= 2
+    assert is_fresh()
+    rbf.anchors_ = other.anchors_
+    assert is_fresh()
+    rbf.fit(form(X[:100]))
+    assert is_fresh()
+
+
+def test_a_kernel_goes_with_its_map(X):
+    rbf = AnchorRBF(20, random_state=0).fit(X)
+    kernel = weakref.ref(rbf._kernel(X.dtype))
+    assert rbf._kernel(X.dtype) is kernel()
+    del rbf
+    gc.collect()
+    assert kernel() is None
 
 
 def test_clone_and_pickle(X):

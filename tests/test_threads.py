@@ -18,12 +18,15 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from sklearn_cmh import AAH, ASCMH, DSAH, RefinedHasher
 from sklearn_cmh.datasets import make_multimodal_classification
 from sklearn_cmh.features._mapped_rows import MappedRows, StoredRows
+from sklearn_cmh.shallow import BATCH
+from sklearn_cmh.solvers import Sweeps
 from sklearn_cmh.utils import _threads
 from sklearn_cmh.utils._threads import (
     add_blocks,
     count_threads,
     for_blocks,
     map_blocks,
+    quiet_blas,
     row_slices,
 )
 
@@ -146,6 +149,55 @@ def test_blas_has_its_threads_back_when_the_last_caller_leaves(three_threads):
         with _threads._one_blas_thread():
             pass
         assert blas_threads() == {1}
+    assert blas_threads() == {3}
+
+
+def test_quiet_blas_leaves_the_threads_to_blocks(three_threads):
+    def found(i):
+        sleep(1e-3)
+        return get_ident()
+
+    with quiet_blas(n=100_000, q=10):
+        assert blas_threads() == {1} and count_threads() == 3
+        with quiet_blas(n=100_000, q=10):
+            assert count_threads() == 3
+        assert len(set(map_blocks(found, range(50))) - {get_ident()}) > 1
+        assert blas_threads() == {1} and count_threads() == 3
+    assert blas_threads() == {3} and count_threads() == 3
+    with suppress(ZeroDivisionError), quiet_blas(n=100_000, q=10):
+        raise ZeroDivisionError
+    assert blas_threads() == {3} and count_threads() == 3
+    with threadpool_limits(2, user_api="blas"):  # as it is now, not as it was
+        assert count_threads() == 2
+
+
+@pytest.mark.parametrize(("n", "q"), [(100_000, 40_000), (5000, 10)])
+def test_blas_keeps_its_threads_for_large_products_and_few_rows(n, q, three_threads):
+    with quiet_blas(n, q):
+        assert blas_threads() == {3}
+
+
+def test_a_thread_for_blocks_takes_no_others_however_quiet(three_threads):
+    def within(_):
+        with quiet_blas(n=100_000, q=10):
+            return count_threads()
+
+    with quiet_blas(n=100_000, q=10):
+        assert set(map_blocks(within, range(50))) == {1}
+
+
+@pytest.mark.parametrize("method", [AAH(8), BATCH(8, n_anchors=9)], ids=str)
+def test_solvers_keep_blas_quiet_between_passes(method, three_threads, monkeypatch):
+    X, y = make_multimodal_classification(15_000, {"image": 12, "text": 9}, random_state=0)
+    seen, record = [], Sweeps.record
+
+    def watched(self, value):
+        seen.append(blas_threads())
+        record(self, value)
+
+    monkeypatch.setattr(Sweeps, "record", watched)
+    method.set_params(random_state=0).fit(X, y)
+    assert len(seen) == method.n_iter_ and all(counts == {1} for counts in seen)
     assert blas_threads() == {3}
 
 

@@ -53,9 +53,9 @@ from ..solvers import (
     inner,
     label_similarity,
     polar_factor,
+    quiet_passes,
     ridge_factor,
     sign,
-    small_between,
 )
 from ..utils._callbacks import report
 from ..utils._products import strips
@@ -349,7 +349,7 @@ def sweep(problem, weights, state, discrete, next_mu):
 
 def solve(problem, weights, U, *, mu, rho, mu_max, discrete, sweeps, XU=None):
     """Algorithm 1 for any number of modalities, from relaxed codes `U` on; XU as in `start`."""
-    with small_between(U[0], max(X.shape[1] for X in problem.features)):
+    with quiet_passes(problem.features):
         state = start(problem, U, mu, discrete, XU)
         for _ in sweeps:
             sweep(problem, weights, state, discrete, min(rho * state.mu, mu_max))  # eq. (33)

@@ -37,6 +37,7 @@ from ..solvers import (
     label_rows,
     label_targets,
     orthonormal_basis,
+    quiet_passes,
     ridge_projection,
     ridge_solve,
     ridge_solve_rows,
@@ -141,10 +142,11 @@ def sweep(problem, state, weights, rng):
 
 def solve(problem, n_bits, *, weights, sweeps, rng):
     """The codes B of the rows."""
-    state = start(problem, n_bits, weights, rng)
-    for _ in sweeps:
-        sweep(problem, state, weights, rng)
-        sweeps.record(objective(problem, state, weights))
+    with quiet_passes([problem.rows]):
+        state = start(problem, n_bits, weights, rng)
+        for _ in sweeps:
+            sweep(problem, state, weights, rng)
+            sweeps.record(objective(problem, state, weights))
     return state.B
 
 

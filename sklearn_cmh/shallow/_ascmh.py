@@ -36,8 +36,8 @@ from ..solvers import (
     label_targets,
     orthonormal_basis,
     polar_factor,
+    quiet_passes,
     ridge_projection,
-    small_between,
     squared_norm,
     standard_normal,
     targets_beside,
@@ -185,7 +185,7 @@ def _loadings(problem, V):
 
 def solve(problem, n_bits, *, omega, lambdas, sweeps, rng):
     """Algorithm 1: the codes B of the rows."""
-    with small_between(problem.features[0], n_bits):
+    with quiet_passes(problem.features):
         state = start(problem, n_bits, rng)
         for _ in sweeps:
             sweep(problem, state, omega, lambdas, rng)

@@ -30,6 +30,7 @@ from ..solvers import (
     inner,
     orthonormal_basis,
     polar_factor,
+    quiet_passes,
     sign,
     squared_norm,
     standard_normal,
@@ -127,10 +128,11 @@ def sweep(problem, state, theta, lambdas, rng):
 
 def solve(problem, n_bits, *, theta, lambdas, sweeps, rng):
     """The codes B of the rows."""
-    state = start(problem, n_bits, rng)
-    for _ in sweeps:
-        sweep(problem, state, theta, lambdas, rng)
-        sweeps.record(objective(problem, state, theta, lambdas))
+    with quiet_passes(problem.features):
+        state = start(problem, n_bits, rng)
+        for _ in sweeps:
+            sweep(problem, state, theta, lambdas, rng)
+            sweeps.record(objective(problem, state, theta, lambdas))
     return state.B.astype(np.int8)
 
 

@@ -29,6 +29,7 @@ from ..solvers import (
     dot,
     inner,
     label_rows,
+    quiet_passes,
     ridge_solve,
     sign,
     squared_norm,
@@ -112,10 +113,11 @@ def sweep(problem, state, lambda_w, mus):
 
 def solve(problem, n_bits, *, lambda_w, mus, lambda_h, sweeps, rng):
     """The codes B of the rows."""
-    state = start(problem, n_bits, lambda_w, rng)
-    for _ in sweeps:
-        sweep(problem, state, lambda_w, mus)
-        sweeps.record(objective(problem, state, lambda_w, mus, lambda_h))
+    with quiet_passes(problem.features):
+        state = start(problem, n_bits, lambda_w, rng)
+        for _ in sweeps:
+            sweep(problem, state, lambda_w, mus)
+            sweeps.record(objective(problem, state, lambda_w, mus, lambda_h))
     return state.B
 
 

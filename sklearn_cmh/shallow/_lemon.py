@@ -31,6 +31,7 @@ from ..solvers import (
     label_targets,
     orthonormal_basis,
     polar_factor,
+    quiet_passes,
     sign,
     squared_norm,
     standard_normal,
@@ -130,10 +131,11 @@ def sweep(problem, state, weights, rng):
 
 def solve(problem, n_bits, *, weights, sweeps, rng):
     """The codes B of the rows."""
-    state = start(problem, n_bits, weights.gamma, rng)
-    for _ in sweeps:
-        sweep(problem, state, weights, rng)
-        sweeps.record(objective(problem, state, weights))
+    with quiet_passes([problem.rows]):
+        state = start(problem, n_bits, weights.gamma, rng)
+        for _ in sweeps:
+            sweep(problem, state, weights, rng)
+            sweeps.record(objective(problem, state, weights))
     return state.B
 
 

@@ -33,6 +33,7 @@ from ..solvers import (
     inner,
     label_rows,
     polar_factor,
+    quiet_passes,
     ridge_solve,
     ridge_solve_rows,
     sign,
@@ -174,10 +175,11 @@ def sweep(problem, state, weights):
 
 def solve(problem, n_bits, *, weights, sweeps, rng):
     """Codes B of the rows, and hash functions ``W_m R``."""
-    state = start(problem, n_bits, weights, rng)
-    for _ in sweeps:
-        state = sweep(problem, state, weights)
-        sweeps.record(objective(problem, state, weights))
+    with quiet_passes(problem.features):
+        state = start(problem, n_bits, weights, rng)
+        for _ in sweeps:
+            state = sweep(problem, state, weights)
+            sweeps.record(objective(problem, state, weights))
     return state.B, [W @ state.R for W in state.W]
 
 

@@ -26,6 +26,7 @@ from ..solvers import (
     Targets,
     dot,
     label_rows,
+    quiet_passes,
     sign,
     squared_norm,
     standard_normal,
@@ -96,11 +97,12 @@ def fitted_to(problem, B):
 
 def solve(problem, n_bits, *, lambda_w, mus, alphas, sweeps, rng):
     """The state at the end, from random codes."""
-    random = standard_normal(rng, problem.features[0], n_bits)
-    state = fitted_to(problem, sign(random).astype(np.float64))
-    for _ in sweeps:
-        state = fitted_to(problem, update_codes(state, mus))
-        sweeps.record(objective(state, lambda_w, mus, alphas))
+    with quiet_passes(problem.features):
+        random = standard_normal(rng, problem.features[0], n_bits)
+        state = fitted_to(problem, sign(random).astype(np.float64))
+        for _ in sweeps:
+            state = fitted_to(problem, update_codes(state, mus))
+            sweeps.record(objective(state, lambda_w, mus, alphas))
     return state
 
 

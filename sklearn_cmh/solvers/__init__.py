@@ -45,7 +45,7 @@ from ._similarities import (
     label_similarity,
 )
 from ._solution import Solution
-from ._sweeps import Sweeps, small_between
+from ._sweeps import Sweeps, quiet_passes
 from ._targets import (
     Targets,
     complete_labels,
@@ -95,6 +95,7 @@ __all__ = [
     "principal_directions",
     "project",
     "quantising_rotation",
+    "quiet_passes",
     "ridge_factor",
     "ridge_leave_one_out",
     "ridge_projection",
@@ -104,7 +105,6 @@ __all__ = [
     "shared_bases",
     "shared_rows",
     "sign",
-    "small_between",
     "squared_norm",
     "standard_normal",
     "targets_beside",

@@ -1,6 +1,7 @@
 """The loop of a solver: when it ends, and who hears of it."""
 
 import warnings
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -9,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from ..data import ChunkedRows
 from ..utils._threads import quiet_blas
 
-__all__ = ["Sweeps", "small_between"]
+__all__ = ["Sweeps", "quiet_passes"]
 
 
 class Sweeps:
@@ -82,19 +83,19 @@ class Sweeps:
         return len(self.objective)
 
 
-def small_between(rows: Any, q: int) -> AbstractContextManager:
-    """Context of passes over rows, with products of matrices of order q at most between.
+def quiet_passes(features: Sequence[Any]) -> AbstractContextManager:
+    """Context of a solver's passes over features, and of the small products between them.
 
     Parameters
     ----------
-    rows : {ndarray, sparse, LazyRows} of shape (n, d)
-        What is passed over; where workers of Dask do it, it is they who take threads.
-    q : int
-        See `quiet_blas`.
+    features : sequence of {ndarray, sparse, LazyRows} of shape (n, q_m)
+        What is passed over. Workers of Dask take threads as they will.
 
     Returns
     -------
     context : context manager
-        For the whole loop of a solver.
+        `quiet_blas`, for the whole loop.
     """
-    return nullcontext() if isinstance(rows, ChunkedRows) else quiet_blas(rows.shape[0], q)
+    if any(isinstance(F, ChunkedRows) for F in features):
+        return nullcontext()
+    return quiet_blas(features[0].shape[0], max(F.shape[1] for F in features))

@@ -31,6 +31,8 @@ Result = TypeVar("Result")
 _MOST_THREADS = 8
 # For fewer blocks a thread, threads of BLAS are as good.
 _FEWEST_BLOCKS = 4
+# Rows of a block, in most passes.
+_BLOCK_ROWS = 1024
 # Small blocks that a thread takes at a time: whoever hands one over waits for the interpreter.
 _TOGETHER = 8
 
@@ -164,7 +166,7 @@ def quiet_blas(n: int, q: int) -> Iterator[None]:
     Parameters
     ----------
     n : int
-        Rows that are passed over.
+        Rows that are passed over. If they make too few blocks for all threads, nothing is changed.
     q : int
         Order of the largest matrix between passes. If its products take longer by one thread than
         a pass does by all, nothing is changed.
@@ -177,7 +179,7 @@ def quiet_blas(n: int, q: int) -> Iterator[None]:
     6
     """
     n_threads = count_threads()
-    if n_threads == 1 or n < q * n_threads:
+    if n_threads == 1 or n < n_threads * max(q, _FEWEST_BLOCKS * _BLOCK_ROWS):
         yield
         return
     before, _thread.n_threads = _thread.n_threads, n_threads
