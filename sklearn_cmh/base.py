@@ -733,8 +733,7 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
             make = kept_features if self._keeps_chunks else gathered_features
             return feature_map, make(feature_map, block)
         when_read = self._scales_when_read and not self._keeps_results
-        fits = features_fit_in_memory(feature_map, block)
-        if self._takes_lazy_rows and (when_read or not fits):
+        if self._takes_lazy_rows and (when_read or not features_fit_in_memory(feature_map, block)):
             F = stored_features(feature_map, block, when_read)
             return feature_map, F
         return self._cached(fitted_features, feature_map, block)
@@ -752,6 +751,7 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
 
     @property
     def _keeps_results(self):
+        """Whether `memory` counts: without a seed, no two fits are alike."""
         return getattr(self, "memory", None) is not None and self.random_state is not None
 
     def _fit_blocks(self, blocks, L, rng):
