@@ -652,8 +652,7 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         "memory": MEMORY_CONSTRAINTS,
     }
 
-    # Whether sweeps are so few that features are better scaled when they are read, unless `memory`
-    # keeps them.
+    # Whether passes over features are so few that rows are better scaled when they are read.
     _scales_when_read = False
 
     @property
@@ -732,9 +731,9 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         if isinstance(block, ChunkedRows):
             make = kept_features if self._keeps_chunks else gathered_features
             return feature_map, make(feature_map, block)
-        when_read = self._scales_when_read and not self._keeps_results
-        if self._takes_lazy_rows and (when_read or not features_fit_in_memory(feature_map, block)):
-            F = stored_features(feature_map, block, when_read)
+        kept = self._keeps_results and features_fit_in_memory(feature_map, block)
+        if self._takes_lazy_rows and not kept:
+            F = stored_features(feature_map, block, self._scales_when_read)
             return feature_map, F
         return self._cached(fitted_features, feature_map, block)
 

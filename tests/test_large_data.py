@@ -128,6 +128,27 @@ def test_rows_scaled_when_they_are_read_are_what_the_scaler_gives(dtype, options
     assert F.largest == np.abs(F[:]).max()
 
 
+@pytest.mark.parametrize(
+    ("method", "kind"), [(AAH(8), ScaledRows), (AAH(8, pair_weight=0.3, n_neighbors=5), np.ndarray)]
+)
+def test_columns_are_scaled_when_read_unless_arrays_are_needed(
+    method, kind, paired, monkeypatch, tmp_path
+):
+    seen, solve = [], AAH._solve
+
+    def watched(self, features, *args):
+        seen.append({type(F) for F in features.values()})
+        return solve(self, features, *args)
+
+    monkeypatch.setattr(AAH, "_solve", watched)
+    method.set_params(random_state=0)
+    first = codes_of(method, MultimodalData(**paired.blocks), paired.y)
+    method.set_params(memory=str(tmp_path))
+    second = codes_of(method, MultimodalData(**paired.blocks), paired.y)
+    assert seen == [{kind}, {np.ndarray}]
+    np.testing.assert_array_equal(first[0], second[0])
+
+
 @pytest.mark.parametrize("n", [2, 256, 513, 1000])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("options", [{}, {"with_mean": False}, {"with_std": False}])

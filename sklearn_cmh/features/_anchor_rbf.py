@@ -293,7 +293,9 @@ class AnchorRBF(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     -----
     Time is :math:`O(n d q)` for q anchors. Beside the input and the (n, q) output, memory holds
     a few blocks of 512 rows and a few more copies of the anchors; `fit` alone holds no (n, q)
-    array either. Sparse rows stay sparse. float32 rows give float32 features.
+    array either. Sparse rows stay sparse. float32 rows give float32 features. From the first
+    `transform` on, one to three copies of the anchors in float64 are kept with the map, not saved
+    with it: set `anchors_` to another array, as changes within it are not seen.
 
     Rounding changes a kernel value by at most about 1e-4 of it, at widths of the order of
     the mean rule far less. For narrow widths, float32 rows are compared with the anchors in

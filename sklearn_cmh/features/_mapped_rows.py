@@ -204,16 +204,16 @@ def stored_features(
     block : {ndarray, sparse} of shape (n, d)
         Rows.
     scale_when_read : bool, default=False
-        Whether few passes over features are to come, so that it takes longer to make an array of
-        those of StandardScaler than to scale rows in every pass.
+        Whether few passes over features are to come, so that rows of StandardScaler are scaled in
+        every pass, and no array is made.
 
     Returns
     -------
     features : {ndarray, sparse, ScaledRows, StoredRows, MappedRows} of shape (n, q)
         An array, or a sparse matrix where the map gives such, within half of scikit-learn's
-        `working_memory`; else, of StandardScaler, rows scaled when they are read; of other maps a
-        temporary file, or where there is no room for that, with a warning, what is made anew part
-        by part.
+        `working_memory`; else, or if asked for, of StandardScaler, rows scaled when they are read;
+        else, of other maps, a temporary file, or where there is no room for that, with a warning,
+        what is made anew part by part.
     """
     fits = features_fit_in_memory(feature_map, block)
     if _scales_dense_rows(feature_map, block) and (scale_when_read or not fits):

@@ -64,6 +64,7 @@ def map_blocks(
     >>> list(map_blocks(abs, [-3, -2]))
     [3, 2]
     """
+    # Processors are not counted for a few blocks: that takes longer than to map one row.
     n_threads = count_threads() if len(blocks) >= 2 * _FEWEST_BLOCKS else 1
     if n_threads == 1 or len(blocks) < _FEWEST_BLOCKS * n_threads:
         yield from map(function, blocks)
