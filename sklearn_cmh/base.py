@@ -8,6 +8,7 @@ hash functions, so that a shallow method is its solver and little else.
 
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from inspect import signature
 from numbers import Integral, Real
@@ -54,6 +55,7 @@ from .solvers import (
     constant_bits,
     fuse,
     project,
+    quiet_passes,
     sign,
     warn_constant_bits,
 )
@@ -654,6 +656,8 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
 
     # Whether passes over features are so few that rows are better scaled when they are read.
     _scales_when_read = False
+    # Whether sums over rows leave small matrices alone to be worked on: see `quiet_passes`.
+    _is_mostly_sums = True
 
     @property
     def _takes_lazy_rows(self) -> bool:
@@ -673,6 +677,12 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
     def _keeps_chunks(self) -> bool:
         """Whether features of arrays of Dask are kept by workers, of which there are some."""
         return self._solves_chunks and current_client() is not None
+
+    def _own_threads(self, blocks):
+        """Context of a fit: `quiet_passes`, where features, too, are made by passes of our own."""
+        if not (self._is_mostly_sums and self._solves_chunks and self.feature_map is None):
+            return nullcontext()
+        return quiet_passes(list(blocks.values()), getattr(self, "n_anchors", 0))
 
     def _solve(self, features, L, rng):
         """Return the Solution for features {name: (n, q)} and the label indicator L."""
@@ -761,10 +771,12 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
     def _learn(self, blocks, L, rng):
         """Fit without a word on constant bits, of which `RefinedHasher` chooses none."""
         self._warn_ignored(blocks)
-        features = self._fit_features(blocks, rng, make=self._make_features)
-        end_step(self, "features")
-        report(self, "start of the solver")
-        solution = self._solve(features, L, rng).checked(
+        with self._own_threads(blocks):
+            features = self._fit_features(blocks, rng, make=self._make_features)
+            end_step(self, "features")
+            report(self, "start of the solver")
+            solution = self._solve(features, L, rng)
+        solution = solution.checked(
             type(self).__name__, features, self.n_bits, taken=[*_SOLVED, *fitted_names(self)]
         )
         constant = constant_bits(solution.codes)

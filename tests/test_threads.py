@@ -10,7 +10,7 @@ from time import sleep
 
 import numpy as np
 import pytest
-from sklearn import config_context, get_config
+from sklearn import clone, config_context, get_config
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import FunctionTransformer
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -171,6 +171,41 @@ def test_quiet_blas_leaves_the_threads_to_blocks(three_threads):
         assert count_threads() == 2
 
 
+def threads_of_blocks():
+    return set(map_blocks(lambda _: sleep(1e-3) or get_ident(), range(50)))
+
+
+def test_passes_take_the_same_threads_while_blas_is_quiet(three_threads):
+    with quiet_blas(n=100_000, q=10):
+        first = threads_of_blocks()
+        with quiet_blas(n=100_000, q=10):
+            assert len(first | threads_of_blocks() | threads_of_blocks()) <= 3
+        with config_context(working_memory=7):  # they would not know
+            assert not first & threads_of_blocks()
+        with suppress(ZeroDivisionError):
+            for_blocks(lambda x: 1 // x, range(50))
+        assert len(first | threads_of_blocks()) <= 3
+
+
+def test_no_block_goes_on_when_another_has_failed(three_threads):
+    at_work, done = Event(), []
+
+    def work(x):
+        if x == 0:
+            assert at_work.wait(60)
+            raise ZeroDivisionError
+        at_work.set()
+        sleep(0.05)
+        done.append(x)
+
+    with quiet_blas(n=100_000, q=10):
+        with suppress(ZeroDivisionError):
+            list(map_blocks(work, range(50)))
+        seen = len(done)
+        sleep(0.2)
+        assert len(done) == seen >= 1
+
+
 @pytest.mark.parametrize(("n", "q"), [(100_000, 40_000), (5000, 10)])
 def test_blas_keeps_its_threads_for_large_products_and_few_rows(n, q, three_threads):
     with quiet_blas(n, q):
@@ -187,18 +222,41 @@ def test_a_thread_for_blocks_takes_no_others_however_quiet(three_threads):
 
 
 @pytest.mark.parametrize("method", [AAH(8), BATCH(8, n_anchors=9)], ids=str)
-def test_solvers_keep_blas_quiet_between_passes(method, three_threads, monkeypatch):
+@pytest.mark.parametrize("maps", ["default", "given"])
+def test_solvers_keep_blas_quiet_between_passes(method, maps, three_threads, monkeypatch):
     X, y = make_multimodal_classification(15_000, {"image": 12, "text": 9}, random_state=0)
-    seen, record = [], Sweeps.record
+    seen, mapped, record = [], [], Sweeps.record
 
     def watched(self, value):
         seen.append(blas_threads())
         record(self, value)
 
+    def own_map(X):
+        mapped.append(blas_threads())
+        return X
+
     monkeypatch.setattr(Sweeps, "record", watched)
-    method.set_params(random_state=0).fit(X, y)
+    method = clone(method).set_params(random_state=0)
+    if maps == "given":
+        method.set_params(feature_map=FunctionTransformer(own_map))
+    method.fit(X, y)
     assert len(seen) == method.n_iter_ and all(counts == {1} for counts in seen)
+    assert all(counts == {3} for counts in mapped) and bool(mapped) == (maps == "given")
     assert blas_threads() == {3}
+
+
+@pytest.mark.parametrize(("method", "threads"), [(AAH(8), 1), (DSAH(8, n_anchors=9), 3)], ids=str)
+def test_blas_is_quiet_from_the_features_on_where_sums_are_most(method, threads, three_threads):
+    seen = []
+
+    class Watched(type(method)):
+        def _solve(self, features, L, rng):
+            seen.append(blas_threads())
+            return super()._solve(features, L, rng)
+
+    X, y = make_multimodal_classification(15_000, {"image": 12, "text": 9}, random_state=0)
+    Watched(**method.get_params()).fit(X, y)
+    assert seen == [{threads}] and blas_threads() == {3}
 
 
 def test_settings_are_those_of_the_caller(three_threads):

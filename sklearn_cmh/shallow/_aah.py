@@ -32,7 +32,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import cho_solve
 from scipy.sparse.linalg import LinearOperator
-from sklearn.utils import gen_batches
+from sklearn.utils import gen_batches, gen_even_slices
 
 from ..base import (
     Learning,
@@ -66,6 +66,8 @@ from ..utils._transformers import inner_clone
 __all__ = ["AAH"]
 
 _BLOCK_ROWS = 2048
+# Of which float64 copies are made while they are in the caches.
+_FEW_ROWS = 128
 # Of features of some rows, which stay in the caches from one product to the next.
 _BLOCK_ENTRIES = 2**20
 
@@ -127,25 +129,28 @@ class Problem:
 
 
 def feature_sums(X, S, degrees):
-    """``X'X``, ``E'X`` and ``sum_i deg_i ||x_i||^2``; of dense rows in groups by one pass."""
+    """``X'X``, ``E'X`` and ``sum_i deg_i ||x_i||^2``; of dense rows in few groups by one pass."""
     n, d = X.shape
-    if isinstance(X, ChunkedRows) or sparse.issparse(X) or S.n_groups == n:
+    # Of several times as many rows as groups, so that adding up takes less time than summing does.
+    height = max(_BLOCK_ROWS, 4 * S.n_groups)
+    # As many for each of two, four or eight threads.
+    n_blocks = round(n / height / 8) * 8
+    if isinstance(X, ChunkedRows) or sparse.issparse(X) or not n_blocks:
         return gram(X), S.pool(X), inner(_row_energy(X), degrees)
 
     def of_block(rows):
         exact, energy = np.empty((rows.stop - rows.start, d)), 0.0
-        for few in gen_batches(len(exact), _height(d)):
+        for few in gen_batches(len(exact), _FEW_ROWS):
             these = slice(rows.start + few.start, rows.start + few.stop)
             exact[few] = x = X[these]
             energy += inner(_few_energies(x), degrees[these])
         return exact.T @ exact, S.pool_part(exact, rows), energy
 
-    G, EX, energy = np.zeros((d, d)), np.zeros((S.n_groups, d)), 0.0
-    # Of several times as many rows as groups, so that adding up takes less time than summing does.
-    blocks = row_slices(n, max(_BLOCK_ROWS, 4 * S.n_groups))
-    for products, sums, part in map_blocks(of_block, blocks):
+    sums = map_blocks(of_block, list(gen_even_slices(n, n_blocks)))
+    G, EX, energy = next(sums)
+    for products, pooled, part in sums:
         G += products
-        EX += sums
+        EX += pooled
         energy += part
     return G, EX, energy
 
@@ -311,8 +316,8 @@ def start(problem, U, mu, discrete, XU=None):
 
 
 def _zeros(U):
-    """As many zeros; of arrays, memory is taken where they are first written to."""
-    return U * U.dtype.type(0) if isinstance(U, ChunkedRows) else np.zeros(U.shape, U.dtype)
+    """As many zeros, where U is."""
+    return U * U.dtype.type(0)
 
 
 def turn(problem, weights, state, m, next_mu):

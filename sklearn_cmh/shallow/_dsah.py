@@ -814,6 +814,7 @@ class DSAH(TargetsMixin, KernelHasher):
     }
 
     _takes_lazy_rows = True  # type: ignore[assignment]
+    _is_mostly_sums = False  # eigenvectors
 
     @property
     def _solves_chunks(self):

@@ -159,11 +159,11 @@ class SharedLabelSimilarity(_Similarity):
 
     def pool(self, A):
         """Sum the rows of `A` (n, k) per label pattern."""
-        return self.pool_part(A, slice(None))
+        return _sum_by(A, self.groups, self.n_groups, self.dtype)
 
     def pool_part(self, A, rows):
-        """What some rows, which are `A`, add to those sums."""
-        return _sum_by(A, self.groups[rows], self.n_groups, self.dtype)
+        """What a few rows, which are `A` in float64, add to those sums."""
+        return _membership(self.groups[rows], self.n_groups, self.dtype).T @ A
 
     def core(self, G):
         """Add up the sums of all patterns that share a label with a pattern."""
@@ -182,14 +182,15 @@ class SharedLabelSimilarity(_Similarity):
         return np.take(G, self.groups, axis=0)
 
 
-def _sum_by(A, membership, g, dtype):
-    """Sums (g, k) of the rows of A that have each of g memberships."""
-    n = len(membership)
-    H = sparse.csr_array(
-        (np.ones(n, dtype=dtype), membership, np.arange(n + 1)),
-        shape=(n, g),
-    )
-    return sum_rows(H, A)
+def _sum_by(A, groups, g, dtype):
+    """Sums (g, k) of the rows of A in each of g groups."""
+    return sum_rows(_membership(groups, g, dtype), A)
+
+
+def _membership(groups, g, dtype):
+    """Which of g groups each row is in, one-hot: (n, g)."""
+    n = len(groups)
+    return sparse.csr_array((np.ones(n, dtype), groups, np.arange(n + 1)), shape=(n, g))
 
 
 class ChunkedLabelSimilarity(SharedLabelSimilarity):

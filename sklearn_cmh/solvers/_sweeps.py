@@ -83,13 +83,15 @@ class Sweeps:
         return len(self.objective)
 
 
-def quiet_passes(features: Sequence[Any]) -> AbstractContextManager:
+def quiet_passes(features: Sequence[Any], q: int = 0) -> AbstractContextManager:
     """Context of a solver's passes over features, and of the small products between them.
 
     Parameters
     ----------
     features : sequence of {ndarray, sparse, LazyRows} of shape (n, q_m)
         What is passed over. Workers of Dask take threads as they will.
+    q : int, default=0
+        Columns that are yet to be made of them, if more.
 
     Returns
     -------
@@ -98,4 +100,4 @@ def quiet_passes(features: Sequence[Any]) -> AbstractContextManager:
     """
     if any(isinstance(F, ChunkedRows) for F in features):
         return nullcontext()
-    return quiet_blas(features[0].shape[0], max(F.shape[1] for F in features))
+    return quiet_blas(features[0].shape[0], max(q, *(F.shape[1] for F in features)))

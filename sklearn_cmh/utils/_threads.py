@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from threading import Lock, local
 from typing import Any, TypeVar
@@ -70,12 +70,10 @@ def map_blocks(
         yield from map(function, blocks)
         return
     waiting: deque = deque()
-    settings = get_config(), np.geterr()
     together = min(_TOGETHER, len(blocks) // (_FEWEST_BLOCKS * n_threads)) if small else 1
-    pool = ThreadPoolExecutor(n_threads, "", _as_caller, settings)
     # Filters of warnings are the whole process's. Where scikit-learn changes them to check rows, in
     # several threads at once, they would not come back as they were.
-    with _one_blas_thread(), catch_warnings(), pool:
+    with _one_blas_thread(), catch_warnings(), _pool_of(n_threads) as pool:
         try:
             for some in gen_batches(len(blocks), together):
                 few = [blocks[i] for i in range(some.start, some.stop)]
@@ -87,10 +85,27 @@ def map_blocks(
         finally:
             for future in waiting:
                 future.cancel()
+            wait(waiting)
 
 
 def _each(function, blocks):
     return [function(block) for block in blocks]
+
+
+class _Pool(ThreadPoolExecutor):
+    """Threads with the settings of the one that makes them."""
+
+    def __init__(self, n_threads):
+        self.settings = get_config(), np.geterr()
+        super().__init__(n_threads, "", _as_caller, self.settings)
+
+
+def _pool_of(n_threads):
+    """Context of a pool: the one of `quiet_blas`, unless settings are others now, or a new one."""
+    kept = _thread.pool
+    if kept is not None and kept.settings == (get_config(), np.geterr()):
+        return nullcontext(kept)
+    return _Pool(n_threads)
 
 
 def _as_caller(config, errors):
@@ -149,6 +164,7 @@ class _Thread(local):
     """What one thread knows: how many it may take, where that is not for BLAS to say."""
 
     n_threads: int | None = None
+    pool: _Pool | None = None
 
 
 _thread = _Thread()
@@ -162,7 +178,8 @@ def quiet_blas(n: int, q: int) -> Iterator[None]:
     """Products within take one thread of BLAS, and `map_blocks` as many threads as without.
 
     A thread of BLAS stays awake for tens of milliseconds after a product, in the way of those that
-    the next pass over blocks takes. That is more than it helps with small products between passes.
+    the next pass over blocks takes. That is more than it helps with small products between passes,
+    all of which take the same threads.
 
     Parameters
     ----------
@@ -183,12 +200,13 @@ def quiet_blas(n: int, q: int) -> Iterator[None]:
     if n_threads == 1 or n < n_threads * max(q, _FEWEST_BLOCKS * _BLOCK_ROWS):
         yield
         return
-    before, _thread.n_threads = _thread.n_threads, n_threads
+    before = _thread.n_threads, _thread.pool
     try:
-        with _one_blas_thread():
+        with _one_blas_thread(), _pool_of(n_threads) as pool:
+            _thread.n_threads, _thread.pool = n_threads, pool
             yield
     finally:
-        _thread.n_threads = before
+        _thread.n_threads, _thread.pool = before
 
 
 @contextmanager
