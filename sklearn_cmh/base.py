@@ -656,7 +656,7 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
 
     # Whether passes over features are so few that rows are better scaled when they are read.
     _scales_when_read = False
-    # Whether sums over rows leave small matrices alone to be worked on: see `quiet_passes`.
+    # False where decompositions between sums over rows are better done by all threads of BLAS.
     _is_mostly_sums = True
 
     @property
@@ -679,7 +679,8 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
         return self._solves_chunks and current_client() is not None
 
     def _own_threads(self, blocks):
-        """Context of a fit: `quiet_passes`, where features, too, are made by passes of our own."""
+        """Context of a fit: `quiet_passes`, where all that takes long is passes of our own."""
+        # What cannot be had of chunks is the work of other libraries, or of larger matrices.
         if not (self._is_mostly_sums and self._solves_chunks and self.feature_map is None):
             return nullcontext()
         return quiet_passes(list(blocks.values()), getattr(self, "n_anchors", 0))

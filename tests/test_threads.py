@@ -187,6 +187,17 @@ def test_passes_take_the_same_threads_while_blas_is_quiet(three_threads):
         assert len(first | threads_of_blocks()) <= 3
 
 
+def test_few_blocks_are_shared_while_blas_is_quiet(three_threads):
+    def at_once(i):
+        arrived[i].set()
+        return i > 1 or arrived[1 - i].wait(60)  # or it is alone
+
+    for small in (False, True):
+        arrived = [Event() for _ in range(4)]
+        with quiet_blas(n=100_000, q=10):
+            assert all(map_blocks(at_once, range(4), small))
+
+
 def test_no_block_goes_on_when_another_has_failed(three_threads):
     at_work, done = Event(), []
 

@@ -133,7 +133,7 @@ def feature_sums(X, S, degrees):
     n, d = X.shape
     # Of several times as many rows as groups, so that adding up takes less time than summing does.
     height = max(_BLOCK_ROWS, 4 * S.n_groups)
-    # As many for each of two, four or eight threads.
+    # As many for each thread, if they are two, four or eight.
     n_blocks = round(n / height / 8) * 8
     if isinstance(X, ChunkedRows) or sparse.issparse(X) or not n_blocks:
         return gram(X), S.pool(X), inner(_row_energy(X), degrees)
@@ -316,7 +316,7 @@ def start(problem, U, mu, discrete, XU=None):
 
 
 def _zeros(U):
-    """As many zeros, where U is."""
+    """As many zeros where finite U is, in memory that is taken at once, for it will be."""
     return U * U.dtype.type(0)
 
 

@@ -814,7 +814,7 @@ class DSAH(TargetsMixin, KernelHasher):
     }
 
     _takes_lazy_rows = True  # type: ignore[assignment]
-    _is_mostly_sums = False  # eigenvectors
+    _is_mostly_sums = False
 
     @property
     def _solves_chunks(self):

@@ -29,7 +29,8 @@ Result = TypeVar("Result")
 
 # Results wait for those of earlier blocks, and may be large.
 _MOST_THREADS = 8
-# For fewer blocks a thread, threads of BLAS are as good.
+# For fewer blocks a thread, threads of BLAS are as good, or one thread for fewer in all, if it is
+# quiet.
 _FEWEST_BLOCKS = 4
 # Rows of a block, in most passes.
 _BLOCK_ROWS = 1024
@@ -64,13 +65,14 @@ def map_blocks(
     >>> list(map_blocks(abs, [-3, -2]))
     [3, 2]
     """
+    quiet = _thread.pool is not None
     # Processors are not counted for a few blocks: that takes longer than to map one row.
-    n_threads = count_threads() if len(blocks) >= 2 * _FEWEST_BLOCKS else 1
-    if n_threads == 1 or len(blocks) < _FEWEST_BLOCKS * n_threads:
+    n_threads = count_threads() if quiet or len(blocks) >= 2 * _FEWEST_BLOCKS else 1
+    if n_threads == 1 or len(blocks) < _FEWEST_BLOCKS * (1 if quiet else n_threads):
         yield from map(function, blocks)
         return
     waiting: deque = deque()
-    together = min(_TOGETHER, len(blocks) // (_FEWEST_BLOCKS * n_threads)) if small else 1
+    together = max(1, min(_TOGETHER, len(blocks) // (_FEWEST_BLOCKS * n_threads))) if small else 1
     # Filters of warnings are the whole process's. Where scikit-learn changes them to check rows, in
     # several threads at once, they would not come back as they were.
     with _one_blas_thread(), catch_warnings(), _pool_of(n_threads) as pool:
@@ -178,8 +180,8 @@ def quiet_blas(n: int, q: int) -> Iterator[None]:
     """Products within take one thread of BLAS, and `map_blocks` as many threads as without.
 
     A thread of BLAS stays awake for tens of milliseconds after a product, in the way of those that
-    the next pass over blocks takes. That is more than it helps with small products between passes,
-    all of which take the same threads.
+    the next pass over blocks takes. That is more than it helps with small products between passes.
+    Passes take the same threads, fewer blocks a thread included; their results are taken within.
 
     Parameters
     ----------
