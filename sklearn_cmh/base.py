@@ -680,7 +680,7 @@ class ShallowHasher(FeatureMapsMixin, BaseHasher):
 
     def _own_threads(self, blocks):
         """Context of a fit: `quiet_passes`, where all that takes long is passes of our own."""
-        # What cannot be had of chunks is the work of other libraries, or of larger matrices.
+        # What does not solve chunks leaves work to other libraries, or to larger matrices.
         if not (self._is_mostly_sums and self._solves_chunks and self.feature_map is None):
             return nullcontext()
         return quiet_passes(list(blocks.values()), getattr(self, "n_anchors", 0))

@@ -234,14 +234,14 @@ def test_patterns_give_what_the_dense_graph_gives(widths, alpha, discrete, avera
 
 @pytest.mark.parametrize("kind", ["dense", "sparse", "many groups", "every row its group"])
 def test_sums_of_features_are_their_definition(kind, monkeypatch):
-    monkeypatch.setattr(aah, "_BLOCK_ROWS", 3)
+    monkeypatch.setattr(aah, "_SUMMED_ROWS", 9)
     monkeypatch.setattr(aah, "_FEW_ROWS", 5)
     n = N if kind == "every row its group" else 200
     X = np.random.RandomState(0).randn(n, 4)
     if kind == "every row its group":
         S = GraphSimilarity(random_graph(0))
     else:
-        g = 30 if kind == "many groups" else 4
+        g = 30 if kind == "many groups" else 4  # more, and fewer, than rows of a block
         S = SharedLabelSimilarity(sparse.csr_array(np.eye(g, dtype=np.int8)[np.arange(n) % g]))
     degrees = S.degree_column()
     given = sparse.csr_array(X) if kind == "sparse" else X

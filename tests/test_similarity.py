@@ -14,6 +14,7 @@ from sklearn_cmh.solvers import (
     GraphSimilarity,
     MixedSimilarity,
     SharedLabelSimilarity,
+    _linalg,
     label_targets,
     mix_targets,
 )
@@ -153,3 +154,16 @@ def test_many_patterns_keep_memory_bounded():
     rows = rng.choice(20_000, 5, replace=False)
     shared = (L[rows].astype(int) @ L.T.astype(int)).toarray() > 0
     np.testing.assert_allclose(product[rows], shared @ A.astype(float), atol=1e-2)
+
+
+@pytest.mark.parametrize("g", [3, 40])  # fewer, and more, than rows of a block
+def test_sums_of_rows_are_a_product(g, monkeypatch):
+    monkeypatch.setattr(_linalg, "_BLOCK_ROWS", 5)
+    monkeypatch.setattr(_linalg, "_BLOCK_ENTRIES", 1)
+    rng = np.random.RandomState(0)
+    E, A = sparse.csr_array(rng.rand(100, g) * (rng.rand(100, g) < 0.1)), rng.randn(100, 4)
+    for indicator in (E, E.toarray()):
+        np.testing.assert_allclose(_linalg.sum_rows(indicator, A), E.toarray().T @ A, atol=1e-12)
+    columns, sums = _linalg.part_sums(E[:5], A[:5])
+    assert len(sums) <= max(3, E[:5].nnz)
+    np.testing.assert_allclose(sums, E[:5].toarray().T[columns] @ A[:5], atol=1e-12)

@@ -66,6 +66,8 @@ from ..utils._transformers import inner_clone
 __all__ = ["AAH"]
 
 _BLOCK_ROWS = 2048
+# So many that adding up sums of them takes less time than summing does.
+_SUMMED_ROWS = 3072
 # Of which float64 copies are made while they are in the caches.
 _FEW_ROWS = 128
 # Of features of some rows, which stay in the caches from one product to the next.
@@ -129,13 +131,11 @@ class Problem:
 
 
 def feature_sums(X, S, degrees):
-    """``X'X``, ``E'X`` and ``sum_i deg_i ||x_i||^2``; of dense rows in few groups by one pass."""
+    """``X'X``, ``E'X`` and ``sum_i deg_i ||x_i||^2``; of many dense rows in groups by one pass."""
     n, d = X.shape
-    # Of several times as many rows as groups, so that adding up takes less time than summing does.
-    height = max(_BLOCK_ROWS, 4 * S.n_groups)
     # As many for each thread, if they are two, four or eight.
-    n_blocks = round(n / height / 8) * 8
-    if isinstance(X, ChunkedRows) or sparse.issparse(X) or not n_blocks:
+    n_blocks = round(n / _SUMMED_ROWS / 8) * 8
+    if isinstance(X, ChunkedRows) or sparse.issparse(X) or S.n_groups == n or not n_blocks:
         return gram(X), S.pool(X), inner(_row_energy(X), degrees)
 
     def of_block(rows):
@@ -146,11 +146,10 @@ def feature_sums(X, S, degrees):
             energy += inner(_few_energies(x), degrees[these])
         return exact.T @ exact, S.pool_part(exact, rows), energy
 
-    sums = map_blocks(of_block, list(gen_even_slices(n, n_blocks)))
-    G, EX, energy = next(sums)
-    for products, pooled, part in sums:
+    G, EX, energy = np.zeros((d, d)), np.zeros((S.n_groups, d)), 0.0
+    for products, (groups, sums), part in map_blocks(of_block, list(gen_even_slices(n, n_blocks))):
         G += products
-        EX += pooled
+        EX[groups] += sums
         energy += part
     return G, EX, energy
 
@@ -316,7 +315,7 @@ def start(problem, U, mu, discrete, XU=None):
 
 
 def _zeros(U):
-    """As many zeros where finite U is, in memory that is taken at once, for it will be."""
+    """As many zeros, where U is; U is finite."""
     return U * U.dtype.type(0)
 
 

@@ -9,7 +9,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from ..data import ChunkedRows
 from ..utils._products import strips
-from ..utils._threads import add_blocks, for_blocks, row_slices
+from ..utils._threads import add_blocks, for_blocks, map_blocks, row_slices
 from ..utils._typing import NDArray
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "dot",
     "gram",
     "inner",
+    "part_sums",
     "ridge_factor",
     "ridge_projection",
     "ridge_solve",
@@ -307,13 +308,24 @@ def sum_rows(E, A):
     """``E'A`` for an (n, g) `E`, dense or sparse, added up in float64 a block of rows at a time."""
     if sparse.issparse(A):
         return E.T @ A
-    # A block of several times g rows, so that adding g x k sums costs less than the block itself.
-    height = max(_BLOCK_ENTRIES // max(A.shape[1], 1), 4 * E.shape[1], 1)
+    total = np.zeros((E.shape[1], A.shape[1]))
+    blocks = row_slices(len(A), max(_BLOCK_ENTRIES // max(A.shape[1], 1), 2 * _BLOCK_ROWS))
+    for columns, sums in map_blocks(lambda rows: part_sums(E[rows], A[rows]), blocks):
+        total[columns] += sums
+    return total
 
-    def sums(rows):
-        return E[rows].T @ A[rows].astype(np.float64, copy=False)
 
-    return add_blocks(np.zeros((E.shape[1], A.shape[1])), sums, row_slices(len(A), height))
+def part_sums(E, A):
+    """``E'A`` of a few rows, in float64, without rows that are zero where E has more columns.
+
+    Returns also which columns of E they belong to: adding up takes no longer than reading A does.
+    """
+    A = A.astype(np.float64, copy=False)
+    if not sparse.issparse(E) or E.shape[1] <= E.shape[0]:
+        return slice(None), E.T @ A
+    columns, places = np.unique(E.indices, return_inverse=True)
+    E = sparse.csr_array((E.data, places, E.indptr), shape=(E.shape[0], len(columns)))
+    return columns, E.T @ A
 
 
 def squared_norm(X):

@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import gen_batches
 
 from ..data import ChunkedRows, label_patterns
-from ._linalg import sum_rows
+from ._linalg import part_sums, sum_rows
 from ._targets import Targets, targets_beside
 
 __all__ = [
@@ -162,8 +162,8 @@ class SharedLabelSimilarity(_Similarity):
         return _sum_by(A, self.groups, self.n_groups, self.dtype)
 
     def pool_part(self, A, rows):
-        """What a few rows, which are `A` in float64, add to those sums."""
-        return _membership(self.groups[rows], self.n_groups, self.dtype).T @ A
+        """What a few rows, which are `A`, add to those sums: which of them, and how much."""
+        return part_sums(_membership(self.groups[rows], self.n_groups, self.dtype), A)
 
     def core(self, G):
         """Add up the sums of all patterns that share a label with a pattern."""
